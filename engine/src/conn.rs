@@ -1,0 +1,183 @@
+//! A connection, as callbacks and futures see it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+
+use socket2::SockRef;
+
+use crate::core::{ConnId, Io, Message, Published, SendStatus, tasks};
+use crate::{CloseCode, CoreId};
+
+/// A connection for the length of a callback, with the application's data for it.
+pub struct Conn<'a, D> {
+    io: &'a mut Io,
+    index: u32,
+    core: CoreId,
+    data: &'a mut D,
+}
+
+impl<'a, D> Conn<'a, D> {
+    pub(crate) fn new(io: &'a mut Io, index: u32, core: CoreId, data: &'a mut D) -> Self {
+        Self { io, index, core, data }
+    }
+
+    /// The application's data.
+    #[must_use]
+    pub fn data(&self) -> &D {
+        self.data
+    }
+
+    /// The application's data, to change it.
+    #[must_use]
+    pub fn data_mut(&mut self) -> &mut D {
+        self.data
+    }
+
+    /// Sends a message. It leaves at the end of this turn, with everything else for this connection.
+    ///
+    /// A payload that lies in the message at hand is not copied when it is large.
+    #[inline]
+    pub fn send(&mut self, message: Message<'_>) -> SendStatus {
+        self.io.send(self.index, message)
+    }
+
+    /// Sends text.
+    pub fn send_text(&mut self, text: &str) -> SendStatus {
+        self.send(Message::Text(text))
+    }
+
+    /// Sends bytes.
+    pub fn send_binary(&mut self, bytes: &[u8]) -> SendStatus {
+        self.send(Message::Binary(bytes))
+    }
+
+    /// Sends a ping (RFC 6455 §5.5.2). Keeping connections alive needs none of this: see
+    /// [`Server::ping_interval`](crate::Server::ping_interval).
+    ///
+    /// # Panics
+    /// With more than 125 bytes of payload.
+    pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
+        assert!(payload.len() <= 125, "a ping carries at most 125 bytes (RFC 6455 §5.5)");
+        self.io.ping(self.index, payload)
+    }
+
+    /// Starts the closing handshake (§7.1.2): what was sent before still goes out, no further message is
+    /// delivered, and [`Handler::close`](crate::Handler::close) follows when the peer has answered, or
+    /// after the close timeout. The reason is cut to 123 bytes; a code that may not be sent (§7.4) becomes 1011.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        let code = if code.may_be_sent() { code } else { CloseCode::INTERNAL };
+        self.io.begin_close(self.index, code, reason);
+    }
+
+    /// Subscribes to a topic; `false` when it was subscribed already.
+    pub fn subscribe(&mut self, topic: &str) -> bool {
+        self.io.subscribe(self.index, topic)
+    }
+
+    /// Ends a subscription; `false` when there was none.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.io.topics.unsubscribe(self.index, topic)
+    }
+
+    /// Whether it is subscribed to a topic.
+    #[must_use]
+    pub fn is_subscribed(&self, topic: &str) -> bool {
+        self.io.topics.is_subscribed(self.index, topic)
+    }
+
+    /// The topics it is subscribed to, in no particular order.
+    pub fn topics(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.io.topics.topics_of(self.index)
+    }
+
+    /// Sends a message to every subscriber of a topic, on all cores; to this connection too if it is one.
+    pub fn publish(&mut self, topic: &str, message: Message<'_>) -> Published {
+        self.io.publish(topic, message, None)
+    }
+
+    /// Sends a message to every subscriber of a topic but this connection.
+    pub fn publish_others(&mut self, topic: &str, message: Message<'_>) -> Published {
+        self.io.publish(topic, message, Some(self.index))
+    }
+
+    /// Bytes sent, headers included, that the kernel has not taken yet.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.io.conns[self.index].buffered(self.io.output.turn())
+    }
+
+    /// Stops reading: no further message is delivered, and the peer is held back by TCP once its window is
+    /// full. Deadlines go on, the idle timeout included.
+    pub fn pause(&mut self) {
+        self.io.pause(self.index);
+    }
+
+    /// Reads again after [`pause`](Self::pause).
+    pub fn resume(&mut self) {
+        self.io.resume(self.index);
+    }
+
+    /// A reference that a future may keep.
+    #[must_use]
+    pub fn handle(&self) -> ConnHandle<D> {
+        ConnHandle { id: self.io.conns.id(self.index), data: PhantomData }
+    }
+
+    /// The peer's address; `None` when it is gone already. Costs a system call.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        SockRef::from(&self.io.conns[self.index].socket()).peer_addr().ok()?.as_socket()
+    }
+
+    /// The core that this connection lives on, for good.
+    #[must_use]
+    pub fn core(&self) -> CoreId {
+        self.core
+    }
+}
+
+impl<D: fmt::Debug> fmt::Debug for Conn<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("index", &self.index).field("data", self.data).finish()
+    }
+}
+
+/// A weak reference to a connection, for futures of the same core (see [`spawn`](crate::spawn)).
+///
+/// It does not keep the connection open, and never reaches another one: when the connection is gone, and when its
+/// slot is used again, it answers `None`.
+pub struct ConnHandle<D> {
+    id: ConnId,
+    /// Not `Send`: on another core's thread the same numbers name another connection.
+    data: PhantomData<(fn() -> D, *const ())>,
+}
+
+impl<D: 'static> ConnHandle<D> {
+    /// Runs `f` on the connection if it is open. `None` if it is not, and inside of a callback, which has its connection
+    /// at hand already.
+    pub fn with<R>(&self, f: impl FnOnce(&mut Conn<'_, D>) -> R) -> Option<R> {
+        tasks::with_core(|core| {
+            core.with_app(|app, io| {
+                let conn = io.conns.get(self.id).filter(|conn| conn.is_open())?;
+                let (core, data) = app.data(conn.route, conn.data)?;
+                Some(f(&mut Conn::new(io, self.id.index, core, data.downcast_mut()?)))
+            })
+        })
+        .flatten()
+    }
+}
+
+impl<D> Clone for ConnHandle<D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D> Copy for ConnHandle<D> {}
+
+impl<D> fmt::Debug for ConnHandle<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnHandle({}#{})", self.id.index, self.id.generation)
+    }
+}

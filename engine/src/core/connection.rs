@@ -1,0 +1,160 @@
+//! One connection, as small as it can be: most connections are idle most of the time.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use corecast_protocol::Receiver;
+
+use super::backlog::Backlog;
+use super::output::Pending;
+use super::timers::Link;
+use crate::transport::socket::Socket;
+
+/// Bytes of a connection's record; the budget per idle connection (256 bytes, see ARCHITECTURE.md) also has
+/// to hold the application's slot and the allocator's rounding.
+pub(crate) const RECORD_BYTES: usize = 128;
+const _: () = assert!(size_of::<Connection>() <= RECORD_BYTES);
+
+/// Where a connection is in its life. Forward only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// The slot is empty.
+    Free,
+    /// Waiting for the whole request head.
+    Handshake,
+    /// Messages flow.
+    Open,
+    /// Our Close frame is on its way; waiting for the peer's (RFC 6455 §7.1.2).
+    Closing,
+    /// Nothing is read any more; queued output still goes out, then our FIN.
+    Finishing,
+    /// Our FIN is sent; input is thrown away until the peer's FIN, so that no RST destroys what it has not read.
+    Lingering,
+    /// Shut down both ways; the slot waits for operations in flight.
+    Dead,
+}
+
+/// What the connection is about, as bits beside [`State`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// A receive is armed.
+    pub(crate) const RECEIVING: Self = Self(1);
+    /// Its cancellation has been asked for.
+    pub(crate) const CANCELLING: Self = Self(1 << 1);
+    /// The application paused reading.
+    pub(crate) const PAUSED: Self = Self(1 << 2);
+    /// Queued among those whose held input is to be processed.
+    pub(crate) const READY: Self = Self(1 << 3);
+    /// A backlog send is in flight.
+    pub(crate) const DRAINING: Self = Self(1 << 4);
+    /// A ping is unanswered.
+    pub(crate) const PINGED: Self = Self(1 << 5);
+    /// The application has seen `open`, so it will see `close`.
+    pub(crate) const OPENED: Self = Self(1 << 6);
+    /// The peer has sent its FIN.
+    pub(crate) const ENDED: Self = Self(1 << 8);
+    /// Past the connection limit: will be answered with 503.
+    pub(crate) const SURPLUS: Self = Self(1 << 7);
+
+    pub(crate) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: Self, on: bool) {
+        if on {
+            self.0 |= flag.0;
+        } else {
+            self.0 &= !flag.0;
+        }
+    }
+}
+
+/// One connection's record.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: Option<Socket>,
+    pub(crate) generation: u32,
+    pub(crate) state: State,
+    pub(crate) flags: Flags,
+    /// Operations that the kernel has not completed; the slot and its memory stay until then.
+    pub(crate) operations: u8,
+    /// Which of the application's routes it belongs to, and the slot of its data there.
+    pub(crate) route: u16,
+    pub(crate) data: u32,
+    /// The tick in which bytes last arrived.
+    pub(crate) heard: u32,
+    pub(crate) timer: Link,
+    pub(crate) receiver: Receiver,
+    /// An incomplete request head, or input beyond the turn's budget.
+    #[expect(clippy::box_collection, reason = "8 bytes while empty, which it nearly always is")]
+    pub(crate) held: Option<Box<Vec<u8>>>,
+    /// This turn's output.
+    pub(crate) pending: Pending,
+    /// Output that the socket would not take.
+    pub(crate) backlog: Option<Box<Backlog>>,
+}
+
+impl Connection {
+    pub(crate) fn free(generation: u32) -> Self {
+        Self {
+            socket: None,
+            generation,
+            state: State::Free,
+            flags: Flags::default(),
+            operations: 0,
+            route: 0,
+            data: 0,
+            heard: 0,
+            timer: Link::default(),
+            receiver: Receiver::new(),
+            held: None,
+            pending: Pending::default(),
+            backlog: None,
+        }
+    }
+
+    pub(crate) fn new(socket: Socket, generation: u32, tick: u32) -> Self {
+        Self {
+            socket: Some(socket),
+            state: State::Handshake,
+            heard: tick,
+            ..Self::free(generation)
+        }
+    }
+
+    /// The socket of a connection that is not free.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.any_socket().as_fd()
+    }
+
+    /// The same, as the transport knows it.
+    pub(crate) fn any_socket(&self) -> &Socket {
+        self.socket.as_ref().expect("a live connection has a socket")
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether bytes from the peer are wanted.
+    pub(crate) fn wants_input(&self) -> bool {
+        match self.state {
+            State::Free | State::Dead => false,
+            State::Finishing | State::Lingering => true,
+            State::Handshake => true,
+            State::Open | State::Closing => !self.flags.has(Flags::PAUSED) && !self.holds_frames(),
+        }
+    }
+
+    /// Whether received frames wait for their turn.
+    pub(crate) fn holds_frames(&self) -> bool {
+        self.state >= State::Open && self.held.is_some()
+    }
+
+    /// Bytes accepted from the application that the kernel has not taken.
+    pub(crate) fn buffered(&self, turn: u32) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.bytes()) + self.pending.bytes(turn)
+    }
+}

@@ -1,0 +1,506 @@
+//! The core's half that callbacks may reach: connections, their output, topics, deadlines.
+
+use std::collections::VecDeque;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use corecast_protocol::frame::Opcode;
+use corecast_protocol::handshake::Refusal;
+use corecast_protocol::{CloseCode, encode_close_server};
+use corecast_topics::Topics;
+use socket2::SockRef;
+
+use super::app::{Ended, Message};
+use super::backlog::Backlog;
+use super::config::{Config, SlowPolicy};
+use super::connection::{Flags, State};
+use super::mailbox::{Mail, Post};
+use super::output::{Encoded, Output, Received};
+use super::slab::{ConnId, Slab};
+use super::stats::CoreStats;
+use super::timers::{Link, Links, TICK, Wheel};
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendStatus {
+    /// Goes out at the end of this turn.
+    Sent,
+    /// Waits behind output that the peer has not read yet; `drain` tells when all of it is gone.
+    Queued,
+    /// Thrown away: the connection's backlog is full, and the policy says so.
+    Dropped,
+    /// The connection is closing or gone.
+    Closed,
+}
+
+/// What became of a published message, on this core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Subscribers to whom it goes out at the end of this turn.
+    pub sent: usize,
+    /// Subscribers for whom it waits behind earlier output.
+    pub queued: usize,
+    /// Subscribers for whom it was thrown away, their backlog being full.
+    pub dropped: usize,
+    /// Other cores that took it; their subscribers are not in the counts above.
+    pub forwarded: usize,
+    /// Other cores that could not take it: their mailboxes are full.
+    pub refused: usize,
+}
+
+/// Work that callbacks leave for the loop.
+#[derive(Default)]
+pub(crate) struct Lists {
+    /// Their wish for input may have changed.
+    pub(crate) reading: Vec<u32>,
+    /// They have a backlog and no send in flight.
+    pub(crate) draining: Vec<u32>,
+    /// To be shut down for writing once their output is gone.
+    pub(crate) finishing: Vec<u32>,
+    /// Their `close` callback is due.
+    pub(crate) ended: VecDeque<(u32, Ended)>,
+    /// They hold input that may be processed.
+    pub(crate) ready: VecDeque<u32>,
+}
+
+impl Lists {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reading.is_empty()
+            && self.draining.is_empty()
+            && self.finishing.is_empty()
+            && self.ended.is_empty()
+            && self.ready.is_empty()
+    }
+}
+
+/// Connections and everything that can be done to them.
+pub(crate) struct Io {
+    pub(crate) config: Arc<Config>,
+    pub(crate) stats: Arc<CoreStats>,
+    pub(crate) conns: Slab,
+    pub(crate) output: Output,
+    pub(crate) topics: Topics,
+    pub(crate) wheel: Wheel,
+    pub(crate) lists: Lists,
+    /// The other cores.
+    pub(crate) post: Post,
+    /// No new connections: the server is on its way out.
+    pub(crate) leaving: bool,
+}
+
+impl Links for Slab {
+    fn link(&mut self, index: u32) -> &mut Link {
+        &mut self[index].timer
+    }
+}
+
+/// Sending.
+impl Io {
+    /// Queues a message for this turn.
+    #[inline]
+    pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> SendStatus {
+        if self.conns[index].state != State::Open {
+            return SendStatus::Closed;
+        }
+        let len = corecast_protocol::server_header_len(message.len()) + message.len();
+        match self.admit(index, len) {
+            SendStatus::Dropped => self.overflow(index),
+            admitted => {
+                let pending = &mut self.conns[index].pending;
+                self.output.push_frame(index, pending, message.opcode(), message.as_bytes());
+                admitted
+            }
+        }
+    }
+
+    /// Sends a ping with at most 125 bytes of payload (RFC 6455 §5.5.2).
+    pub(crate) fn ping(&mut self, index: u32, payload: &[u8]) -> SendStatus {
+        self.control(index, Opcode::Ping, payload)
+    }
+
+    /// Answers a ping. Control frames never count against the policy, but a peer that does not read
+    /// gets none beyond its backlog's limit: a pong for each ping would be memory at its command.
+    pub(crate) fn control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) -> SendStatus {
+        if self.conns[index].state != State::Open {
+            return SendStatus::Closed;
+        }
+        let status = self.admit(index, payload.len() + 2);
+        if status != SendStatus::Dropped {
+            self.output.push_frame(index, &mut self.conns[index].pending, opcode, payload);
+        }
+        status
+    }
+
+    /// Whether `len` more bytes fit. What is larger than the limit is taken when nothing else waits, so that
+    /// the limit on messages and the limit on backlogs stay independent.
+    #[inline]
+    fn admit(&self, index: u32, len: usize) -> SendStatus {
+        let conn = &self.conns[index];
+        let buffered = conn.buffered(self.output.turn());
+        if buffered > 0 && buffered + len > self.config.backlog {
+            SendStatus::Dropped
+        } else if conn.backlog.is_some() {
+            SendStatus::Queued
+        } else {
+            SendStatus::Sent
+        }
+    }
+
+    /// A full backlog: what the policy says.
+    #[cold]
+    fn overflow(&mut self, index: u32) -> SendStatus {
+        self.stats.dropped.add(1);
+        match self.config.slow {
+            SlowPolicy::DropNewest => SendStatus::Dropped,
+            SlowPolicy::Close => {
+                self.begin_close(index, CloseCode::TRY_AGAIN_LATER, "too slow");
+                SendStatus::Closed
+            }
+        }
+    }
+
+    /// Subscribes an open connection.
+    pub(crate) fn subscribe(&mut self, index: u32, topic: &str) -> bool {
+        self.conns[index].is_open() && self.topics.subscribe(index, topic)
+    }
+
+    /// Delivers to this core's subscribers, and posts to the other cores.
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        message: Message<'_>,
+        except: Option<u32>,
+    ) -> Published {
+        let mut published = Published::default();
+        if !self.post.is_alone() {
+            let mut frame = Vec::with_capacity(message.len() + 10);
+            corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
+            let mail = Mail::Publish { topic: topic.into(), frame: Bytes::from(frame) };
+            (published.forwarded, published.refused) = self.post.to_others(&mail);
+        }
+        if self.topics.subscriber_count(topic) > 0 {
+            let frame = self.output.encode(message.opcode(), message.as_bytes());
+            self.deliver(topic, frame, except, &mut published);
+        }
+        published
+    }
+
+    /// Delivers what another core or thread published.
+    pub(crate) fn deliver_mail(&mut self, topic: &str, frame: &Bytes) {
+        if self.topics.subscriber_count(topic) > 0 {
+            let frame = self.output.encode_shared(frame);
+            self.deliver(topic, frame, None, &mut Published::default());
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        topic: &str,
+        frame: Encoded,
+        except: Option<u32>,
+        published: &mut Published,
+    ) {
+        let (turn, limit) = (self.output.turn(), self.config.backlog);
+        let mut overflowed = Vec::new();
+        for subscription in self.topics.subscribers(topic) {
+            let index = subscription.conn();
+            if except == Some(index) {
+                continue;
+            }
+            let conn = &mut self.conns[index];
+            if conn.state != State::Open {
+                continue;
+            }
+            let buffered = conn.buffered(turn);
+            if buffered > 0 && buffered + frame.len() > limit {
+                published.dropped += 1;
+                overflowed.push(index);
+                continue;
+            }
+            if conn.backlog.is_some() {
+                published.queued += 1;
+            } else {
+                published.sent += 1;
+            }
+            self.output.push_encoded(index, &mut conn.pending, frame);
+        }
+        for index in overflowed {
+            self.overflow(index);
+        }
+    }
+}
+
+/// Closing.
+impl Io {
+    /// Starts the closing handshake (RFC 6455 §7.1.2).
+    pub(crate) fn begin_close(&mut self, index: u32, code: CloseCode, reason: &str) {
+        if self.conns[index].state == State::Open {
+            self.push_close(index, Some(code), reason);
+            self.enter(index, State::Closing);
+        }
+    }
+
+    /// The peer's Close frame: answers it if ours has not been sent, and ends (§5.5.1).
+    pub(crate) fn peer_closed(&mut self, index: u32, given: Option<(CloseCode, &str)>) {
+        let (code, reason) = given.unwrap_or((CloseCode::NO_STATUS, ""));
+        if self.conns[index].state == State::Open {
+            self.push_close(index, given.map(|(code, _)| code), "");
+        }
+        self.end(index, code, reason, true);
+        self.finish(index);
+    }
+
+    /// Fails the connection (§7.1.7): a Close frame that says why, if none was sent.
+    pub(crate) fn fail(&mut self, index: u32, code: CloseCode, reason: &str) {
+        if self.conns[index].state == State::Open {
+            self.push_close(index, Some(code), reason);
+        }
+        self.end(index, code, reason, false);
+        self.finish(index);
+    }
+
+    /// Queues a Close frame; `None` sends one without a code.
+    fn push_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
+        let pending = &mut self.conns[index].pending;
+        match code {
+            Some(code) => self
+                .output
+                .push_bytes(index, pending, |out| encode_close_server(out, code, reason)),
+            None => self.output.push_frame(index, pending, Opcode::Close, &[]),
+        }
+    }
+
+    /// Reads no more; sends what is queued, then our FIN.
+    pub(crate) fn finish(&mut self, index: u32) {
+        if self.conns[index].state < State::Finishing {
+            let conn = &mut self.conns[index];
+            conn.held = None;
+            conn.receiver = Default::default();
+            self.enter(index, State::Finishing);
+            self.lists.finishing.push(index);
+            self.lists.reading.push(index);
+        }
+    }
+
+    /// The peer is gone, or out of time: ends without another word.
+    pub(crate) fn kill(&mut self, index: u32) {
+        self.end(index, CloseCode::ABNORMAL, "", false);
+        let conn = &mut self.conns[index];
+        if matches!(conn.state, State::Free | State::Dead) {
+            return;
+        }
+        conn.held = None;
+        conn.receiver = Default::default();
+        conn.state = State::Dead;
+        self.wheel.clear(&mut self.conns, index);
+        if self.conns[index].operations > 0 {
+            // A reader that waits until input is wanted must learn of it.
+            self.lists.reading.push(index);
+            // Makes the operations in flight complete. Fails when the peer is gone already: they complete then too.
+            let _ = SockRef::from(&self.conns[index].socket()).shutdown(Shutdown::Both);
+        }
+        self.free_if_done(index);
+    }
+
+    /// The application's last word on a connection, once; its callback runs later in the turn.
+    fn end(&mut self, index: u32, code: CloseCode, reason: &str, clean: bool) {
+        let conn = &mut self.conns[index];
+        if !conn.flags.has(Flags::OPENED) {
+            return;
+        }
+        conn.flags.set(Flags::OPENED, false);
+        // Keeps the slot until the callback has run.
+        conn.operations += 1;
+        self.topics.remove(index);
+        self.lists.ended.push_back((index, Ended { code, reason: reason.to_owned(), clean }));
+    }
+
+    /// One operation less holds the slot.
+    pub(crate) fn operation_done(&mut self, index: u32) {
+        self.conns[index].operations -= 1;
+        self.free_if_done(index);
+    }
+
+    fn free_if_done(&mut self, index: u32) {
+        let conn = &self.conns[index];
+        if conn.state == State::Dead && conn.operations == 0 {
+            let surplus = conn.flags.has(Flags::SURPLUS);
+            self.conns.remove(index);
+            self.stats.closed(surplus);
+        }
+    }
+
+    /// After a flush: sends our FIN where all output is gone.
+    pub(crate) fn finish_writing(&mut self) {
+        for index in std::mem::take(&mut self.lists.finishing) {
+            let conn = &self.conns[index];
+            if conn.state != State::Finishing {
+                continue;
+            }
+            if conn.backlog.is_some() {
+                // Comes back when that has been sent.
+                continue;
+            }
+            if conn.flags.has(Flags::ENDED) {
+                self.kill(index);
+                continue;
+            }
+            match SockRef::from(&conn.socket()).shutdown(Shutdown::Write) {
+                Ok(()) => self.conns[index].state = State::Lingering,
+                Err(_) => self.kill(index),
+            }
+        }
+    }
+}
+
+/// Input, deadlines and the state that ties them together.
+impl Io {
+    /// Enters a state, whose deadline counts from now.
+    pub(crate) fn enter(&mut self, index: u32, state: State) {
+        let now = self.wheel.now();
+        let conn = &mut self.conns[index];
+        conn.state = state;
+        conn.heard = now;
+        self.set_timer(index);
+    }
+
+    /// Puts a connection under its nearest deadline.
+    pub(crate) fn set_timer(&mut self, index: u32) {
+        match self.deadline(index) {
+            Some(due) => self.wheel.set(&mut self.conns, index, due),
+            None => self.wheel.clear(&mut self.conns, index),
+        }
+    }
+
+    fn deadline(&self, index: u32) -> Option<u32> {
+        let conn = &self.conns[index];
+        let after = |limit: Duration| conn.heard.saturating_add(ticks(limit));
+        match conn.state {
+            State::Free | State::Dead => None,
+            State::Handshake => Some(after(self.config.handshake_timeout)),
+            State::Open => {
+                let idle = self.config.idle_timeout.map(after);
+                let ping = self.config.ping_interval.map(|interval| {
+                    if conn.flags.has(Flags::PINGED) {
+                        self.wheel.now().saturating_add(ticks(interval))
+                    } else {
+                        after(interval)
+                    }
+                });
+                idle.into_iter().chain(ping).min()
+            }
+            State::Closing | State::Finishing | State::Lingering => {
+                Some(after(self.config.close_timeout))
+            }
+        }
+    }
+
+    /// A connection's entry in the wheel came due.
+    pub(crate) fn timer_fired(&mut self, index: u32) {
+        let now = self.wheel.now();
+        let silent = now.saturating_sub(self.conns[index].heard);
+        let over = |limit: Duration| silent >= ticks(limit);
+        match self.conns[index].state {
+            State::Free | State::Dead => return,
+            State::Handshake if over(self.config.handshake_timeout) => {
+                return self.handshake_timed_out(index);
+            }
+            State::Open if self.config.idle_timeout.is_some_and(over) => {
+                return self.begin_close(index, CloseCode::GOING_AWAY, "idle timeout");
+            }
+            State::Open if self.config.ping_interval.is_some_and(over) => {
+                self.ping(index, &[]);
+                self.conns[index].flags.set(Flags::PINGED, true);
+            }
+            State::Closing | State::Finishing | State::Lingering
+                if over(self.config.close_timeout) =>
+            {
+                return self.kill(index);
+            }
+            _ => {}
+        }
+        self.set_timer(index);
+    }
+
+    fn handshake_timed_out(&mut self, index: u32) {
+        let conn = &mut self.conns[index];
+        if conn.held.is_none() {
+            return self.kill(index);
+        }
+        let refusal = Refusal::new(408, "the request head did not arrive in time");
+        self.output.push_bytes(index, &mut conn.pending, |out| refusal.encode(out));
+        self.finish(index);
+    }
+
+    pub(crate) fn pause(&mut self, index: u32) {
+        self.conns[index].flags.set(Flags::PAUSED, true);
+        self.lists.reading.push(index);
+    }
+
+    pub(crate) fn resume(&mut self, index: u32) {
+        self.conns[index].flags.set(Flags::PAUSED, false);
+        self.make_ready(index);
+        self.lists.reading.push(index);
+    }
+
+    /// Queues a connection whose held input may be processed.
+    pub(crate) fn make_ready(&mut self, index: u32) {
+        let conn = &mut self.conns[index];
+        let may = matches!(conn.state, State::Open | State::Closing)
+            && conn.held.is_some()
+            && !conn.flags.has(Flags::PAUSED)
+            && !conn.flags.has(Flags::READY);
+        if may {
+            conn.flags.set(Flags::READY, true);
+            self.lists.ready.push_back(index);
+        }
+    }
+
+    /// Moves this turn's output of a connection, but for what was sent of it, behind its backlog.
+    pub(crate) fn to_backlog(&mut self, index: u32, sent: usize, received: &(impl Received + ?Sized)) {
+        let conn = &mut self.conns[index];
+        let backlog = conn.backlog.get_or_insert_default();
+        self.output.keep(conn.pending, sent, received, |chunk| backlog.push(chunk));
+        conn.pending = Default::default();
+        if !conn.flags.has(Flags::DRAINING) {
+            self.lists.draining.push(index);
+        }
+    }
+
+    /// The kernel took `sent` bytes of a connection's backlog. Says whether nothing is left of it.
+    pub(crate) fn backlog_sent(&mut self, index: u32, sent: usize) -> bool {
+        let conn = &mut self.conns[index];
+        let backlog = conn.backlog.as_mut().expect("a backlog that was being sent");
+        backlog.sent(sent);
+        if !backlog.is_empty() {
+            self.lists.draining.push(index);
+            return false;
+        }
+        conn.backlog = None;
+        if conn.state == State::Finishing {
+            self.lists.finishing.push(index);
+        }
+        true
+    }
+
+    /// What to send of a connection's backlog, unless a send is in flight already.
+    pub(crate) fn next_backlog_send(&mut self, index: u32) -> Option<(ConnId, Bytes)> {
+        let id = self.conns.id(index);
+        let conn = &mut self.conns[index];
+        if conn.flags.has(Flags::DRAINING) || matches!(conn.state, State::Free | State::Dead) {
+            return None;
+        }
+        let next = conn.backlog.as_deref_mut().and_then(Backlog::next_send)?;
+        conn.flags.set(Flags::DRAINING, true);
+        conn.operations += 1;
+        Some((id, next))
+    }
+}
+
+/// A time in ticks of the wheel, never none.
+fn ticks(time: Duration) -> u32 {
+    let ticks = time.as_millis().div_ceil(TICK.as_millis());
+    u32::try_from(ticks).unwrap_or(u32::MAX / 2).clamp(1, u32::MAX / 2)
+}

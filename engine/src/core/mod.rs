@@ -1,0 +1,477 @@
+//! One event loop: bytes in, callbacks, bytes out. Knows no other core but through mailboxes.
+//!
+//! [`Core`] is driven by one of two loops: [`ring_loop`] over the data ring, [`portable_loop`] over
+//! monoio's sockets. Both feed it bytes and completions and carry out what it leaves in its lists.
+
+mod app;
+mod backlog;
+mod config;
+mod connection;
+mod io;
+pub(crate) mod mailbox;
+mod output;
+mod portable_loop;
+mod ring_loop;
+mod slab;
+pub(crate) mod stats;
+pub(crate) mod tasks;
+mod timers;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corecast_protocol::handshake::{HeaderSlots, Parsed, Refusal, parse_request};
+use corecast_protocol::{CloseCode, Event, Input, Opcode, Receiver, Role, Shared};
+use corecast_topics::Topics;
+
+use crate::transport::ring::Chunk;
+use crate::transport::socket::Socket;
+pub(crate) use app::{App, Decision, Ended};
+pub use app::{CoreId, Message};
+pub(crate) use config::Config;
+pub use config::SlowPolicy;
+use connection::{Flags, State};
+pub(crate) use io::Io;
+pub use io::{Published, SendStatus};
+use mailbox::{Mail, Post};
+pub(crate) use portable_loop::run_portable;
+pub(crate) use ring_loop::run_ring;
+pub(crate) use slab::ConnId;
+use slab::Slab;
+use stats::CoreStats;
+use timers::{TICK, Wheel};
+
+/// Messages that one connection may have handled in one turn. At some 50 ns each this is a few tens of
+/// microseconds: what the others wait for a connection that floods.
+const TURN_MESSAGES: usize = 512;
+
+/// Bytes that one connection may have handled in one turn, counted after the message that goes past it. A bounded share of the
+/// turn, and below the default backlog, so that an echo of it fits.
+const TURN_BYTES: usize = 256 << 10;
+
+/// Connections past the limit that are told so (503) at one time; more are closed without a word.
+const SURPLUS_CONNECTIONS: usize = 64;
+
+/// A core, shared between its loop and the futures that run beside it.
+pub(crate) type SharedCore = Rc<RefCell<Core>>;
+
+/// One core's state.
+pub(crate) struct Core {
+    pub(crate) io: Io,
+    app: Box<dyn App>,
+    shared: Shared,
+    started: Instant,
+    /// When the last connections are cut, if the core is on its way out.
+    deadline: Option<Instant>,
+    due: Vec<u32>,
+    mail: VecDeque<Mail>,
+}
+
+impl Core {
+    pub(crate) fn new(config: Arc<Config>, stats: Arc<CoreStats>, post: Post, app: Box<dyn App>) -> Self {
+        let shared = Shared::new(Role::Server, config.limits);
+        let io = Io {
+            conns: Slab::new(config.max_connections.saturating_add(SURPLUS_CONNECTIONS)),
+            config,
+            stats,
+            output: output::Output::new(),
+            topics: Topics::new(),
+            wheel: Wheel::new(),
+            lists: io::Lists::default(),
+            post,
+            leaving: false,
+        };
+        Self {
+            io,
+            app,
+            shared,
+            started: Instant::now(),
+            deadline: None,
+            due: Vec::new(),
+            mail: VecDeque::new(),
+        }
+    }
+
+    /// Runs `f` with the application's type-erased half and the connections.
+    pub(crate) fn with_app<R>(&mut self, f: impl FnOnce(&mut dyn App, &mut Io) -> R) -> R {
+        f(&mut *self.app, &mut self.io)
+    }
+
+    /// Begins a turn: deadlines, mail, and input that waited for it.
+    fn begin_turn(&mut self, now: Instant) {
+        let tick = (now.duration_since(self.started).as_millis() / TICK.as_millis()) as u32;
+        self.io.wheel.expire(&mut self.io.conns, tick, &mut self.due);
+        for index in std::mem::take(&mut self.due) {
+            self.io.timer_fired(index);
+        }
+        if self.io.post.own().has_mail() {
+            self.read_mail();
+        }
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            for index in self.io.conns.indices() {
+                self.io.kill(index);
+            }
+        }
+        for _ in 0..self.io.lists.ready.len() {
+            let Some(index) = self.io.lists.ready.pop_front() else { break };
+            self.on_ready(index);
+        }
+    }
+
+    /// Runs the callbacks that are due, until there are none.
+    fn settle(&mut self) {
+        while let Some((index, ended)) = self.io.lists.ended.pop_front() {
+            self.call(index, |app, io| app.close(io, index, &ended));
+            self.io.operation_done(index);
+        }
+    }
+
+    /// How long the loop may sleep: `None` is until something happens.
+    fn time_to_sleep(&self, now: Instant) -> Option<Duration> {
+        let timer = self.io.wheel.next().map(|ticks| {
+            let due = TICK * (self.io.wheel.now() + ticks);
+            (self.started + due).saturating_duration_since(now)
+        });
+        let end = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
+        timer.into_iter().chain(end).min()
+    }
+
+    /// Whether there is anything to do before the next completion.
+    fn has_work(&self) -> bool {
+        !self.io.output.dirty().is_empty()
+            || !self.io.lists.is_empty()
+            || self.io.post.own().has_mail()
+    }
+
+    /// Whether the core is on its way out and nothing is left.
+    fn is_done(&self) -> bool {
+        self.io.leaving && self.io.conns.len() == 0
+    }
+
+    fn end_turn(&mut self) {
+        let shared = &mut self.shared;
+        self.io.output.end_turn(|buffer| shared.recycle(buffer));
+    }
+
+    fn read_mail(&mut self) {
+        let mut mail = std::mem::take(&mut self.mail);
+        self.io.post.own().take(&mut mail);
+        for mail in mail.drain(..) {
+            match mail {
+                Mail::Publish { topic, frame } => self.io.deliver_mail(&topic, &frame),
+                Mail::Drain(deadline) => self.drain(deadline),
+                Mail::Stop => self.drain(Instant::now()),
+            }
+        }
+        self.mail = mail;
+    }
+
+    /// Closes every connection with 1001; what is left at the deadline is cut.
+    fn drain(&mut self, deadline: Instant) {
+        self.io.leaving = true;
+        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        for index in self.io.conns.indices() {
+            match self.io.conns[index].state {
+                State::Open => {
+                    self.io.begin_close(index, CloseCode::GOING_AWAY, "server shutting down");
+                }
+                State::Handshake => self.io.kill(index),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Connections and their input.
+impl Core {
+    /// Takes a new connection in. `None` when there is no place for it at all.
+    fn accept(&mut self, socket: Socket) -> Option<ConnId> {
+        let io = &mut self.io;
+        let surplus = io.leaving || !io.stats.count_in();
+        let id = match io.conns.insert(socket, io.wheel.now()) {
+            Some(id) => id,
+            None => {
+                io.stats.closed(surplus);
+                io.stats.refused.add(1);
+                return None;
+            }
+        };
+        if surplus {
+            io.stats.refused.add(1);
+        } else {
+            io.stats.accepted.add(1);
+        }
+        io.conns[id.index].flags.set(Flags::SURPLUS, surplus);
+        io.set_timer(id.index);
+        io.lists.reading.push(id.index);
+        Some(id)
+    }
+
+    /// Bytes from a peer. With a chunk they lie in a receive buffer that outlives the turn's sends, so that payloads may
+    /// be sent out of it.
+    #[inline]
+    fn on_bytes(&mut self, index: u32, bytes: &mut [u8], chunk: Option<Chunk>) {
+        let conn = &mut self.io.conns[index];
+        match conn.state {
+            State::Open => {
+                conn.heard = self.io.wheel.now();
+                conn.flags.set(Flags::PINGED, false);
+                self.on_frames(index, bytes, chunk);
+            }
+            State::Closing => self.on_frames(index, bytes, chunk),
+            State::Handshake => self.on_head(index, bytes, chunk),
+            State::Free | State::Finishing | State::Lingering | State::Dead => {}
+        }
+    }
+
+    /// Bytes of a connection that is open: they queue behind what is held, or are handled now.
+    #[inline]
+    fn on_frames(&mut self, index: u32, bytes: &mut [u8], chunk: Option<Chunk>) {
+        let conn = &mut self.io.conns[index];
+        if let Some(held) = &mut conn.held {
+            held.extend_from_slice(bytes);
+            return;
+        }
+        self.io.output.lend_received(bytes, chunk);
+        let consumed = self.handle_frames(index, bytes);
+        self.io.output.end_lending();
+        if consumed < bytes.len() {
+            self.hold(index, bytes[consumed..].to_vec());
+        }
+    }
+
+    /// Held input whose turn has come.
+    fn on_ready(&mut self, index: u32) {
+        let conn = &mut self.io.conns[index];
+        conn.flags.set(Flags::READY, false);
+        if !matches!(conn.state, State::Open | State::Closing) || conn.flags.has(Flags::PAUSED) {
+            return;
+        }
+        let Some(mut held) = conn.held.take() else { return };
+        let consumed = self.handle_frames(index, &mut held);
+        if consumed < held.len() {
+            held.drain(..consumed);
+            self.hold(index, *held);
+        } else {
+            self.io.lists.reading.push(index);
+        }
+        self.end_if_peer_ended(index);
+    }
+
+    /// Keeps input for a later turn, and stops receiving until it is used up.
+    fn hold(&mut self, index: u32, bytes: Vec<u8>) {
+        let conn = &mut self.io.conns[index];
+        if matches!(conn.state, State::Open | State::Closing) {
+            conn.held = Some(Box::new(bytes));
+            self.io.make_ready(index);
+            self.io.lists.reading.push(index);
+        }
+    }
+
+    /// Handles frames until the input or the connection's share of the turn is used up. Gives the bytes consumed.
+    #[inline]
+    fn handle_frames(&mut self, index: u32, bytes: &mut [u8]) -> usize {
+        // Out of the table for the time of the callbacks, which may reach the table.
+        let mut receiver = std::mem::take(&mut self.io.conns[index].receiver);
+        let mut input = Input::new(bytes);
+        let mut messages = 0;
+        loop {
+            match receiver.poll(&mut self.shared, &mut input) {
+                Ok(Some(event)) => self.on_event(index, event),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "peer broke the protocol");
+                    self.io.fail(index, error.close_code(), &error.to_string());
+                    break;
+                }
+            }
+            messages += 1;
+            let conn = &self.io.conns[index];
+            let goes_on = matches!(conn.state, State::Open | State::Closing)
+                && !conn.flags.has(Flags::PAUSED)
+                && messages < TURN_MESSAGES
+                && input.consumed() < TURN_BYTES;
+            if !goes_on {
+                break;
+            }
+        }
+        let consumed = input.consumed();
+        let conn = &mut self.io.conns[index];
+        if matches!(conn.state, State::Open | State::Closing) {
+            conn.receiver = receiver;
+        }
+        consumed
+    }
+
+    #[inline]
+    fn on_event(&mut self, index: u32, event: Event<'_>) {
+        match event {
+            Event::Text(Cow::Borrowed(text)) => self.on_message(index, Message::Text(text)),
+            Event::Binary(Cow::Borrowed(bytes)) => self.on_message(index, Message::Binary(bytes)),
+            Event::Text(Cow::Owned(text)) => {
+                let before = self.io.output.lend_message(text.as_bytes());
+                self.on_message(index, Message::Text(&text));
+                self.reclaim(text.into_bytes(), before);
+            }
+            Event::Binary(Cow::Owned(bytes)) => {
+                let before = self.io.output.lend_message(&bytes);
+                self.on_message(index, Message::Binary(&bytes));
+                self.reclaim(bytes, before);
+            }
+            Event::Ping(payload) => {
+                self.io.control(index, Opcode::Pong, payload);
+            }
+            Event::Pong(_) => {}
+            Event::Close(given) => self.io.peer_closed(index, given),
+        }
+    }
+
+    #[inline]
+    fn on_message(&mut self, index: u32, message: Message<'_>) {
+        if self.io.conns[index].state == State::Open {
+            self.call(index, |app, io| app.message(io, index, message));
+        }
+    }
+
+    fn reclaim(&mut self, message: Vec<u8>, before: output::Interrupted) {
+        if let Some(unused) = self.io.output.reclaim_message(message, before) {
+            self.shared.recycle(unused);
+        }
+    }
+
+    /// Runs a callback. A panic costs its connection, never the core.
+    #[inline]
+    fn call(&mut self, index: u32, callback: impl FnOnce(&mut dyn App, &mut Io)) {
+        let (app, io) = (&mut *self.app, &mut self.io);
+        if catch_unwind(AssertUnwindSafe(|| callback(app, io))).is_err() {
+            self.on_panic(index);
+        }
+    }
+
+    #[cold]
+    fn on_panic(&mut self, index: u32) {
+        self.count_panic(index);
+        self.io.fail(index, CloseCode::INTERNAL, "internal error");
+    }
+
+    fn count_panic(&mut self, index: u32) {
+        self.io.stats.panics.add(1);
+        tracing::error!(connection = index, "a handler panicked; its connection ends");
+    }
+
+    /// The peer will send no more.
+    fn on_end(&mut self, index: u32) {
+        self.io.conns[index].flags.set(Flags::ENDED, true);
+        self.end_if_peer_ended(index);
+    }
+
+    fn end_if_peer_ended(&mut self, index: u32) {
+        let conn = &self.io.conns[index];
+        if !conn.flags.has(Flags::ENDED) {
+            return;
+        }
+        match conn.state {
+            // Frames that arrived before the end are still to be handled.
+            State::Open | State::Closing if conn.holds_frames() => {}
+            // The answer to its Close frame, or a response, still goes out.
+            State::Finishing => {}
+            _ => self.io.kill(index),
+        }
+    }
+
+    /// The backlog send of a connection has ended, with bytes sent or an errno.
+    fn on_backlog_sent(&mut self, index: u32, result: Result<usize, i32>) {
+        let conn = &mut self.io.conns[index];
+        conn.flags.set(Flags::DRAINING, false);
+        if conn.state != State::Dead {
+            match result {
+                Ok(sent) => {
+                    let emptied = self.io.backlog_sent(index, sent);
+                    if emptied && self.io.conns[index].state == State::Open {
+                        self.call(index, |app, io| app.drain(io, index));
+                    }
+                }
+                Err(_) => self.io.kill(index),
+            }
+        }
+        self.io.operation_done(index);
+    }
+
+    /// Bytes of a request head.
+    fn on_head(&mut self, index: u32, bytes: &mut [u8], chunk: Option<Chunk>) {
+        let Some(mut held) = self.io.conns[index].held.take() else {
+            let consumed = self.handshake(index, bytes);
+            if self.io.conns[index].state == State::Handshake {
+                self.io.conns[index].held = Some(Box::new(bytes.to_vec()));
+            } else if consumed < bytes.len() {
+                let chunk = chunk.map(|chunk| chunk.skip(consumed));
+                self.on_bytes(index, &mut bytes[consumed..], chunk);
+            }
+            return;
+        };
+        held.extend_from_slice(bytes);
+        let consumed = self.handshake(index, &held);
+        if self.io.conns[index].state == State::Handshake {
+            self.io.conns[index].held = Some(held);
+        } else if consumed < held.len() {
+            self.on_bytes(index, &mut held[consumed..], None);
+        }
+    }
+
+    /// Answers a request if its head is whole. Gives the head's length.
+    fn handshake(&mut self, index: u32, bytes: &[u8]) -> usize {
+        let mut slots = HeaderSlots::new();
+        let config = self.io.config.clone();
+        match parse_request(bytes, &mut slots, &config.head) {
+            Ok(Parsed::Partial) => 0,
+            Ok(Parsed::Complete(request, len)) => {
+                if self.io.conns[index].flags.has(Flags::SURPLUS) {
+                    self.refuse(index, &Refusal::new(503, "the server is full: try again later"));
+                } else {
+                    self.answer(index, &request);
+                }
+                len
+            }
+            Err(refusal) => {
+                self.refuse(index, &refusal);
+                bytes.len()
+            }
+        }
+    }
+
+    fn refuse(&mut self, index: u32, refusal: &Refusal) {
+        let pending = &mut self.io.conns[index].pending;
+        self.io.output.push_bytes(index, pending, |out| refusal.encode(out));
+        self.io.finish(index);
+    }
+
+    fn answer(&mut self, index: u32, request: &corecast_protocol::handshake::Request<'_>) {
+        let mut response = Vec::new();
+        let (app, conn) = (&mut self.app, &self.io.conns[index]);
+        let decision = catch_unwind(AssertUnwindSafe(|| {
+            app.request(request, conn.socket(), &mut response)
+        }));
+        let Ok(decision) = decision else {
+            self.count_panic(index);
+            return self.refuse(index, &Refusal::new(500, "the application failed"));
+        };
+        let conn = &mut self.io.conns[index];
+        self.io.output.push_bytes(index, &mut conn.pending, |out| out.extend_from_slice(&response));
+        match decision {
+            Decision::Respond => self.io.finish(index),
+            Decision::Accept { route, data } => {
+                (conn.route, conn.data) = (route, data);
+                conn.receiver = Receiver::new();
+                conn.flags.set(Flags::OPENED, true);
+                self.io.stats.opened.add(1);
+                self.io.enter(index, State::Open);
+                self.call(index, |app, io| app.open(io, index));
+            }
+        }
+    }
+}

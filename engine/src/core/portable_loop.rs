@@ -1,0 +1,302 @@
+//! The loop over monoio's sockets: a task per listener and per connection, one for deadlines and mail.
+//!
+//! The connection code is the ring's; only the order differs: what a read leads to is sent as soon as it is handled,
+//! while the bytes that were read are still in place.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use monoio::io::AsyncWriteRent;
+use socket2::{SockRef, Socket as Socket2};
+
+use super::connection::{Flags, State};
+use super::output::Received;
+use super::slab::ConnId;
+use super::tasks::{self, Wake};
+use super::{Core, SharedCore};
+use crate::transport::portable::{Listener, Reader};
+use crate::transport::ring::{Chunk, MAX_PIECES};
+use crate::transport::socket::{Socket, Writer};
+
+/// How long accepting rests when descriptors or memory have run out.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Runs a core over monoio's sockets until it is done.
+pub(crate) async fn run_portable(
+    core: SharedCore,
+    listeners: Vec<Socket2>,
+    wake: Rc<Wake>,
+) -> io::Result<()> {
+    let _entered = tasks::enter(&core, &wake);
+    let bell = core.borrow().io.post.own().bell().try_clone_to_owned()?;
+    let bell = monoio::net::UnixStream::from_std(UnixStream::from(bell))?;
+    let nudge = wake.eventfd().try_clone_to_owned()?;
+    let nudge = monoio::net::UnixStream::from_std(UnixStream::from(nudge))?;
+    let driver = Rc::new(Driver {
+        core,
+        paused: RefCell::default(),
+        accepting: RefCell::default(),
+    });
+    for listener in listeners {
+        monoio::spawn(accept(Rc::clone(&driver), Listener::new(listener)?));
+    }
+    loop {
+        let sleep = {
+            let core = &mut *driver.core.borrow_mut();
+            core.begin_turn(Instant::now());
+            driver.carry_out(core, &[]);
+            if core.io.leaving {
+                driver.accepting.borrow_mut().drain(..).for_each(Waker::wake);
+            }
+            if core.is_done() {
+                return Ok(());
+            }
+            match core.has_work() {
+                true => Some(Duration::ZERO),
+                false => core.time_to_sleep(Instant::now()),
+            }
+        };
+        wake.set_asleep(true);
+        if sleep != Some(Duration::ZERO) {
+            let signal = either(bell.readable(false), nudge.readable(false));
+            // Why it woke makes no difference: the turn looks at everything.
+            match sleep {
+                Some(time) => drop(monoio::time::timeout(time, signal).await),
+                None => drop(signal.await),
+            }
+        } else {
+            tasks::yield_now().await;
+        }
+        wake.set_asleep(false);
+    }
+}
+
+/// The output of whichever of two futures was ready first.
+enum Either<A, B> {
+    First(A),
+    Second(B),
+}
+
+/// Waits for either of two futures, and drops the other.
+async fn either<A, B>(
+    a: impl Future<Output = A>,
+    b: impl Future<Output = B>,
+) -> Either<A, B> {
+    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(a) = a.as_mut().poll(context) {
+            return Poll::Ready(Either::First(a));
+        }
+        b.as_mut().poll(context).map(Either::Second)
+    })
+    .await
+}
+
+/// The bytes of the read at hand, as the only receive buffer there is.
+impl Received for [u8] {
+    fn bytes(&self, chunk: Chunk) -> &[u8] {
+        &self[chunk.offset as usize..][..chunk.len as usize]
+    }
+}
+
+struct Driver {
+    core: SharedCore,
+    /// Readers that wait until input is wanted again.
+    paused: RefCell<HashMap<u32, Waker>>,
+    /// Tasks that accept until the core leaves.
+    accepting: RefCell<Vec<Waker>>,
+}
+
+async fn accept(driver: Rc<Driver>, listener: Listener) {
+    loop {
+        let accepted = {
+            let (accept, leaving) = (listener.accept(), driver.leaving());
+            match either(accept, leaving).await {
+                Either::First(accepted) => accepted,
+                // Ends the task, which closes the listener.
+                Either::Second(()) => return,
+            }
+        };
+        match accepted {
+            Ok((reader, socket)) => driver.take_in(reader, socket),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNABORTED)) => {}
+            Err(e) => {
+                tracing::warn!(error = %e, "accepting rests; raise the limit with `ulimit -n`");
+                monoio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Waits until the core takes no more connections.
+    async fn leaving(&self) {
+        std::future::poll_fn(|context| {
+            if self.core.borrow().io.leaving {
+                return Poll::Ready(());
+            }
+            let mut accepting = self.accepting.borrow_mut();
+            if !accepting.iter().any(|waker| waker.will_wake(context.waker())) {
+                accepting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn take_in(self: &Rc<Self>, reader: Reader, socket: Socket) {
+        let mut core = self.core.borrow_mut();
+        if let Some(id) = core.accept(socket) {
+            let conn = &mut core.io.conns[id.index];
+            conn.flags.set(Flags::RECEIVING, true);
+            conn.operations += 1;
+            monoio::spawn(read(Rc::clone(self), id, reader));
+        }
+    }
+
+    /// Handles what a read brought, and says whether to go on.
+    fn on_read(self: &Rc<Self>, id: ConnId, read: io::Result<&mut [u8]>) -> bool {
+        let core = &mut *self.core.borrow_mut();
+        let index = id.index;
+        let goes_on = match read {
+            Ok([]) => {
+                core.on_end(index);
+                false
+            }
+            Ok(bytes) => {
+                let chunk = Chunk { buffer: 0, offset: 0, len: bytes.len() as u32 };
+                core.on_bytes(index, bytes, Some(chunk));
+                self.carry_out(core, bytes);
+                true
+            }
+            Err(_) => {
+                core.io.kill(index);
+                false
+            }
+        };
+        let goes_on = goes_on && core.io.conns[index].state != State::Dead;
+        if !goes_on {
+            core.io.conns[index].flags.set(Flags::RECEIVING, false);
+            core.io.operation_done(index);
+            self.carry_out(core, &[]);
+        }
+        goes_on
+    }
+
+    /// Sends the output, and does what the callbacks left to do.
+    fn carry_out(self: &Rc<Self>, core: &mut Core, received: &[u8]) {
+        core.settle();
+        for position in 0..core.io.output.dirty().len() {
+            let index = core.io.output.dirty()[position];
+            send(core, index, received);
+        }
+        core.end_turn();
+        core.io.finish_writing();
+        core.settle();
+        for index in std::mem::take(&mut core.io.lists.draining) {
+            self.start_drain(core, index);
+        }
+        for index in std::mem::take(&mut core.io.lists.reading) {
+            if let Some(reader) = self.paused.borrow_mut().remove(&index) {
+                reader.wake();
+            }
+        }
+        if core.has_work() {
+            // Input that was held for fairness, or output of a callback that ran just now: the
+            // main task's turn, after the other connections'.
+            tasks::wake_loop();
+        }
+    }
+
+    fn start_drain(self: &Rc<Self>, core: &mut Core, index: u32) {
+        if let Some((id, bytes)) = core.io.next_backlog_send(index)
+            && let Socket::Portable(writer) = core.io.conns[index].any_socket()
+        {
+            monoio::spawn(drain(Rc::clone(self), id, writer.clone(), bytes));
+        }
+    }
+
+    /// Waits until input is wanted. `false` when the connection is over.
+    async fn wanted(&self, id: ConnId) -> bool {
+        std::future::poll_fn(|context| {
+            let core = self.core.borrow();
+            let conn = &core.io.conns[id.index];
+            if conn.state == State::Dead {
+                return Poll::Ready(false);
+            }
+            if conn.wants_input() {
+                return Poll::Ready(true);
+            }
+            self.paused.borrow_mut().insert(id.index, context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+async fn read(driver: Rc<Driver>, id: ConnId, mut reader: Reader) {
+    loop {
+        let read = match driver.wanted(id).await {
+            true => reader.read().await,
+            false => Ok(&mut [][..]),
+        };
+        if !driver.on_read(id, read) {
+            return;
+        }
+    }
+}
+
+/// Sends a backlog's front, waiting for room as long as it takes.
+async fn drain(driver: Rc<Driver>, id: ConnId, writer: Writer, mut bytes: Bytes) {
+    let mut sent = 0;
+    let result = loop {
+        let (written, rest) = {
+            // One drain at a time per connection: nobody else borrows the writing half.
+            let mut half = writer.half().borrow_mut();
+            half.write(bytes).await
+        };
+        match written {
+            Ok(n) if n < rest.len() => {
+                sent += n;
+                bytes = rest.slice(n..);
+            }
+            Ok(n) => break Ok(sent + n),
+            Err(e) => break Err(e.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    };
+    let core = &mut *driver.core.borrow_mut();
+    core.on_backlog_sent(id.index, result);
+    driver.carry_out(core, &[]);
+}
+
+/// Sends a connection's output of this turn; what the socket does not take joins its backlog.
+fn send(core: &mut Core, index: u32, received: &[u8]) {
+    let output = &core.io.output;
+    let conn = &core.io.conns[index];
+    let total = conn.pending.bytes(output.turn());
+    if total == 0 || conn.state == State::Dead {
+        return;
+    }
+    if conn.backlog.is_some() {
+        return core.io.to_backlog(index, 0, received);
+    }
+    let pieces: Vec<_> = output
+        .pieces(conn.pending, received)
+        .take(MAX_PIECES)
+        .map(IoSlice::new)
+        .collect();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    match SockRef::from(&conn.socket().as_fd()).send_vectored_with_flags(&pieces, flags) {
+        Ok(sent) if sent == total => {}
+        Ok(sent) => core.io.to_backlog(index, sent, received),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => core.io.to_backlog(index, 0, received),
+        Err(_) => core.io.kill(index),
+    }
+}

@@ -1,0 +1,383 @@
+//! The loop over the data ring: one `enter` per turn takes the turn's sends and brings the next
+//! turn's completions.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use socket2::Socket as Socket2;
+
+use super::connection::{Flags, State};
+use super::output::Received;
+use super::tasks::{self, Wake};
+use super::{Core, SharedCore};
+use crate::transport::ring::{
+    BufferRing, Chunk, Completion, MAX_PIECES, Op, Ring, Token, Wait,
+};
+use crate::transport::socket::Socket;
+
+/// How long accepting rests when descriptors or memory have run out.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+impl Received for BufferRing {
+    fn bytes(&self, chunk: Chunk) -> &[u8] {
+        Self::bytes(self, chunk)
+    }
+}
+
+/// Runs a core over its ring until it is done.
+pub(crate) async fn run_ring(
+    core: SharedCore,
+    ring: Ring,
+    listeners: Vec<Socket2>,
+    wake: Rc<Wake>,
+) -> io::Result<()> {
+    let _entered = tasks::enter(&core, &wake);
+    tracing::debug!(
+        features = ?ring.features(),
+        incremental = ring.buffers().is_incremental(),
+        exchange = ring.buffers().exchanges(),
+        "data ring"
+    );
+    let sleeper = Sleeper::new(wake)?;
+    let mut pump = Pump {
+        busy_poll: core.borrow().io.config.busy_poll,
+        ring,
+        accepting: vec![Accepting::Idle; listeners.len()],
+        listeners,
+        completions: Vec::new(),
+        starved: VecDeque::new(),
+        last_progress: Instant::now(),
+    };
+    pump.ring.uring().register_eventfd(sleeper.wake.eventfd())?;
+    pump.ring.uring().signal_eventfd(false);
+    pump.watch_bell(&core.borrow())?;
+    loop {
+        let progress = pump.turn(&mut core.borrow_mut())?;
+        if core.borrow().is_done() {
+            return Ok(());
+        }
+        if tasks::any() {
+            tasks::yield_now().await;
+            if !progress {
+                pump.sleep_in_runtime(&core, &sleeper).await?;
+            }
+        }
+    }
+}
+
+/// A listener's multishot accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    Idle,
+    Armed,
+    /// Out of descriptors or memory until then.
+    RestingUntil(Instant),
+}
+
+struct Pump {
+    ring: Ring,
+    listeners: Vec<Socket2>,
+    accepting: Vec<Accepting>,
+    completions: Vec<Completion>,
+    /// Receives that found no buffer.
+    starved: VecDeque<u32>,
+    busy_poll: Option<Duration>,
+    last_progress: Instant,
+}
+
+impl Pump {
+    /// One turn. Says whether anything was completed.
+    fn turn(&mut self, core: &mut Core) -> io::Result<bool> {
+        let now = Instant::now();
+        core.begin_turn(now);
+        core.settle();
+        self.submit(core, now)?;
+
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.take_completions(&mut completions);
+        // The turn's sends are over when all that fell short are known, and their memory is free only then.
+        for completion in completions.iter().filter(|c| c.token.op() == Some(Op::Send)) {
+            self.on_short_send(core, completion);
+        }
+        core.end_turn();
+        core.io.finish_writing();
+
+        let progress = !completions.is_empty();
+        for completion in completions.drain(..) {
+            self.on_completion(core, completion)?;
+        }
+        self.completions = completions;
+        core.settle();
+        if progress && self.busy_poll.is_some() {
+            self.last_progress = now;
+        }
+        Ok(progress)
+    }
+
+    /// Arms what wants to be armed, and enters the kernel with the turn's sends.
+    fn submit(&mut self, core: &mut Core, now: Instant) -> io::Result<()> {
+        let wait = self.wait(core, now);
+        self.ring.rotate();
+        self.spill(core);
+        self.arm_accepts(core, now)?;
+        self.arm_receives(core)?;
+        self.send_backlogs(core)?;
+
+        let (uring, buffers) = self.ring.split();
+        let mut batch = uring.batch();
+        let output = &core.io.output;
+        for &index in output.dirty() {
+            let conn = &core.io.conns[index];
+            if conn.pending.bytes(output.turn()) == 0 || conn.state == State::Dead {
+                continue;
+            }
+            let token = Token::new(Op::Send, index, conn.generation);
+            batch.send(token, conn.socket(), output.pieces(conn.pending, buffers));
+        }
+        batch.submit(wait)
+    }
+
+    /// Output that cannot be sent inline joins its connection's backlog.
+    fn spill(&mut self, core: &mut Core) {
+        let turn = core.io.output.turn();
+        for position in 0..core.io.output.dirty().len() {
+            let index = core.io.output.dirty()[position];
+            let conn = &core.io.conns[index];
+            if conn.state == State::Dead || conn.pending.bytes(turn) == 0 {
+                continue;
+            }
+            if conn.backlog.is_some() || conn.pending.pieces(turn) > MAX_PIECES {
+                core.io.to_backlog(index, 0, self.ring.buffers());
+            }
+        }
+    }
+
+    /// Sleeps in the ring itself unless there is work, or the runtime has tasks that must not wait.
+    fn wait(&self, core: &Core, now: Instant) -> Wait {
+        let spins = self.busy_poll.is_some_and(|limit| now - self.last_progress < limit);
+        let sends_only = core.io.lists.ready.is_empty()
+            && core.io.lists.ended.is_empty()
+            && core.io.lists.finishing.is_empty()
+            && self.starved.is_empty()
+            && !core.io.post.own().has_mail();
+        if spins || !sends_only || tasks::any() || core.is_done() {
+            return Wait::No;
+        }
+        Wait::For(self.time_to_sleep(core, now))
+    }
+
+    fn time_to_sleep(&self, core: &Core, now: Instant) -> Option<Duration> {
+        let rest = self.accepting.iter().filter_map(|accepting| match accepting {
+            Accepting::RestingUntil(end) => Some(end.saturating_duration_since(now)),
+            Accepting::Idle | Accepting::Armed => None,
+        });
+        rest.chain(core.time_to_sleep(now)).min()
+    }
+
+    /// Sleeps on the ring's eventfd, so that the runtime's tasks go on meanwhile.
+    async fn sleep_in_runtime(&mut self, core: &SharedCore, sleeper: &Sleeper) -> io::Result<()> {
+        let time = {
+            let core = core.borrow();
+            if core.has_work() || !self.starved.is_empty() {
+                return Ok(());
+            }
+            self.time_to_sleep(&core, Instant::now())
+        };
+        self.ring.uring().signal_eventfd(true);
+        sleeper.wake.set_asleep(true);
+        // What completed before the eventfd was on has not signalled it.
+        self.ring.uring().batch().submit(Wait::No)?;
+        if !self.ring.uring().has_completions() {
+            sleeper.sleep(time).await?;
+        }
+        sleeper.wake.set_asleep(false);
+        self.ring.uring().signal_eventfd(false);
+        Ok(())
+    }
+
+    fn watch_bell(&mut self, core: &Core) -> io::Result<()> {
+        self.ring.uring().watch(Token::new(Op::Bell, 0, 0), core.io.post.own().bell())
+    }
+
+    fn arm_accepts(&mut self, core: &Core, now: Instant) -> io::Result<()> {
+        if core.io.leaving {
+            // Closes the listeners: what is still queued on them is told so by the kernel.
+            self.listeners.clear();
+            self.accepting.clear();
+        }
+        for (index, accepting) in self.accepting.iter_mut().enumerate() {
+            let due = match accepting {
+                Accepting::Idle => true,
+                Accepting::Armed => false,
+                Accepting::RestingUntil(end) => now >= *end,
+            };
+            if due {
+                let token = Token::new(Op::Accept, index as u32, 0);
+                self.ring.uring().accept(token, self.listeners[index].as_fd())?;
+                *accepting = Accepting::Armed;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the receives in line with the connections' wishes.
+    fn arm_receives(&mut self, core: &mut Core) -> io::Result<()> {
+        let available = self.ring.buffers().available();
+        if available {
+            core.io.lists.reading.extend(self.starved.drain(..));
+        }
+        for index in std::mem::take(&mut core.io.lists.reading) {
+            let conn = &mut core.io.conns[index];
+            let wants = conn.wants_input() && !conn.flags.has(Flags::ENDED);
+            let token = Token::new(Op::Recv, index, conn.generation);
+            if wants && !conn.flags.has(Flags::RECEIVING) {
+                if !available {
+                    self.starved.push_back(index);
+                    continue;
+                }
+                conn.flags.set(Flags::RECEIVING, true);
+                conn.operations += 1;
+                self.ring.uring().recv(token, conn.socket())?;
+            } else if !wants
+                && conn.flags.has(Flags::RECEIVING)
+                && !conn.flags.has(Flags::CANCELLING)
+                && conn.state != State::Dead
+            {
+                conn.flags.set(Flags::CANCELLING, true);
+                let of = token;
+                let token = Token::new(Op::Cancel, index, conn.generation);
+                self.ring.uring().cancel(token, of)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_backlogs(&mut self, core: &mut Core) -> io::Result<()> {
+        for index in std::mem::take(&mut core.io.lists.draining) {
+            if let Some((id, bytes)) = core.io.next_backlog_send(index) {
+                let token = Token::new(Op::Drain, index, id.generation);
+                let socket = core.io.conns[index].socket();
+                self.ring.uring().send_owned(token, socket, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An inline send that did not take everything.
+    fn on_short_send(&mut self, core: &mut Core, completion: &Completion) {
+        let index = completion.token.index();
+        if !is_current(core, completion.token) {
+            return;
+        }
+        match completion.result {
+            sent if sent >= 0 => core.io.to_backlog(index, sent as usize, self.ring.buffers()),
+            e if e == -libc::EAGAIN => core.io.to_backlog(index, 0, self.ring.buffers()),
+            _ => core.io.kill(index),
+        }
+    }
+
+    fn on_completion(&mut self, core: &mut Core, completion: Completion) -> io::Result<()> {
+        match completion.token.op() {
+            Some(Op::Recv) => self.on_receive(core, &completion),
+            Some(Op::Accept) => self.on_accept(core, completion),
+            Some(Op::Drain) if is_current(core, completion.token) => {
+                let result = usize::try_from(completion.result).map_err(|_| -completion.result);
+                core.on_backlog_sent(completion.token.index(), result);
+            }
+            Some(Op::Bell) if !completion.more => self.watch_bell(core)?,
+            // Mail is looked for in every turn; sends were dealt with; a cancelled receive says so itself.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn on_receive(&mut self, core: &mut Core, completion: &Completion) {
+        let index = completion.token.index();
+        if !is_current(core, completion.token) {
+            return;
+        }
+        if let Some(chunk) = completion.chunk.filter(|chunk| chunk.len > 0) {
+            core.on_bytes(index, self.ring.buffers_mut().bytes_mut(chunk), Some(chunk));
+        }
+        if !completion.more {
+            self.on_receive_ended(core, index, completion.result);
+        }
+    }
+
+    fn on_receive_ended(&mut self, core: &mut Core, index: u32, result: i32) {
+        let conn = &mut core.io.conns[index];
+        conn.flags.set(Flags::RECEIVING, false);
+        conn.flags.set(Flags::CANCELLING, false);
+        match -result {
+            0 => core.on_end(index),
+            libc::ENOBUFS => self.starved.push_back(index),
+            // Cut short by a full completion queue, or cancelled: armed again if it is still wanted.
+            ended if ended < 0 || ended == libc::ECANCELED => core.io.lists.reading.push(index),
+            _ => core.io.kill(index),
+        }
+        core.io.operation_done(index);
+    }
+
+    fn on_accept(&mut self, core: &mut Core, completion: Completion) {
+        let listener = completion.token.index() as usize;
+        if !completion.more
+            && let Some(accepting) = self.accepting.get_mut(listener)
+        {
+            *accepting = Accepting::Idle;
+        }
+        match completion.into_accepted() {
+            Ok(socket) => self.on_accepted(core, socket),
+            Err(e) => self.on_accept_failed(listener, &e),
+        }
+    }
+
+    fn on_accepted(&mut self, core: &mut Core, socket: OwnedFd) {
+        // Without a place for it the socket is closed here, and counted as refused.
+        core.accept(Socket::Ring(socket));
+    }
+
+    fn on_accept_failed(&mut self, listener: usize, e: &io::Error) {
+        let exhausted =
+            matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS));
+        if exhausted && let Some(accepting) = self.accepting.get_mut(listener) {
+            tracing::warn!(error = %e, "accepting rests; raise the limit with `ulimit -n`");
+            *accepting = Accepting::RestingUntil(Instant::now() + ACCEPT_REST);
+        } else if !matches!(e.raw_os_error(), Some(libc::ECANCELED | libc::ECONNABORTED)) {
+            tracing::debug!(error = %e, "accept");
+        }
+    }
+}
+
+#[inline]
+fn is_current(core: &Core, token: Token) -> bool {
+    let conn = &core.io.conns[token.index()];
+    conn.generation == token.generation() && conn.state != State::Free
+}
+
+/// Lets the pump sleep in monoio, on the eventfd that the ring and this thread's futures signal.
+struct Sleeper {
+    wake: Rc<Wake>,
+    readable: monoio::net::UnixStream,
+}
+
+impl Sleeper {
+    fn new(wake: Rc<Wake>) -> io::Result<Self> {
+        // monoio has no type for an eventfd; all it is asked for here is to wait for readiness.
+        let eventfd = UnixStream::from(wake.eventfd().try_clone_to_owned()?);
+        Ok(Self { wake, readable: monoio::net::UnixStream::from_std(eventfd)? })
+    }
+
+    async fn sleep(&self, time: Option<Duration>) -> io::Result<()> {
+        let ready = self.readable.readable(false);
+        match time {
+            None => ready.await,
+            // Time's up is as good a reason to wake as any.
+            Some(time) => monoio::time::timeout(time, ready).await.unwrap_or(Ok(())),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Futures of the application that run beside the event loop, on the core's monoio runtime.
+//!
+//! The loop has to know whether there are any: with none, it sleeps in its own ring and never turns to
+//! the runtime; with some, it gives the runtime its turn.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::SharedCore;
+
+thread_local! {
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+    static CURRENT: RefCell<Option<Local>> = const { RefCell::new(None) };
+}
+
+/// What a future needs to reach the core it runs on.
+#[derive(Clone)]
+struct Local {
+    core: SharedCore,
+    wake: Rc<Wake>,
+}
+
+/// Wakes the loop of this thread from a future on the same thread.
+pub(crate) struct Wake {
+    eventfd: OwnedFd,
+    asleep: Cell<bool>,
+}
+
+impl Wake {
+    pub(crate) fn new() -> std::io::Result<Rc<Self>> {
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Rc::new(Self { eventfd, asleep: Cell::new(false) }))
+    }
+
+    pub(crate) fn eventfd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+
+    /// The loop is about to sleep, or awake again.
+    pub(crate) fn set_asleep(&self, asleep: bool) {
+        self.asleep.set(asleep);
+        if !asleep {
+            // Empty unless something woke it: then there is nothing to read.
+            let _ = rustix::io::read(&self.eventfd, &mut [0_u8; 8]);
+        }
+    }
+
+    fn wake(&self) {
+        if self.asleep.get() {
+            // Full only when it is signalled already.
+            let _ = rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+/// Makes a core this thread's, until the guard is dropped.
+pub(crate) fn enter(core: &SharedCore, wake: &Rc<Wake>) -> Entered {
+    let local = Local { core: Rc::clone(core), wake: Rc::clone(wake) };
+    CURRENT.with(|current| *current.borrow_mut() = Some(local));
+    Entered
+}
+
+/// Guard of [`enter`].
+pub(crate) struct Entered;
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.with(|current| current.borrow_mut().take());
+    }
+}
+
+/// Runs `f` on this thread's core, from a future. `None` outside a core's thread, and inside a callback.
+pub(crate) fn with_core<R>(f: impl FnOnce(&mut super::Core) -> R) -> Option<R> {
+    let local = CURRENT.with(|current| current.borrow().clone())?;
+    let result = f(&mut *local.core.try_borrow_mut().ok()?);
+    local.wake.wake();
+    Some(result)
+}
+
+/// Has this thread's loop take another turn.
+pub(crate) fn wake_loop() {
+    CURRENT.with(|current| {
+        if let Some(local) = &*current.borrow() {
+            local.wake.wake();
+        }
+    });
+}
+
+/// Whether the runtime has anything to run but the loop.
+pub(crate) fn any() -> bool {
+    LIVE.get() > 0
+}
+
+/// Spawns a future on this core's runtime.
+///
+/// # Panics
+/// On a thread that is not a core's.
+pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> monoio::task::JoinHandle<T> {
+    LIVE.set(LIVE.get() + 1);
+    monoio::spawn(Counted(Box::pin(future)))
+}
+
+/// Counts a future as live until it is dropped.
+struct Counted<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl<F> Drop for Counted<F> {
+    fn drop(&mut self) {
+        LIVE.set(LIVE.get() - 1);
+    }
+}
+
+/// Lets the runtime's other tasks run once.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,415 @@
+//! Building, starting and ending a server.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use socket2::Socket;
+
+use crate::core::mailbox::{Mail, Mailbox};
+use crate::core::stats::CoreStats;
+use crate::core::{Config, CoreId, SlowPolicy};
+use crate::handler::Handler;
+use crate::publisher::{Mailboxes, Publisher};
+use crate::routes::{Blueprint, Page, Site};
+use crate::thread::{self, CoreSetup};
+use crate::transport::choice::{self, Io, IoChoice};
+use crate::transport::listener;
+use crate::{Error, Result};
+
+/// A server before it runs: addresses, routes and limits.
+pub struct Server {
+    /// The first core's listeners; they hold the addresses until the server starts.
+    bound: Vec<(SocketAddr, Socket)>,
+    processors: Option<Vec<usize>>,
+    io: Io,
+    steer: bool,
+    config: Config,
+    site: Site,
+    mailboxes: Mailboxes,
+}
+
+impl Server {
+    /// Binds an address at once, so that a port that is taken is known here. Port 0 lets the system choose one.
+    ///
+    /// # Errors
+    /// The address cannot be read, resolved or bound.
+    pub fn bind(address: impl ToSocketAddrs + fmt::Debug) -> Result<Self> {
+        let server = Self {
+            bound: Vec::new(),
+            processors: None,
+            io: Io::default(),
+            steer: false,
+            config: Config::default(),
+            site: Site::default(),
+            mailboxes: Mailboxes::default(),
+        };
+        server.also_bind(address)
+    }
+
+    /// Binds a further address.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn also_bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self> {
+        let name = format!("{address:?}");
+        let name = name.trim_matches('"');
+        let addresses = address
+            .to_socket_addrs()
+            .map_err(|e| Error::Address(name.to_owned(), Some(e)))?;
+        let before = self.bound.len();
+        for address in addresses {
+            let failed = |e| Error::Bind(address, e);
+            listener::ensure_free(address).map_err(failed)?;
+            let socket = listener::bind(address).map_err(failed)?;
+            let local = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
+            self.bound.push((local, socket));
+        }
+        if self.bound.len() == before {
+            return Err(Error::Address(name.to_owned(), None));
+        }
+        Ok(self)
+    }
+
+    /// The addresses bound so far, with their real ports.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|&(address, _)| address).collect()
+    }
+
+    /// Runs on these processors, one core each. All that the process may use unless this is called.
+    #[must_use]
+    pub fn cores(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
+        self.processors = Some(processors.into_iter().collect());
+        self
+    }
+
+    /// Asks for a transport by name.
+    #[must_use]
+    pub fn io(mut self, io: Io) -> Self {
+        self.io = io;
+        self
+    }
+
+    /// Connections at most, over all cores (1,000,000). Further ones are answered with 503.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.config.max_connections = connections;
+        self
+    }
+
+    /// Bytes of a received message at most, fragments together (16 MiB). Larger ones end their
+    /// connection with 1009.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.config.limits.max_message = bytes as u64;
+        self.config.limits.max_frame = bytes as u64;
+        self
+    }
+
+    /// Bytes that wait for one connection at most, because its peer does not read (1 MiB). A message that
+    /// is larger than this is still taken when nothing else waits.
+    #[must_use]
+    pub fn backlog(mut self, bytes: usize) -> Self {
+        self.config.backlog = bytes;
+        self
+    }
+
+    /// What happens to a connection whose backlog is full ([`SlowPolicy::Close`]).
+    #[must_use]
+    pub fn slow(mut self, policy: SlowPolicy) -> Self {
+        self.config.slow = policy;
+        self
+    }
+
+    /// Time for a client to send its whole request head (10 s).
+    #[must_use]
+    pub fn handshake_timeout(mut self, time: Duration) -> Self {
+        self.config.handshake_timeout = time;
+        self
+    }
+
+    /// A connection from which nothing is heard for so long is closed (90 s); `None` for never.
+    #[must_use]
+    pub fn idle_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.config.idle_timeout = time.into();
+        self
+    }
+
+    /// A connection from which nothing is heard for so long gets a ping (30 s); `None` for never.
+    #[must_use]
+    pub fn ping_interval(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.config.ping_interval = time.into();
+        self
+    }
+
+    /// Time for a peer to answer a Close frame, and then to close its side (5 s each).
+    #[must_use]
+    pub fn close_timeout(mut self, time: Duration) -> Self {
+        self.config.close_timeout = time;
+        self
+    }
+
+    /// Looks for events so long before it sleeps (not at all). Buys latency for processor time.
+    #[must_use]
+    pub fn busy_poll(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.config.busy_poll = time.into();
+        self
+    }
+
+    /// Asks the kernel to hand connections to the core on whose processor their packets arrive (off). Pays
+    /// where the network card spreads connections over the same processors.
+    #[must_use]
+    pub fn steer(mut self, on: bool) -> Self {
+        self.steer = on;
+        self
+    }
+
+    /// Lets browsers connect only from pages of this origin, such as `https://example.com` (RFC 6455 §10.2). May be
+    /// called for several; without it, any origin is allowed.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.site.origins.push(origin.into());
+        self
+    }
+
+    /// Answers GET and HEAD requests for a path, which are not upgrades, with a page.
+    #[must_use]
+    pub fn page(mut self, path: &str, content_type: &str, body: impl Into<Bytes>) -> Self {
+        self.site.pages.push(Page {
+            path: path.to_owned(),
+            content_type: content_type.to_owned(),
+            body: body.into(),
+        });
+        self
+    }
+
+    /// Serves the paths that match a pattern with a handler per core: `/chat` is that path, `/chat/*` all below it,
+    /// `*` everything. The first route that matches counts.
+    #[must_use]
+    pub fn route<H: Handler>(
+        mut self,
+        pattern: &str,
+        make: impl Fn(CoreId) -> H + Send + Sync + 'static,
+    ) -> Self {
+        self.site.routes.push(Blueprint::new(pattern, make));
+        self
+    }
+
+    /// Publishes to this server's topics from any thread; before it runs there is nobody to publish to.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(Arc::clone(&self.mailboxes))
+    }
+
+    /// Runs the server on threads of its own until all of them have ended.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn) and [`ServerHandle::join`].
+    pub fn run(self) -> Result<()> {
+        self.spawn()?.join()
+    }
+
+    /// Starts the server: returns when every core accepts connections.
+    ///
+    /// # Errors
+    /// There is no route, the processors or the I/O asked for cannot be had, or a core cannot be set up.
+    pub fn spawn(self) -> Result<ServerHandle> {
+        if self.site.routes.is_empty() {
+            return Err(Error::NoRoute);
+        }
+        let addresses = self.local_addrs();
+        let processors = thread::processors(self.processors.as_deref())?;
+        let io = choice::choose(self.io).map_err(|reason| Error::Io(self.io, reason))?;
+        if let Some(reason) = &io.fallback {
+            tracing::warn!(%reason, "the data ring cannot be had, running on {}", io.kind);
+        }
+        let mailboxes: Arc<[_]> = processors
+            .iter()
+            .map(|_| Mailbox::new().map(Arc::new))
+            .collect::<std::io::Result<_>>()
+            .map_err(|e| Error::System("mailbox", e))?;
+        let (config, site) = (Arc::new(self.config), Arc::new(self.site));
+        let total = Arc::new(AtomicU64::new(0));
+        let mut first = Some(self.bound);
+        let mut setups = Vec::new();
+        for (position, &processor) in processors.iter().enumerate() {
+            let listeners = match first.take() {
+                Some(bound) => bound.into_iter().map(|(_, socket)| socket).collect(),
+                None => bind_all(&addresses)?,
+            };
+            if self.steer {
+                for socket in &listeners {
+                    listener::steer(socket, processor)
+                        .map_err(|e| Error::System("steering connections (SO_INCOMING_CPU)", e))?;
+                }
+            }
+            setups.push(CoreSetup {
+                id: CoreId(processor),
+                position,
+                kind: io.kind,
+                listeners,
+                mailboxes: Arc::clone(&mailboxes),
+                stats: Arc::new(CoreStats::new(Arc::clone(&total), config.max_connections)),
+                config: Arc::clone(&config),
+                site: Arc::clone(&site),
+            });
+        }
+        let stats = setups.iter().map(|setup| Arc::clone(&setup.stats)).collect();
+        let threads = start(setups)?;
+        // Only now: nobody may post to cores that did not start.
+        let _ = OnceLock::set(&self.mailboxes, Arc::clone(&mailboxes));
+        let shared = Arc::new(Running { mailboxes, stats, total });
+        Ok(ServerHandle { addresses, io, threads, shared, publisher: Publisher::new(self.mailboxes) })
+    }
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Socket>> {
+    let bind = |&address| listener::bind(address).map_err(|e| Error::Bind(address, e));
+    addresses.iter().map(bind).collect()
+}
+
+/// Starts the cores' threads, and waits until each is ready. If one fails, none stays.
+fn start(setups: Vec<CoreSetup>) -> Result<Vec<(CoreId, JoinHandle<Result<()>>)>> {
+    let mailboxes = setups.first().map(|setup| Arc::clone(&setup.mailboxes));
+    let (ready, is_ready) = mpsc::channel();
+    let mut threads = Vec::new();
+    let mut failed = None;
+    for setup in setups {
+        let (id, ready) = (setup.id, ready.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("corecast-{}", id.0))
+            .spawn(move || thread::run(setup, ready));
+        match thread {
+            Ok(thread) => threads.push((id, thread)),
+            Err(e) => failed = Some(Error::Core(id.0, e)),
+        }
+    }
+    drop(ready);
+    for _ in &threads {
+        match is_ready.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => failed = Some(e),
+            // The thread panicked before it was ready; joining it says so.
+            Err(mpsc::RecvError) => break,
+        }
+    }
+    let Some(error) = failed else { return Ok(threads) };
+    for mailbox in mailboxes.iter().flat_map(|mailboxes| mailboxes.iter()) {
+        let _ = mailbox.post(Mail::Stop);
+    }
+    for (_, thread) in threads {
+        let _ = thread.join();
+    }
+    Err(error)
+}
+
+/// What a running server's handles share.
+struct Running {
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    stats: Vec<Arc<CoreStats>>,
+    total: Arc<AtomicU64>,
+}
+
+/// A running server. Dropping this leaves it running.
+pub struct ServerHandle {
+    addresses: Vec<SocketAddr>,
+    io: IoChoice,
+    threads: Vec<(CoreId, JoinHandle<Result<()>>)>,
+    shared: Arc<Running>,
+    publisher: Publisher,
+}
+
+impl ServerHandle {
+    /// The addresses that it listens on, with their real ports.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The transport that it runs on.
+    #[must_use]
+    pub fn io(&self) -> &IoChoice {
+        &self.io
+    }
+
+    /// How many cores it runs on.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Publishes to its topics from any thread.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let sum = |counter: fn(&CoreStats) -> u64| self.shared.stats.iter().map(|core| counter(core)).sum();
+        Stats {
+            connections: self.shared.total.load(std::sync::atomic::Ordering::Relaxed),
+            accepted: sum(|core| core.accepted.get()),
+            opened: sum(|core| core.opened.get()),
+            refused: sum(|core| core.refused.get()),
+            dropped: sum(|core| core.dropped.get()),
+            handler_panics: sum(|core| core.panics.get()),
+        }
+    }
+
+    /// Begins to end: accepts no more, closes every connection with 1001 (going away), and cuts what is left after
+    /// `deadline`. Returns at once; [`join`](Self::join) waits.
+    pub fn drain(&self, deadline: Duration) {
+        self.order(&Mail::Drain(Instant::now() + deadline));
+    }
+
+    /// Ends at once: connections are cut.
+    pub fn stop(&self) {
+        self.order(&Mail::Stop);
+    }
+
+    /// Waits until every core has ended.
+    ///
+    /// # Errors
+    /// A core's loop failed, or its thread panicked.
+    pub fn join(self) -> Result<()> {
+        let mut result = Ok(());
+        for (id, thread) in self.threads {
+            let ended = thread.join().unwrap_or(Err(Error::Panicked(id.0)));
+            result = result.and(ended);
+        }
+        result
+    }
+
+    fn order(&self, mail: &Mail) {
+        for mailbox in self.shared.mailboxes.iter() {
+            // Orders are always taken.
+            let _ = mailbox.post(mail.clone());
+        }
+    }
+}
+
+/// Counters of a running server, all since it started but for the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections at present, those included that are opening or closing.
+    pub connections: u64,
+    /// Connections accepted within the limit.
+    pub accepted: u64,
+    /// Upgrades that succeeded.
+    pub opened: u64,
+    /// Connections past the limit, which were answered with 503 or cut.
+    pub refused: u64,
+    /// Messages that a full backlog would not take.
+    pub dropped: u64,
+    /// Callbacks that panicked.
+    pub handler_panics: u64,
+}

@@ -1,0 +1,46 @@
+//! Listening sockets: one per core and address, sharing the address (SO_REUSEPORT).
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+const QUEUE: i32 = 4096;
+
+/// Binds a core's listener. It takes connections once [`listen`] is called.
+///
+/// What accepted sockets inherit is set here: TCP_NODELAY, since frames are sent whole and must not wait for one another.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // One address means one address: bind both for both.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// Asks the kernel to hand connections whose packets arrive on processor `cpu` to this listener.
+pub(crate) fn steer(socket: &Socket, cpu: usize) -> io::Result<()> {
+    socket.set_cpu_affinity(cpu)
+}
+
+/// Begins to take connections.
+pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
+    socket.listen(QUEUE)
+}
+
+/// Makes sure that nobody listens on an address: with SO_REUSEPORT a second server of the same user would
+/// share it unnoticed, and take every other connection.
+pub(crate) fn ensure_free(address: SocketAddr) -> io::Result<()> {
+    let probe = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    probe.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        probe.set_only_v6(true)?;
+    }
+    probe.bind(&SockAddr::from(address))
+}

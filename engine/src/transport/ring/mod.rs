@@ -1,0 +1,450 @@
+//! The data ring: multishot accept and receive, silent inline sends, one `enter` per turn.
+//!
+//! This is one of the engine's two leaves with `unsafe` code, and its interface is safe: bytes to send are
+//! borrowed until the call that sends them returns, received bytes are lent out of the ring's own
+//! pool, and what the kernel uses for longer is owned here until its completion has been seen.
+
+#![allow(unsafe_code)]
+
+mod buffers;
+mod selftest;
+mod setup;
+mod token;
+
+use std::collections::HashMap;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use io_uring::squeue::Flags;
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+
+pub(crate) use buffers::{BufferRing, Chunk};
+pub(crate) use setup::{Features, Unavailable};
+pub(crate) use token::{Op, Token};
+
+/// The kernel refuses more pieces than this in one message (`UIO_MAXIOV`).
+pub(crate) const MAX_PIECES: usize = 1024;
+
+/// How long the end of a ring waits for its operations to let go of their memory.
+const CANCEL_TIME: Duration = Duration::from_secs(1);
+
+/// Sent at once or not at all, all of it if the socket takes it, and without SIGPIPE.
+const INLINE: i32 = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+/// An io_uring instance with its receive buffers. Belongs to one thread.
+pub(crate) struct Ring {
+    /// Before `buffers` and `owned`: dropped first, so that the kernel lets go of their memory.
+    uring: Uring,
+    buffers: BufferRing,
+}
+
+/// The half of [`Ring`] that talks to the kernel; sends may borrow from the other half meanwhile.
+pub(crate) struct Uring {
+    io: IoUring,
+    features: Features,
+    completions: Vec<Completion>,
+    batch: BatchMemory,
+    owned: HashMap<Token, Bytes>,
+}
+
+/// What became of an operation.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: Token,
+    /// Bytes, a descriptor, or a negative errno.
+    pub(crate) result: i32,
+    /// A multishot operation goes on; without it, it has ended and has to be armed again.
+    pub(crate) more: bool,
+    /// For a receive that brought bytes.
+    pub(crate) chunk: Option<Chunk>,
+}
+
+/// How long an `enter` may wait for a first completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Not at all.
+    No,
+    /// Until something completes, or this long.
+    For(Option<Duration>),
+}
+
+impl Ring {
+    /// Sets up a ring on this thread, or says why it cannot be had.
+    pub(crate) fn new() -> Result<Self, Unavailable> {
+        let ring = Self::with_exchange(true)?;
+        match ring {
+            Some(ring) => Ok(ring),
+            None => Self::with_exchange(false)?.ok_or_else(|| {
+                Unavailable::SelfTest(io::Error::other("receives do not bring what was sent"))
+            }),
+        }
+    }
+
+    /// `None` when the kernel does not exchange buffers, and their accounting is lost.
+    fn with_exchange(exchange: bool) -> Result<Option<Self>, Unavailable> {
+        let (io, features) = setup::create()?;
+        let buffers = BufferRing::register(&io.submitter()).map_err(Unavailable::Buffers)?;
+        let uring = Uring {
+            io,
+            features,
+            completions: Vec::new(),
+            batch: BatchMemory::default(),
+            owned: HashMap::new(),
+        };
+        let mut ring = Self { uring, buffers };
+        ring.buffers.allow_exchange(exchange);
+        let works = selftest::receives(&mut ring).map_err(Unavailable::SelfTest)?;
+        Ok(works.then_some(ring))
+    }
+
+    /// What the kernel granted.
+    pub(crate) fn features(&self) -> Features {
+        self.uring.features
+    }
+
+    /// The receive buffers.
+    pub(crate) fn buffers(&self) -> &BufferRing {
+        &self.buffers
+    }
+
+    /// The receive buffers, to unmask in them.
+    pub(crate) fn buffers_mut(&mut self) -> &mut BufferRing {
+        &mut self.buffers
+    }
+
+    /// Both halves: sends that borrow from the receive buffers are submitted through the first.
+    pub(crate) fn split(&mut self) -> (&mut Uring, &BufferRing) {
+        (&mut self.uring, &self.buffers)
+    }
+
+    /// Gets the receive buffers ready for the next submission; chunks stay readable through it.
+    pub(crate) fn rotate(&mut self) {
+        self.buffers.rotate();
+    }
+
+    /// Takes the completions that the last submission left, in order, and gives back the receive
+    /// buffers of the turn before. With the result comes an empty vector's capacity for the next.
+    pub(crate) fn take_completions(&mut self, into: &mut Vec<Completion>) {
+        into.clear();
+        std::mem::swap(into, &mut self.uring.completions);
+        let before = self.buffers.held();
+        for completion in into.iter_mut() {
+            completion.chunk = completion.chunk.map(|raw| {
+                self.buffers.received(raw.buffer, raw.len, raw.offset == RAW_MORE)
+            });
+        }
+        self.buffers.release_first(before);
+    }
+
+    /// The half that talks to the kernel.
+    pub(crate) fn uring(&mut self) -> &mut Uring {
+        &mut self.uring
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let cancelled = (self.uring.io.submitter())
+            .register_sync_cancel(Some(Timespec::from(CANCEL_TIME)), CancelBuilder::any());
+        let nothing_left = match &cancelled {
+            Ok(()) => true,
+            Err(e) => e.raw_os_error() == Some(libc::ENOENT),
+        };
+        if !nothing_left {
+            // The kernel may still write to this memory: better to lose it than to reuse it.
+            self.buffers.leak();
+            self.uring.owned.drain().for_each(|(_, bytes)| std::mem::forget(bytes));
+        }
+    }
+}
+
+/// Stands in a chunk's offset until the pool has accounted for it: the buffer is not used up.
+const RAW_MORE: u32 = 1;
+
+impl Uring {
+    /// Begins a turn's sends.
+    pub(crate) fn batch<'a>(&mut self) -> Batch<'_, 'a> {
+        self.batch.clear();
+        Batch { uring: self, bytes: PhantomData }
+    }
+
+    /// Arms a multishot accept.
+    pub(crate) fn accept(&mut self, token: Token, listener: BorrowedFd<'_>) -> io::Result<()> {
+        let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+            .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+            .build();
+        self.queue(entry, token)
+    }
+
+    /// Arms a multishot receive.
+    pub(crate) fn recv(&mut self, token: Token, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), buffers::GROUP).build();
+        self.queue(entry, token)
+    }
+
+    /// Asks for a receive to end; its own completion still comes.
+    pub(crate) fn cancel(&mut self, token: Token, of: Token) -> io::Result<()> {
+        let entry = opcode::AsyncCancel::new(of.bits()).build();
+        self.queue(entry, token)
+    }
+
+    /// Watches an eventfd that other threads write to.
+    pub(crate) fn watch(&mut self, token: Token, eventfd: BorrowedFd<'_>) -> io::Result<()> {
+        let entry = opcode::PollAdd::new(Fd(eventfd.as_raw_fd()), libc::POLLIN as u32)
+            .multi(true)
+            .build();
+        self.queue(entry, token)
+    }
+
+    /// Sends bytes that may have to wait for room in the socket; completes when all are taken, or
+    /// when the connection is gone. One at a time per connection.
+    pub(crate) fn send_owned(
+        &mut self,
+        token: Token,
+        socket: BorrowedFd<'_>,
+        bytes: Bytes,
+    ) -> io::Result<()> {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        // The map owns the bytes until the completion has been seen, also when the send is cut off.
+        let earlier = self.owned.insert(token, bytes);
+        assert!(earlier.is_none(), "two backlog sends on one connection");
+        self.queue(entry, token)
+    }
+
+    fn queue(&mut self, entry: squeue::Entry, token: Token) -> io::Result<()> {
+        let entry = entry.user_data(token.bits());
+        loop {
+            // SAFETY: every entry that comes here points only to memory that outlives the operation: none at
+            // all, the buffer ring, or bytes in `owned`.
+            if unsafe { self.io.submission().push(&entry) }.is_ok() {
+                return Ok(());
+            }
+            self.submit_full_queue()?;
+        }
+    }
+
+    /// Makes room in the submission queue. Without GETEVENTS: completions wait for the turn's end.
+    fn submit_full_queue(&mut self) -> io::Result<()> {
+        let queued = self.io.submission().len() as u32;
+        loop {
+            // SAFETY: no argument is passed, and the count is what is queued.
+            match unsafe { self.io.submitter().enter::<()>(queued, 0, 0, None) } {
+                Ok(_) => return Ok(()),
+                Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
+                // The completion queue has overflowed: empty it first.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
+                    self.enter(Wait::No)?;
+                    self.reap();
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let queued = self.io.submission().len() as u32;
+        // GETEVENTS always: deferred work, which is all receiving, runs only then.
+        let flags = EnterFlags::GETEVENTS;
+        let submitter = self.io.submitter();
+        let entered = match wait {
+            // SAFETY: no argument is passed, and the count is what is queued.
+            Wait::No => unsafe { submitter.enter::<()>(queued, 0, flags.bits(), None) },
+            // SAFETY: as above.
+            Wait::For(None) => unsafe { submitter.enter::<()>(queued, 1, flags.bits(), None) },
+            Wait::For(Some(time)) => {
+                let time = Timespec::from(time);
+                let args = SubmitArgs::new().timespec(&time);
+                let flags = flags | EnterFlags::EXT_ARG;
+                // SAFETY: `args` and the time it points to live until the call returns.
+                unsafe { submitter.enter(queued, 1, flags.bits(), Some(&args)) }
+            }
+        };
+        match entered {
+            Ok(_) => Ok(()),
+            Err(e) => match e.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(e),
+            },
+        }
+    }
+
+    /// Moves completions out of the kernel's queue.
+    fn reap(&mut self) {
+        for entry in self.io.completion() {
+            let (token, flags) = (Token::from_bits(entry.user_data()), entry.flags());
+            let chunk = cqueue::buffer_select(flags).map(|buffer| Chunk {
+                buffer,
+                offset: if cqueue::buffer_more(flags) { RAW_MORE } else { 0 },
+                len: entry.result().max(0) as u32,
+            });
+            if token.op() == Some(Op::Drain) {
+                self.owned.remove(&token);
+            }
+            self.completions.push(Completion {
+                token,
+                result: entry.result(),
+                more: cqueue::more(flags),
+                chunk,
+            });
+        }
+    }
+
+    /// Empties the completion queue, what overflowed it included: only then are all inline sends accounted for.
+    fn reap_all(&mut self) -> io::Result<()> {
+        self.reap();
+        while self.io.submission().cq_overflow() {
+            self.enter(Wait::No)?;
+            self.reap();
+        }
+        Ok(())
+    }
+
+    /// Whether the last submission left completions to take.
+    pub(crate) fn has_completions(&self) -> bool {
+        !self.completions.is_empty()
+    }
+
+    /// Lets the kernel signal the registered eventfd, or stops it from doing so.
+    pub(crate) fn signal_eventfd(&mut self, on: bool) {
+        let queue = self.io.completion();
+        if on {
+            queue.enable_eventfd();
+        } else {
+            queue.disable_eventfd();
+        }
+    }
+
+    /// Registers the eventfd that [`Self::signal_eventfd`] turns on and off.
+    pub(crate) fn register_eventfd(&self, eventfd: BorrowedFd<'_>) -> io::Result<()> {
+        self.io.submitter().register_eventfd(eventfd.as_raw_fd())
+    }
+}
+
+/// A turn's sends, one per connection, each over when [`Batch::submit`] returns.
+///
+/// Nothing is handed to the kernel before that, so a batch that is dropped leaves no trace.
+pub(crate) struct Batch<'r, 'a> {
+    uring: &'r mut Uring,
+    bytes: PhantomData<&'a [u8]>,
+}
+
+#[derive(Default)]
+struct BatchMemory {
+    sends: Vec<QueuedSend>,
+    pieces: Vec<libc::iovec>,
+    messages: Vec<libc::msghdr>,
+}
+
+// SAFETY: the pointers are only followed between `Batch::send` and the end of `Batch::submit`, on one thread.
+unsafe impl Send for BatchMemory {}
+
+struct QueuedSend {
+    token: Token,
+    socket: RawFd,
+    /// Its pieces: `pieces[first..first + count]`.
+    first: usize,
+    count: usize,
+}
+
+impl BatchMemory {
+    fn clear(&mut self) {
+        self.sends.clear();
+        self.pieces.clear();
+        self.messages.clear();
+    }
+}
+
+impl<'a> Batch<'_, 'a> {
+    /// Adds one connection's send: its pieces in order, at most [`MAX_PIECES`].
+    pub(crate) fn send(
+        &mut self,
+        token: Token,
+        socket: BorrowedFd<'a>,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) {
+        let memory = &mut self.uring.batch;
+        let first = memory.pieces.len();
+        memory.pieces.extend(pieces.into_iter().map(|piece| libc::iovec {
+            iov_base: piece.as_ptr().cast_mut().cast(),
+            iov_len: piece.len(),
+        }));
+        let count = memory.pieces.len() - first;
+        debug_assert!((1..=MAX_PIECES).contains(&count));
+        memory.sends.push(QueuedSend { token, socket: socket.as_raw_fd(), first, count });
+    }
+
+    /// Submits the sends and whatever was queued before them, and collects completions. On return
+    /// every send is over: those that fell short have left a completion with what was taken.
+    pub(crate) fn submit(self, wait: Wait) -> io::Result<()> {
+        let uring = self.uring;
+        let gathered = uring.batch.sends.iter().filter(|send| send.count > 1).count();
+        // Reserved at once: queued entries point into it, so it must not move.
+        uring.batch.messages.reserve(gathered);
+        for index in 0..uring.batch.sends.len() {
+            let entry = uring.batch.entry(index);
+            loop {
+                // SAFETY: the entry points to bytes borrowed for `'a`, or to a message in `batch.messages` whose
+                // pieces are such bytes. `'a` outlives `self`, `batch` is not touched before the sends are
+                // over, and with MSG_DONTWAIT the kernel neither defers a send nor polls for it (it
+                // sets REQ_F_NOWAIT): it is over when the `enter` below has submitted it.
+                if unsafe { uring.io.submission().push(&entry) }.is_ok() {
+                    break;
+                }
+                uring.submit_full_queue()?;
+            }
+        }
+        uring.enter(wait)?;
+        while !uring.io.submission().is_empty() {
+            // Interrupted before everything was submitted.
+            uring.reap();
+            uring.enter(Wait::No)?;
+        }
+        uring.reap_all()
+    }
+}
+
+impl BatchMemory {
+    fn entry(&mut self, index: usize) -> squeue::Entry {
+        let send = &self.sends[index];
+        let pieces = &self.pieces[send.first..send.first + send.count];
+        let entry = if let [piece] = pieces {
+            let len = u32::try_from(piece.iov_len).unwrap_or(u32::MAX);
+            opcode::Send::new(Fd(send.socket), piece.iov_base.cast(), len).flags(INLINE).build()
+        } else {
+            debug_assert!(self.messages.len() < self.messages.capacity());
+            self.messages.push(libc::msghdr {
+                msg_name: ptr::null_mut(),
+                msg_namelen: 0,
+                msg_iov: pieces.as_ptr().cast_mut(),
+                msg_iovlen: pieces.len(),
+                msg_control: ptr::null_mut(),
+                msg_controllen: 0,
+                msg_flags: 0,
+            });
+            let message: *const libc::msghdr = &self.messages[self.messages.len() - 1];
+            opcode::SendMsg::new(Fd(send.socket), message).flags(INLINE as u32).build()
+        };
+        entry.flags(Flags::SKIP_SUCCESS).user_data(send.token.bits())
+    }
+}
+
+impl Completion {
+    /// The descriptor that an accept brought. To be called once per completion.
+    pub(crate) fn into_accepted(self) -> io::Result<OwnedFd> {
+        assert_eq!(self.token.op(), Some(Op::Accept), "only an accept brings a descriptor");
+        if self.result < 0 {
+            return Err(io::Error::from_raw_os_error(-self.result));
+        }
+        // SAFETY: a successful accept made this descriptor for us, and the completion is consumed.
+        Ok(unsafe { OwnedFd::from_raw_fd(self.result) })
+    }
+}

@@ -1,0 +1,56 @@
+//! A connection's socket, whichever transport accepted it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::net::TcpStream;
+
+/// An accepted socket; closed when it and what was made from it are dropped.
+pub(crate) enum Socket {
+    /// A plain descriptor, for the ring.
+    Ring(OwnedFd),
+    /// The half of a monoio stream that its reader does not need.
+    Portable(Writer),
+}
+
+/// The writing half of a monoio stream. Clones are the same socket.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    fd: RawFd,
+    half: Rc<RefCell<OwnedWriteHalf<TcpStream>>>,
+}
+
+impl Writer {
+    /// Takes a stream apart: the reading half goes to the task that reads.
+    pub(crate) fn split(stream: TcpStream) -> (OwnedReadHalf<TcpStream>, Self) {
+        let fd = stream.as_raw_fd();
+        let (reader, writer) = stream.into_split();
+        (reader, Self { fd, half: Rc::new(RefCell::new(writer)) })
+    }
+
+    /// For awaited writes, one at a time.
+    pub(crate) fn half(&self) -> &RefCell<OwnedWriteHalf<TcpStream>> {
+        &self.half
+    }
+}
+
+impl AsFd for Socket {
+    #[allow(unsafe_code)]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Ring(fd) => fd.as_fd(),
+            // SAFETY: `fd` is the stream's descriptor, and the stream is open while `half`, which shares its
+            // ownership, lives: at least as long as the borrow of `self`.
+            Self::Portable(writer) => unsafe { BorrowedFd::borrow_raw(writer.fd) },
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Socket({})", self.as_fd().as_raw_fd())
+    }
+}
