@@ -20,7 +20,9 @@ impl Handler for Echo {
 }
 
 fn main() -> corecast::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let server = Server::bind(address)?;
     println!("listening on {}", server.local_addrs()[0]);
     server.route("*", |_core| Echo).run()

@@ -19,7 +19,12 @@ pub struct Conn<'a, D> {
 
 impl<'a, D> Conn<'a, D> {
     pub(crate) fn new(io: &'a mut Io, index: u32, core: CoreId, data: &'a mut D) -> Self {
-        Self { io, index, core, data }
+        Self {
+            io,
+            index,
+            core,
+            data,
+        }
     }
 
     /// The application's data.
@@ -58,7 +63,10 @@ impl<'a, D> Conn<'a, D> {
     /// # Panics
     /// With more than 125 bytes of payload.
     pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
-        assert!(payload.len() <= 125, "a ping carries at most 125 bytes (RFC 6455 §5.5)");
+        assert!(
+            payload.len() <= 125,
+            "a ping carries at most 125 bytes (RFC 6455 §5.5)"
+        );
         self.io.ping(self.index, payload)
     }
 
@@ -66,7 +74,11 @@ impl<'a, D> Conn<'a, D> {
     /// delivered, and [`Handler::close`](crate::Handler::close) follows when the peer has answered, or
     /// after the close timeout. The reason is cut to 123 bytes; a code that may not be sent (§7.4) becomes 1011.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        let code = if code.may_be_sent() { code } else { CloseCode::INTERNAL };
+        let code = if code.may_be_sent() {
+            code
+        } else {
+            CloseCode::INTERNAL
+        };
         self.io.begin_close(self.index, code, reason);
     }
 
@@ -121,13 +133,20 @@ impl<'a, D> Conn<'a, D> {
     /// A reference that a future may keep.
     #[must_use]
     pub fn handle(&self) -> ConnHandle<D> {
-        ConnHandle { id: self.io.conns.id(self.index), data: PhantomData }
+        ConnHandle {
+            id: self.io.conns.id(self.index),
+            data: PhantomData,
+            here: PhantomData,
+        }
     }
 
     /// The peer's address; `None` when it is gone already. Costs a system call.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        SockRef::from(&self.io.conns[self.index].socket()).peer_addr().ok()?.as_socket()
+        SockRef::from(&self.io.conns[self.index].socket())
+            .peer_addr()
+            .ok()?
+            .as_socket()
     }
 
     /// The core that this connection lives on, for good.
@@ -139,7 +158,10 @@ impl<'a, D> Conn<'a, D> {
 
 impl<D: fmt::Debug> fmt::Debug for Conn<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Conn").field("index", &self.index).field("data", self.data).finish()
+        f.debug_struct("Conn")
+            .field("index", &self.index)
+            .field("data", self.data)
+            .finish()
     }
 }
 
@@ -149,8 +171,9 @@ impl<D: fmt::Debug> fmt::Debug for Conn<'_, D> {
 /// slot is used again, it answers `None`.
 pub struct ConnHandle<D> {
     id: ConnId,
+    data: PhantomData<fn() -> D>,
     /// Not `Send`: on another core's thread the same numbers name another connection.
-    data: PhantomData<(fn() -> D, *const ())>,
+    here: PhantomData<*const ()>,
 }
 
 impl<D: 'static> ConnHandle<D> {
@@ -161,7 +184,12 @@ impl<D: 'static> ConnHandle<D> {
             core.with_app(|app, io| {
                 let conn = io.conns.get(self.id).filter(|conn| conn.is_open())?;
                 let (core, data) = app.data(conn.route, conn.data)?;
-                Some(f(&mut Conn::new(io, self.id.index, core, data.downcast_mut()?)))
+                Some(f(&mut Conn::new(
+                    io,
+                    self.id.index,
+                    core,
+                    data.downcast_mut()?,
+                )))
             })
         })
         .flatten()

@@ -40,7 +40,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 fn bind_hint(e: &io::Error) -> &'static str {
     match e.kind() {
-        io::ErrorKind::AddrInUse => " (another process listens there: stop it, or choose another port)",
+        io::ErrorKind::AddrInUse => {
+            " (another process listens there: stop it, or choose another port)"
+        }
         io::ErrorKind::PermissionDenied => {
             " (ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one)"
         }

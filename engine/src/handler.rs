@@ -64,7 +64,11 @@ impl<D> Accept<D> {
     /// Accepts with this data.
     #[must_use]
     pub fn new(data: D) -> Self {
-        Self { data, subprotocol: None, headers: Vec::new() }
+        Self {
+            data,
+            subprotocol: None,
+            headers: Vec::new(),
+        }
     }
 
     /// Names the subprotocol in use: one of [`Request::subprotocols`], or else browsers fail the
@@ -94,7 +98,11 @@ impl Reject {
     /// Refuses with a status of 400 to 599; others become 500.
     #[must_use]
     pub const fn new(status: u16, reason: &'static str) -> Self {
-        let status = if matches!(status, 400..=599) { status } else { 500 };
+        let status = if matches!(status, 400..=599) {
+            status
+        } else {
+            500
+        };
         Self { status, reason }
     }
 

@@ -27,11 +27,23 @@ impl Publisher {
     /// mailboxes are full: their subscribers do not get it. What happens at each subscriber is not known yet, so the
     /// other counts are zero. Before the server runs there is no core, and no subscriber.
     pub fn publish(&self, topic: &str, message: Message<'_>) -> Published {
-        let Some(mailboxes) = self.mailboxes.get() else { return Published::default() };
+        let Some(mailboxes) = self.mailboxes.get() else {
+            return Published::default();
+        };
         let mut frame = Vec::with_capacity(message.len() + 10);
         corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
-        let mail = Mail::Publish { topic: topic.into(), frame: Bytes::from(frame) };
-        let forwarded = mailboxes.iter().filter(|mailbox| mailbox.post(mail.clone()).is_ok()).count();
-        Published { forwarded, refused: mailboxes.len() - forwarded, ..Published::default() }
+        let mail = Mail::Publish {
+            topic: topic.into(),
+            frame: Bytes::from(frame),
+        };
+        let forwarded = mailboxes
+            .iter()
+            .filter(|mailbox| mailbox.post(mail.clone()).is_ok())
+            .count();
+        Published {
+            forwarded,
+            refused: mailboxes.len() - forwarded,
+            ..Published::default()
+        }
     }
 }

@@ -32,9 +32,16 @@ impl Blueprint {
         make: impl Fn(CoreId) -> H + Send + Sync + 'static,
     ) -> Self {
         let make = move |core| -> Box<dyn Endpoint> {
-            Box::new(Typed { handler: make(core), core, data: DataTable::default() })
+            Box::new(Typed {
+                handler: make(core),
+                core,
+                data: DataTable::default(),
+            })
         };
-        Self { pattern: Pattern::new(pattern), make: Box::new(make) }
+        Self {
+            pattern: Pattern::new(pattern),
+            make: Box::new(make),
+        }
     }
 }
 
@@ -79,7 +86,11 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(site: Arc<Site>, core: CoreId) -> Self {
         let endpoints = site.routes.iter().map(|route| (route.make)(core)).collect();
-        Self { site, core, endpoints }
+        Self {
+            site,
+            core,
+            endpoints,
+        }
     }
 
     fn respond(&self, head: &handshake::Request<'_>, response: &mut Vec<u8>) {
@@ -99,7 +110,11 @@ impl Routes {
         socket: BorrowedFd<'_>,
         response: &mut Vec<u8>,
     ) -> Result<Decision, Refusal> {
-        let found = self.site.routes.iter().position(|route| route.pattern.matches(head.path()));
+        let found = self
+            .site
+            .routes
+            .iter()
+            .position(|route| route.pattern.matches(head.path()));
         let Some(route) = found else {
             self.respond(head, response);
             return Ok(Decision::Respond);
@@ -113,24 +128,38 @@ impl Routes {
         let origins = &self.site.origins;
         if let Some(origin) = head.origin()
             && !origins.is_empty()
-            && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            && !origins
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(origin))
         {
-            return Err(Refusal::new(403, "connections from this origin are not allowed"));
+            return Err(Refusal::new(
+                403,
+                "connections from this origin are not allowed",
+            ));
         }
         let endpoint = &mut self.endpoints[route];
         let answer = endpoint
             .upgrade(&Request::new(head, socket))
             .map_err(|reject| Refusal::new(reject.status, reject.reason))?;
-        let headers: Vec<_> =
-            answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<_> = answer
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let written = encode_switching(response, key, answer.subprotocol.as_deref(), &headers);
         if let Err(error) = written {
             endpoint.forget(answer.data);
             tracing::error!(%error, "the application's response headers are impossible");
             response.clear();
-            return Err(Refusal::new(500, "the application's response headers are impossible"));
+            return Err(Refusal::new(
+                500,
+                "the application's response headers are impossible",
+            ));
         }
-        Ok(Decision::Accept { route: route as u16, data: answer.data })
+        Ok(Decision::Accept {
+            route: route as u16,
+            data: answer.data,
+        })
     }
 }
 
@@ -141,10 +170,11 @@ impl App for Routes {
         socket: BorrowedFd<'_>,
         response: &mut Vec<u8>,
     ) -> Decision {
-        self.upgrade(request, socket, response).unwrap_or_else(|refusal| {
-            refusal.encode(response);
-            Decision::Respond
-        })
+        self.upgrade(request, socket, response)
+            .unwrap_or_else(|refusal| {
+                refusal.encode(response);
+                Decision::Respond
+            })
     }
 
     fn open(&mut self, io: &mut Io, index: u32) {
@@ -165,7 +195,11 @@ impl App for Routes {
 
     fn close(&mut self, io: &mut Io, index: u32, ended: &Ended) {
         let (route, slot) = place(io, index);
-        let why = Closed { code: ended.code, reason: &ended.reason, clean: ended.clean };
+        let why = Closed {
+            code: ended.code,
+            reason: &ended.reason,
+            clean: ended.clean,
+        };
         self.endpoints[route].close(io, index, slot, why);
     }
 
@@ -201,8 +235,16 @@ struct Typed<H: Handler> {
 
 impl<H: Handler> Endpoint for Typed<H> {
     fn upgrade(&mut self, request: &Request<'_>) -> Result<Accept<u32>, Reject> {
-        let Accept { data, subprotocol, headers } = self.handler.upgrade(request)?;
-        Ok(Accept { data: self.data.insert(data), subprotocol, headers })
+        let Accept {
+            data,
+            subprotocol,
+            headers,
+        } = self.handler.upgrade(request)?;
+        Ok(Accept {
+            data: self.data.insert(data),
+            subprotocol,
+            headers,
+        })
     }
 
     fn forget(&mut self, slot: u32) {
@@ -211,27 +253,31 @@ impl<H: Handler> Endpoint for Typed<H> {
 
     fn open(&mut self, io: &mut Io, index: u32, slot: u32) {
         if let Some(data) = self.data.get(slot) {
-            self.handler.open(&mut Conn::new(io, index, self.core, data));
+            self.handler
+                .open(&mut Conn::new(io, index, self.core, data));
         }
     }
 
     #[inline]
     fn message(&mut self, io: &mut Io, index: u32, slot: u32, message: Message<'_>) {
         if let Some(data) = self.data.get(slot) {
-            self.handler.message(&mut Conn::new(io, index, self.core, data), message);
+            self.handler
+                .message(&mut Conn::new(io, index, self.core, data), message);
         }
     }
 
     fn drain(&mut self, io: &mut Io, index: u32, slot: u32) {
         if let Some(data) = self.data.get(slot) {
-            self.handler.drain(&mut Conn::new(io, index, self.core, data));
+            self.handler
+                .drain(&mut Conn::new(io, index, self.core, data));
         }
     }
 
     fn close(&mut self, io: &mut Io, index: u32, slot: u32, why: Closed<'_>) {
         // Out of the table first: a panic in the callback must not keep the slot.
         if let Some(mut data) = self.data.remove(slot) {
-            self.handler.close(&mut Conn::new(io, index, self.core, &mut data), why);
+            self.handler
+                .close(&mut Conn::new(io, index, self.core, &mut data), why);
         }
     }
 
@@ -249,7 +295,10 @@ struct DataTable<D> {
 
 impl<D> Default for DataTable<D> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -289,7 +338,11 @@ mod tests {
             ("*", "/", true),
             ("*", "/anything", true),
         ] {
-            assert_eq!(Pattern::new(pattern).matches(path), expected, "{pattern} on {path}");
+            assert_eq!(
+                Pattern::new(pattern).matches(path),
+                expected,
+                "{pattern} on {path}"
+            );
         }
     }
 

@@ -67,7 +67,11 @@ impl Server {
             let failed = |e| Error::Bind(address, e);
             listener::ensure_free(address).map_err(failed)?;
             let socket = listener::bind(address).map_err(failed)?;
-            let local = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
+            let local = socket
+                .local_addr()
+                .map_err(failed)?
+                .as_socket()
+                .unwrap_or(address);
             self.bound.push((local, socket));
         }
         if self.bound.len() == before {
@@ -260,12 +264,25 @@ impl Server {
                 site: Arc::clone(&site),
             });
         }
-        let stats = setups.iter().map(|setup| Arc::clone(&setup.stats)).collect();
+        let stats = setups
+            .iter()
+            .map(|setup| Arc::clone(&setup.stats))
+            .collect();
         let threads = start(setups)?;
         // Only now: nobody may post to cores that did not start.
         let _ = OnceLock::set(&self.mailboxes, Arc::clone(&mailboxes));
-        let shared = Arc::new(Running { mailboxes, stats, total });
-        Ok(ServerHandle { addresses, io, threads, shared, publisher: Publisher::new(self.mailboxes) })
+        let shared = Arc::new(Running {
+            mailboxes,
+            stats,
+            total,
+        });
+        Ok(ServerHandle {
+            addresses,
+            io,
+            threads,
+            shared,
+            publisher: Publisher::new(self.mailboxes),
+        })
     }
 }
 
@@ -299,7 +316,9 @@ fn start(setups: Vec<CoreSetup>) -> Result<Vec<(CoreId, JoinHandle<Result<()>>)>
             Err(mpsc::RecvError) => break,
         }
     }
-    let Some(error) = failed else { return Ok(threads) };
+    let Some(error) = failed else {
+        return Ok(threads);
+    };
     for mailbox in mailboxes.iter().flat_map(|mailboxes| mailboxes.iter()) {
         let _ = mailbox.post(Mail::Stop);
     }
@@ -353,7 +372,9 @@ impl ServerHandle {
     /// What it has done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let sum = |counter: fn(&CoreStats) -> u64| self.shared.stats.iter().map(|core| counter(core)).sum();
+        let sum = |counter: fn(&CoreStats) -> u64| {
+            self.shared.stats.iter().map(|core| counter(core)).sum()
+        };
         Stats {
             connections: self.shared.total.load(std::sync::atomic::Ordering::Relaxed),
             accepted: sum(|core| core.accepted.get()),

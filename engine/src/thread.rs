@@ -38,8 +38,11 @@ pub(crate) struct CoreSetup {
 
 /// The processors to run on: those wanted, or all that this process may use.
 pub(crate) fn processors(wanted: Option<&[usize]>) -> Result<Vec<usize>> {
-    let allowed: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    let allowed: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .iter()
+        .map(|core| core.id)
+        .collect();
     let Some(wanted) = wanted else {
         return Ok(if allowed.is_empty() { vec![0] } else { allowed });
     };
@@ -77,7 +80,10 @@ struct Prepared {
 
 fn prepare(setup: CoreSetup) -> io::Result<Prepared> {
     if !core_affinity::set_for_current(core_affinity::CoreId { id: setup.id.0 }) {
-        tracing::warn!(processor = setup.id.0, "could not pin the core's thread; it runs unpinned");
+        tracing::warn!(
+            processor = setup.id.0,
+            "could not pin the core's thread; it runs unpinned"
+        );
     }
     // On this thread: the ring belongs to the one that made it.
     let ring = match setup.kind {
@@ -101,7 +107,13 @@ fn prepare(setup: CoreSetup) -> io::Result<Prepared> {
 
 impl Prepared {
     fn run(self) -> io::Result<()> {
-        let Self { core, listeners, kind, wake, ring } = self;
+        let Self {
+            core,
+            listeners,
+            kind,
+            wake,
+            ring,
+        } = self;
         // The loop is a task, not the runtime's main future: a main future that yields is polled again at once,
         // without a turn for the tasks.
         match (ring, kind) {

@@ -66,7 +66,10 @@ impl Backlog {
         assert!(bytes <= self.sending, "more bytes sent than were given");
         self.sending = 0;
         self.bytes -= bytes;
-        let front = self.chunks.front_mut().expect("what was sent is at the front");
+        let front = self
+            .chunks
+            .front_mut()
+            .expect("what was sent is at the front");
         if bytes == front.len() {
             self.chunks.pop_front();
         } else {

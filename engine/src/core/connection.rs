@@ -88,7 +88,10 @@ pub(crate) struct Connection {
     pub(crate) timer: Link,
     pub(crate) receiver: Receiver,
     /// An incomplete request head, or input beyond the turn's budget.
-    #[expect(clippy::box_collection, reason = "8 bytes while empty, which it nearly always is")]
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes while empty, which it nearly always is"
+    )]
     pub(crate) held: Option<Box<Vec<u8>>>,
     /// This turn's output.
     pub(crate) pending: Pending,
@@ -131,7 +134,9 @@ impl Connection {
 
     /// The same, as the transport knows it.
     pub(crate) fn any_socket(&self) -> &Socket {
-        self.socket.as_ref().expect("a live connection has a socket")
+        self.socket
+            .as_ref()
+            .expect("a live connection has a socket")
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -109,7 +109,8 @@ impl Io {
             SendStatus::Dropped => self.overflow(index),
             admitted => {
                 let pending = &mut self.conns[index].pending;
-                self.output.push_frame(index, pending, message.opcode(), message.as_bytes());
+                self.output
+                    .push_frame(index, pending, message.opcode(), message.as_bytes());
                 admitted
             }
         }
@@ -128,7 +129,8 @@ impl Io {
         }
         let status = self.admit(index, payload.len() + 2);
         if status != SendStatus::Dropped {
-            self.output.push_frame(index, &mut self.conns[index].pending, opcode, payload);
+            self.output
+                .push_frame(index, &mut self.conns[index].pending, opcode, payload);
         }
         status
     }
@@ -177,7 +179,10 @@ impl Io {
         if !self.post.is_alone() {
             let mut frame = Vec::with_capacity(message.len() + 10);
             corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
-            let mail = Mail::Publish { topic: topic.into(), frame: Bytes::from(frame) };
+            let mail = Mail::Publish {
+                topic: topic.into(),
+                frame: Bytes::from(frame),
+            };
             (published.forwarded, published.refused) = self.post.to_others(&mail);
         }
         if self.topics.subscriber_count(topic) > 0 {
@@ -314,7 +319,14 @@ impl Io {
         // Keeps the slot until the callback has run.
         conn.operations += 1;
         self.topics.remove(index);
-        self.lists.ended.push_back((index, Ended { code, reason: reason.to_owned(), clean }));
+        self.lists.ended.push_back((
+            index,
+            Ended {
+                code,
+                reason: reason.to_owned(),
+                clean,
+            },
+        ));
     }
 
     /// One operation less holds the slot.
@@ -430,7 +442,8 @@ impl Io {
             return self.kill(index);
         }
         let refusal = Refusal::new(408, "the request head did not arrive in time");
-        self.output.push_bytes(index, &mut conn.pending, |out| refusal.encode(out));
+        self.output
+            .push_bytes(index, &mut conn.pending, |out| refusal.encode(out));
         self.finish(index);
     }
 
@@ -459,10 +472,16 @@ impl Io {
     }
 
     /// Moves this turn's output of a connection, but for what was sent of it, behind its backlog.
-    pub(crate) fn to_backlog(&mut self, index: u32, sent: usize, received: &(impl Received + ?Sized)) {
+    pub(crate) fn join_backlog(
+        &mut self,
+        index: u32,
+        sent: usize,
+        received: &(impl Received + ?Sized),
+    ) {
         let conn = &mut self.conns[index];
         let backlog = conn.backlog.get_or_insert_default();
-        self.output.keep(conn.pending, sent, received, |chunk| backlog.push(chunk));
+        self.output
+            .keep(conn.pending, sent, received, |chunk| backlog.push(chunk));
         conn.pending = Default::default();
         if !conn.flags.has(Flags::DRAINING) {
             self.lists.draining.push(index);
@@ -472,7 +491,10 @@ impl Io {
     /// The kernel took `sent` bytes of a connection's backlog. Says whether nothing is left of it.
     pub(crate) fn backlog_sent(&mut self, index: u32, sent: usize) -> bool {
         let conn = &mut self.conns[index];
-        let backlog = conn.backlog.as_mut().expect("a backlog that was being sent");
+        let backlog = conn
+            .backlog
+            .as_mut()
+            .expect("a backlog that was being sent");
         backlog.sent(sent);
         if !backlog.is_empty() {
             self.lists.draining.push(index);
@@ -502,5 +524,7 @@ impl Io {
 /// A time in ticks of the wheel, never none.
 fn ticks(time: Duration) -> u32 {
     let ticks = time.as_millis().div_ceil(TICK.as_millis());
-    u32::try_from(ticks).unwrap_or(u32::MAX / 2).clamp(1, u32::MAX / 2)
+    u32::try_from(ticks)
+        .unwrap_or(u32::MAX / 2)
+        .clamp(1, u32::MAX / 2)
 }

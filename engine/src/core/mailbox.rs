@@ -59,7 +59,11 @@ pub(crate) struct Full;
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { queue: Mutex::default(), bell, rung: AtomicBool::new(false) })
+        Ok(Self {
+            queue: Mutex::default(),
+            bell,
+            rung: AtomicBool::new(false),
+        })
     }
 
     /// Posts a publication; orders to drain or stop are always taken.
@@ -126,8 +130,14 @@ impl Post {
 
     /// Posts to every other core: how many took it, and how many are full.
     pub(crate) fn to_others(&self, mail: &Mail) -> (usize, usize) {
-        let others = self.boxes.iter().enumerate().filter(|&(index, _)| index != self.own);
-        let taken = others.filter(|(_, mailbox)| mailbox.post(mail.clone()).is_ok()).count();
+        let others = self
+            .boxes
+            .iter()
+            .enumerate()
+            .filter(|&(index, _)| index != self.own);
+        let taken = others
+            .filter(|(_, mailbox)| mailbox.post(mail.clone()).is_ok())
+            .count();
         (taken, self.boxes.len() - 1 - taken)
     }
 }
@@ -137,13 +147,18 @@ mod tests {
     use super::*;
 
     fn publication(bytes: usize) -> Mail {
-        Mail::Publish { topic: "t".into(), frame: Bytes::from(vec![0; bytes]) }
+        Mail::Publish {
+            topic: "t".into(),
+            frame: Bytes::from(vec![0; bytes]),
+        }
     }
 
     #[test]
     fn is_bounded_and_still_takes_orders() {
         let mailbox = Mailbox::new().unwrap();
-        let taken = (0..MAX_MAIL + 10).filter(|_| mailbox.post(publication(1)).is_ok()).count();
+        let taken = (0..MAX_MAIL + 10)
+            .filter(|_| mailbox.post(publication(1)).is_ok())
+            .count();
         assert_eq!(taken, MAX_MAIL);
         assert_eq!(mailbox.post(Mail::Stop), Ok(()));
         let mut mail = VecDeque::new();
@@ -156,7 +171,11 @@ mod tests {
     #[test]
     fn is_bounded_in_bytes() {
         let mailbox = Mailbox::new().unwrap();
-        assert_eq!(mailbox.post(publication(2 * MAX_MAIL_BYTES)), Ok(()), "a lone one always fits");
+        assert_eq!(
+            mailbox.post(publication(2 * MAX_MAIL_BYTES)),
+            Ok(()),
+            "a lone one always fits"
+        );
         assert_eq!(mailbox.post(publication(1)), Err(Full));
     }
 }

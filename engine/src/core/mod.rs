@@ -73,7 +73,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Arc<Config>, stats: Arc<CoreStats>, post: Post, app: Box<dyn App>) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        stats: Arc<CoreStats>,
+        post: Post,
+        app: Box<dyn App>,
+    ) -> Self {
         let shared = Shared::new(Role::Server, config.limits);
         let io = Io {
             conns: Slab::new(config.max_connections.saturating_add(SURPLUS_CONNECTIONS)),
@@ -105,7 +110,9 @@ impl Core {
     /// Begins a turn: deadlines, mail, and input that waited for it.
     fn begin_turn(&mut self, now: Instant) {
         let tick = (now.duration_since(self.started).as_millis() / TICK.as_millis()) as u32;
-        self.io.wheel.expire(&mut self.io.conns, tick, &mut self.due);
+        self.io
+            .wheel
+            .expire(&mut self.io.conns, tick, &mut self.due);
         for index in std::mem::take(&mut self.due) {
             self.io.timer_fired(index);
         }
@@ -118,7 +125,9 @@ impl Core {
             }
         }
         for _ in 0..self.io.lists.ready.len() {
-            let Some(index) = self.io.lists.ready.pop_front() else { break };
+            let Some(index) = self.io.lists.ready.pop_front() else {
+                break;
+            };
             self.on_ready(index);
         }
     }
@@ -137,7 +146,9 @@ impl Core {
             let due = TICK * (self.io.wheel.now() + ticks);
             (self.started + due).saturating_duration_since(now)
         });
-        let end = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let end = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(now));
         timer.into_iter().chain(end).min()
     }
 
@@ -174,11 +185,15 @@ impl Core {
     /// Closes every connection with 1001; what is left at the deadline is cut.
     fn drain(&mut self, deadline: Instant) {
         self.io.leaving = true;
-        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self.deadline = Some(
+            self.deadline
+                .map_or(deadline, |earlier| earlier.min(deadline)),
+        );
         for index in self.io.conns.indices() {
             match self.io.conns[index].state {
                 State::Open => {
-                    self.io.begin_close(index, CloseCode::GOING_AWAY, "server shutting down");
+                    self.io
+                        .begin_close(index, CloseCode::GOING_AWAY, "server shutting down");
                 }
                 State::Handshake => self.io.kill(index),
                 _ => {}
@@ -252,7 +267,9 @@ impl Core {
         if !matches!(conn.state, State::Open | State::Closing) || conn.flags.has(Flags::PAUSED) {
             return;
         }
-        let Some(mut held) = conn.held.take() else { return };
+        let Some(mut held) = conn.held.take() else {
+            return;
+        };
         let consumed = self.handle_frames(index, &mut held);
         if consumed < held.len() {
             held.drain(..consumed);
@@ -361,7 +378,10 @@ impl Core {
 
     fn count_panic(&mut self, index: u32) {
         self.io.stats.panics.add(1);
-        tracing::error!(connection = index, "a handler panicked; its connection ends");
+        tracing::error!(
+            connection = index,
+            "a handler panicked; its connection ends"
+        );
     }
 
     /// The peer will send no more.
@@ -431,7 +451,10 @@ impl Core {
             Ok(Parsed::Partial) => 0,
             Ok(Parsed::Complete(request, len)) => {
                 if self.io.conns[index].flags.has(Flags::SURPLUS) {
-                    self.refuse(index, &Refusal::new(503, "the server is full: try again later"));
+                    self.refuse(
+                        index,
+                        &Refusal::new(503, "the server is full: try again later"),
+                    );
                 } else {
                     self.answer(index, &request);
                 }
@@ -446,7 +469,9 @@ impl Core {
 
     fn refuse(&mut self, index: u32, refusal: &Refusal) {
         let pending = &mut self.io.conns[index].pending;
-        self.io.output.push_bytes(index, pending, |out| refusal.encode(out));
+        self.io
+            .output
+            .push_bytes(index, pending, |out| refusal.encode(out));
         self.io.finish(index);
     }
 
@@ -461,7 +486,9 @@ impl Core {
             return self.refuse(index, &Refusal::new(500, "the application failed"));
         };
         let conn = &mut self.io.conns[index];
-        self.io.output.push_bytes(index, &mut conn.pending, |out| out.extend_from_slice(&response));
+        self.io.output.push_bytes(index, &mut conn.pending, |out| {
+            out.extend_from_slice(&response)
+        });
         match decision {
             Decision::Respond => self.io.finish(index),
             Decision::Accept { route, data } => {

@@ -39,12 +39,20 @@ pub(crate) struct Pending {
 impl Pending {
     /// Pieces queued in `turn`.
     pub(crate) fn pieces(&self, turn: u32) -> usize {
-        if self.turn == turn { self.count as usize } else { 0 }
+        if self.turn == turn {
+            self.count as usize
+        } else {
+            0
+        }
     }
 
     /// Bytes queued in `turn`.
     pub(crate) fn bytes(&self, turn: u32) -> usize {
-        if self.turn == turn { self.bytes as usize } else { 0 }
+        if self.turn == turn {
+            self.bytes as usize
+        } else {
+            0
+        }
     }
 }
 
@@ -83,9 +91,14 @@ struct Lent {
 
 #[derive(Clone, Copy, Debug)]
 enum LentSource {
-    Received { buffer: u16, offset: u32 },
+    Received {
+        buffer: u16,
+        offset: u32,
+    },
     /// Owned by the caller until its handler returns; `Some` once something references it.
-    Message { slot: Option<u32> },
+    Message {
+        slot: Option<u32>,
+    },
 }
 
 /// The turn's output.
@@ -126,7 +139,10 @@ impl Output {
         self.lent = chunk.map(|chunk| Lent {
             start: bytes.as_ptr() as usize,
             len: bytes.len(),
-            source: LentSource::Received { buffer: chunk.buffer, offset: chunk.offset },
+            source: LentSource::Received {
+                buffer: chunk.buffer,
+                offset: chunk.offset,
+            },
         });
     }
 
@@ -141,7 +157,11 @@ impl Output {
     }
 
     /// Ends [`Self::lend_message`]: keeps the message if something references it, or else gives it back.
-    pub(crate) fn reclaim_message(&mut self, message: Vec<u8>, before: Interrupted) -> Option<Vec<u8>> {
+    pub(crate) fn reclaim_message(
+        &mut self,
+        message: Vec<u8>,
+        before: Interrupted,
+    ) -> Option<Vec<u8>> {
         let lent = std::mem::replace(&mut self.lent, before.0);
         match lent.map(|lent| lent.source) {
             Some(LentSource::Message { slot: Some(slot) }) => {
@@ -187,23 +207,39 @@ impl Output {
         if payload.len() >= REFERENCE_BYTES
             && let Some(payload) = self.reference(payload)
         {
-            return Encoded { head: self.write_header(opcode, payload.len), payload: Some(payload) };
+            return Encoded {
+                head: self.write_header(opcode, payload.len),
+                payload: Some(payload),
+            };
         }
         if payload.len() >= OWN_BYTES || self.arena.len() > ARENA_LIMIT {
             let payload = self.own(Bytes::copy_from_slice(payload));
-            return Encoded { head: self.write_header(opcode, payload.len), payload: Some(payload) };
+            return Encoded {
+                head: self.write_header(opcode, payload.len),
+                payload: Some(payload),
+            };
         }
-        let head = self.write(|arena| corecast_protocol::frame::encode_server(arena, opcode, payload));
-        Encoded { head, payload: None }
+        let head =
+            self.write(|arena| corecast_protocol::frame::encode_server(arena, opcode, payload));
+        Encoded {
+            head,
+            payload: None,
+        }
     }
 
     /// Refers to a frame that another core has encoded.
     pub(crate) fn encode_shared(&mut self, frame: &Bytes) -> Encoded {
         if frame.len() < REFERENCE_BYTES {
             let head = self.write(|arena| arena.extend_from_slice(frame));
-            return Encoded { head, payload: None };
+            return Encoded {
+                head,
+                payload: None,
+            };
         }
-        Encoded { head: self.own(frame.clone()), payload: None }
+        Encoded {
+            head: self.own(frame.clone()),
+            payload: None,
+        }
     }
 
     /// Appends an encoded frame to a connection's output.
@@ -223,13 +259,21 @@ impl Output {
     fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range {
         let offset = self.arena.len();
         write(&mut self.arena);
-        Range { source: Source::Arena, offset: offset as u32, len: (self.arena.len() - offset) as u32 }
+        Range {
+            source: Source::Arena,
+            offset: offset as u32,
+            len: (self.arena.len() - offset) as u32,
+        }
     }
 
     fn own(&mut self, bytes: Bytes) -> Range {
         let len = bytes.len() as u32;
         self.owned.push(bytes);
-        Range { source: Source::Owned(self.owned.len() as u32 - 1), offset: 0, len }
+        Range {
+            source: Source::Owned(self.owned.len() as u32 - 1),
+            offset: 0,
+            len,
+        }
     }
 
     /// Refers to a payload inside of what is lent.
@@ -251,7 +295,11 @@ impl Output {
                     self.owned.push(Bytes::new());
                     self.owned.len() as u32 - 1
                 });
-                Range { source: Source::Owned(slot), offset: within as u32, len }
+                Range {
+                    source: Source::Owned(slot),
+                    offset: within as u32,
+                    len,
+                }
             }
         })
     }
@@ -271,7 +319,13 @@ impl Output {
             pending.count += 1;
         } else {
             let piece = self.pieces.len() as u32;
-            *pending = Pending { turn: self.turn, first: piece, last: piece, count: 1, bytes: range.len };
+            *pending = Pending {
+                turn: self.turn,
+                first: piece,
+                last: piece,
+                count: 1,
+                bytes: range.len,
+            };
             self.dirty.push(index);
         }
         self.pieces.push(Piece {
@@ -288,7 +342,11 @@ impl Output {
         pending: Pending,
         received: &'a R,
     ) -> impl Iterator<Item = &'a [u8]> + Clone {
-        let mut next = if pending.bytes(self.turn) > 0 { pending.first } else { NONE };
+        let mut next = if pending.bytes(self.turn) > 0 {
+            pending.first
+        } else {
+            NONE
+        };
         std::iter::from_fn(move || {
             let piece = self.pieces.get(next as usize)?;
             next = piece.next;
@@ -296,9 +354,11 @@ impl Output {
             Some(match piece.source {
                 Source::Arena => &self.arena[range],
                 Source::Owned(slot) => &self.owned[slot as usize][range],
-                Source::Received(buffer) => {
-                    received.bytes(Chunk { buffer, offset: piece.offset, len: piece.len })
-                }
+                Source::Received(buffer) => received.bytes(Chunk {
+                    buffer,
+                    offset: piece.offset,
+                    len: piece.len,
+                }),
             })
         })
     }
@@ -313,12 +373,19 @@ impl Output {
         mut chunk: impl FnMut(Bytes),
     ) {
         let mut copied = Vec::new();
-        let mut next = if pending.bytes(self.turn) > 0 { pending.first } else { NONE };
+        let mut next = if pending.bytes(self.turn) > 0 {
+            pending.first
+        } else {
+            NONE
+        };
         while let Some(piece) = self.pieces.get(next as usize) {
             next = piece.next;
             let skipped = skip.min(piece.len as usize);
             skip -= skipped;
-            let (start, end) = (piece.offset as usize + skipped, (piece.offset + piece.len) as usize);
+            let (start, end) = (
+                piece.offset as usize + skipped,
+                (piece.offset + piece.len) as usize,
+            );
             match piece.source {
                 Source::Owned(slot) => {
                     chunk(Bytes::from(std::mem::take(&mut copied)));

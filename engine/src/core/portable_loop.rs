@@ -53,7 +53,11 @@ pub(crate) async fn run_portable(
             core.begin_turn(Instant::now());
             driver.carry_out(core, &[]);
             if core.io.leaving {
-                driver.accepting.borrow_mut().drain(..).for_each(Waker::wake);
+                driver
+                    .accepting
+                    .borrow_mut()
+                    .drain(..)
+                    .for_each(Waker::wake);
             }
             if core.is_done() {
                 return Ok(());
@@ -85,10 +89,7 @@ enum Either<A, B> {
 }
 
 /// Waits for either of two futures, and drops the other.
-async fn either<A, B>(
-    a: impl Future<Output = A>,
-    b: impl Future<Output = B>,
-) -> Either<A, B> {
+async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> Either<A, B> {
     let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
     std::future::poll_fn(|context| {
         if let Poll::Ready(a) = a.as_mut().poll(context) {
@@ -143,7 +144,10 @@ impl Driver {
                 return Poll::Ready(());
             }
             let mut accepting = self.accepting.borrow_mut();
-            if !accepting.iter().any(|waker| waker.will_wake(context.waker())) {
+            if !accepting
+                .iter()
+                .any(|waker| waker.will_wake(context.waker()))
+            {
                 accepting.push(context.waker().clone());
             }
             Poll::Pending
@@ -171,7 +175,11 @@ impl Driver {
                 false
             }
             Ok(bytes) => {
-                let chunk = Chunk { buffer: 0, offset: 0, len: bytes.len() as u32 };
+                let chunk = Chunk {
+                    buffer: 0,
+                    offset: 0,
+                    len: bytes.len() as u32,
+                };
                 core.on_bytes(index, bytes, Some(chunk));
                 self.carry_out(core, bytes);
                 true
@@ -234,7 +242,9 @@ impl Driver {
             if conn.wants_input() {
                 return Poll::Ready(true);
             }
-            self.paused.borrow_mut().insert(id.index, context.waker().clone());
+            self.paused
+                .borrow_mut()
+                .insert(id.index, context.waker().clone());
             Poll::Pending
         })
         .await
@@ -254,11 +264,14 @@ async fn read(driver: Rc<Driver>, id: ConnId, mut reader: Reader) {
 }
 
 /// Sends a backlog's front, waiting for room as long as it takes.
+#[expect(
+    clippy::await_holding_refcell_ref,
+    reason = "one drain at a time per connection"
+)]
 async fn drain(driver: Rc<Driver>, id: ConnId, writer: Writer, mut bytes: Bytes) {
     let mut sent = 0;
     let result = loop {
         let (written, rest) = {
-            // One drain at a time per connection: nobody else borrows the writing half.
             let mut half = writer.half().borrow_mut();
             half.write(bytes).await
         };
@@ -285,7 +298,7 @@ fn send(core: &mut Core, index: u32, received: &[u8]) {
         return;
     }
     if conn.backlog.is_some() {
-        return core.io.to_backlog(index, 0, received);
+        return core.io.join_backlog(index, 0, received);
     }
     let pieces: Vec<_> = output
         .pieces(conn.pending, received)
@@ -295,8 +308,8 @@ fn send(core: &mut Core, index: u32, received: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     match SockRef::from(&conn.socket().as_fd()).send_vectored_with_flags(&pieces, flags) {
         Ok(sent) if sent == total => {}
-        Ok(sent) => core.io.to_backlog(index, sent, received),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => core.io.to_backlog(index, 0, received),
+        Ok(sent) => core.io.join_backlog(index, sent, received),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => core.io.join_backlog(index, 0, received),
         Err(_) => core.io.kill(index),
     }
 }

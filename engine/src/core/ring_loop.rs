@@ -14,9 +14,7 @@ use super::connection::{Flags, State};
 use super::output::Received;
 use super::tasks::{self, Wake};
 use super::{Core, SharedCore};
-use crate::transport::ring::{
-    BufferRing, Chunk, Completion, MAX_PIECES, Op, Ring, Token, Wait,
-};
+use crate::transport::ring::{BufferRing, Chunk, Completion, MAX_PIECES, Op, Ring, Token, Wait};
 use crate::transport::socket::Socket;
 
 /// How long accepting rests when descriptors or memory have run out.
@@ -100,7 +98,10 @@ impl Pump {
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.take_completions(&mut completions);
         // The turn's sends are over when all that fell short are known, and their memory is free only then.
-        for completion in completions.iter().filter(|c| c.token.op() == Some(Op::Send)) {
+        for completion in completions
+            .iter()
+            .filter(|c| c.token.op() == Some(Op::Send))
+        {
             self.on_short_send(core, completion);
         }
         core.end_turn();
@@ -151,14 +152,16 @@ impl Pump {
                 continue;
             }
             if conn.backlog.is_some() || conn.pending.pieces(turn) > MAX_PIECES {
-                core.io.to_backlog(index, 0, self.ring.buffers());
+                core.io.join_backlog(index, 0, self.ring.buffers());
             }
         }
     }
 
     /// Sleeps in the ring itself unless there is work, or the runtime has tasks that must not wait.
     fn wait(&self, core: &Core, now: Instant) -> Wait {
-        let spins = self.busy_poll.is_some_and(|limit| now - self.last_progress < limit);
+        let spins = self
+            .busy_poll
+            .is_some_and(|limit| now - self.last_progress < limit);
         let sends_only = core.io.lists.ready.is_empty()
             && core.io.lists.ended.is_empty()
             && core.io.lists.finishing.is_empty()
@@ -171,10 +174,13 @@ impl Pump {
     }
 
     fn time_to_sleep(&self, core: &Core, now: Instant) -> Option<Duration> {
-        let rest = self.accepting.iter().filter_map(|accepting| match accepting {
-            Accepting::RestingUntil(end) => Some(end.saturating_duration_since(now)),
-            Accepting::Idle | Accepting::Armed => None,
-        });
+        let rest = self
+            .accepting
+            .iter()
+            .filter_map(|accepting| match accepting {
+                Accepting::RestingUntil(end) => Some(end.saturating_duration_since(now)),
+                Accepting::Idle | Accepting::Armed => None,
+            });
         rest.chain(core.time_to_sleep(now)).min()
     }
 
@@ -200,7 +206,9 @@ impl Pump {
     }
 
     fn watch_bell(&mut self, core: &Core) -> io::Result<()> {
-        self.ring.uring().watch(Token::new(Op::Bell, 0, 0), core.io.post.own().bell())
+        self.ring
+            .uring()
+            .watch(Token::new(Op::Bell, 0, 0), core.io.post.own().bell())
     }
 
     fn arm_accepts(&mut self, core: &Core, now: Instant) -> io::Result<()> {
@@ -217,7 +225,9 @@ impl Pump {
             };
             if due {
                 let token = Token::new(Op::Accept, index as u32, 0);
-                self.ring.uring().accept(token, self.listeners[index].as_fd())?;
+                self.ring
+                    .uring()
+                    .accept(token, self.listeners[index].as_fd())?;
                 *accepting = Accepting::Armed;
             }
         }
@@ -274,8 +284,10 @@ impl Pump {
             return;
         }
         match completion.result {
-            sent if sent >= 0 => core.io.to_backlog(index, sent as usize, self.ring.buffers()),
-            e if e == -libc::EAGAIN => core.io.to_backlog(index, 0, self.ring.buffers()),
+            sent if sent >= 0 => core
+                .io
+                .join_backlog(index, sent as usize, self.ring.buffers()),
+            e if e == -libc::EAGAIN => core.io.join_backlog(index, 0, self.ring.buffers()),
             _ => core.io.kill(index),
         }
     }
@@ -342,8 +354,10 @@ impl Pump {
     }
 
     fn on_accept_failed(&mut self, listener: usize, e: &io::Error) {
-        let exhausted =
-            matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS));
+        let exhausted = matches!(
+            e.raw_os_error(),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+        );
         if exhausted && let Some(accepting) = self.accepting.get_mut(listener) {
             tracing::warn!(error = %e, "accepting rests; raise the limit with `ulimit -n`");
             *accepting = Accepting::RestingUntil(Instant::now() + ACCEPT_REST);
@@ -369,7 +383,10 @@ impl Sleeper {
     fn new(wake: Rc<Wake>) -> io::Result<Self> {
         // monoio has no type for an eventfd; all it is asked for here is to wait for readiness.
         let eventfd = UnixStream::from(wake.eventfd().try_clone_to_owned()?);
-        Ok(Self { wake, readable: monoio::net::UnixStream::from_std(eventfd)? })
+        Ok(Self {
+            wake,
+            readable: monoio::net::UnixStream::from_std(eventfd)?,
+        })
     }
 
     async fn sleep(&self, time: Option<Duration>) -> io::Result<()> {

@@ -23,7 +23,11 @@ pub(crate) struct Slab {
 
 impl Slab {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { records: Vec::with_capacity(capacity), free: Vec::new(), capacity }
+        Self {
+            records: Vec::with_capacity(capacity),
+            free: Vec::new(),
+            capacity,
+        }
     }
 
     /// Connections at present.
@@ -42,8 +46,12 @@ impl Slab {
         if self.records.len() == self.capacity {
             return None;
         }
-        let id = ConnId { index: self.records.len() as u32, generation: 0 };
-        self.records.push(Connection::new(socket, id.generation, tick));
+        let id = ConnId {
+            index: self.records.len() as u32,
+            generation: 0,
+        };
+        self.records
+            .push(Connection::new(socket, id.generation, tick));
         Some(id)
     }
 
@@ -63,7 +71,10 @@ impl Slab {
     }
 
     pub(crate) fn id(&self, index: u32) -> ConnId {
-        ConnId { index, generation: self[index].generation }
+        ConnId {
+            index,
+            generation: self[index].generation,
+        }
     }
 
     /// Indices of all connections.

@@ -10,7 +10,8 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     pub(crate) fn add(&self, more: u64) {
         // One writer: a load and a store need no locked instruction.
-        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+        self.0
+            .store(self.get().wrapping_add(more), Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

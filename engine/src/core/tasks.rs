@@ -35,7 +35,10 @@ pub(crate) struct Wake {
 impl Wake {
     pub(crate) fn new() -> std::io::Result<Rc<Self>> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Rc::new(Self { eventfd, asleep: Cell::new(false) }))
+        Ok(Rc::new(Self {
+            eventfd,
+            asleep: Cell::new(false),
+        }))
     }
 
     pub(crate) fn eventfd(&self) -> BorrowedFd<'_> {
@@ -61,7 +64,10 @@ impl Wake {
 
 /// Makes a core this thread's, until the guard is dropped.
 pub(crate) fn enter(core: &SharedCore, wake: &Rc<Wake>) -> Entered {
-    let local = Local { core: Rc::clone(core), wake: Rc::clone(wake) };
+    let local = Local {
+        core: Rc::clone(core),
+        wake: Rc::clone(wake),
+    };
     CURRENT.with(|current| *current.borrow_mut() = Some(local));
     Entered
 }

@@ -26,7 +26,11 @@ pub(crate) struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { next: NONE, previous: NONE, slot: SLOTS as u16 }
+        Self {
+            next: NONE,
+            previous: NONE,
+            slot: SLOTS as u16,
+        }
     }
 }
 
@@ -47,7 +51,11 @@ pub(crate) struct Wheel {
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { heads: vec![NONE; SLOTS].into(), occupied: [0; SLOTS / 64], now: 0 }
+        Self {
+            heads: vec![NONE; SLOTS].into(),
+            occupied: [0; SLOTS / 64],
+            now: 0,
+        }
     }
 
     /// The tick up to which [`Self::expire`] has gone.
@@ -62,7 +70,11 @@ impl Wheel {
         let ahead = due.saturating_sub(self.now).clamp(1, SLOTS as u32 - 1);
         let slot = (self.now.wrapping_add(ahead) as usize) % SLOTS;
         let head = self.heads[slot];
-        *links.link(index) = Link { next: head, previous: NONE, slot: slot as u16 };
+        *links.link(index) = Link {
+            next: head,
+            previous: NONE,
+            slot: slot as u16,
+        };
         if head != NONE {
             links.link(head).previous = index;
         }
@@ -160,7 +172,11 @@ mod tests {
             wheel.set(&mut table, index, due);
         }
         wheel.clear(&mut table, 1);
-        assert_eq!(wheel.next(), Some(1), "what is overdue comes with the next tick");
+        assert_eq!(
+            wheel.next(),
+            Some(1),
+            "what is overdue comes with the next tick"
+        );
         assert_eq!(expired(&mut wheel, &mut table, 1), [3]);
         assert_eq!(wheel.next(), Some(4));
         assert_eq!(expired(&mut wheel, &mut table, 4), []);

@@ -84,17 +84,35 @@ pub(crate) fn choose(wanted: Io) -> Result<IoChoice, String> {
     };
     let uring = monoio::utils::detect_uring;
     Ok(match wanted {
-        Io::Epoll => IoChoice { kind: Io::Epoll, fallback: None },
-        Io::Monoio if uring() => IoChoice { kind: Io::Monoio, fallback: None },
+        Io::Epoll => IoChoice {
+            kind: Io::Epoll,
+            fallback: None,
+        },
+        Io::Monoio if uring() => IoChoice {
+            kind: Io::Monoio,
+            fallback: None,
+        },
         Io::Monoio => return Err("io_uring cannot be had here; use --io epoll".to_owned()),
         Io::Ring => match ring() {
-            Ok(()) => IoChoice { kind: Io::Ring, fallback: None },
+            Ok(()) => IoChoice {
+                kind: Io::Ring,
+                fallback: None,
+            },
             Err(reason) => return Err(reason),
         },
         Io::Auto => match ring() {
-            Ok(()) => IoChoice { kind: Io::Ring, fallback: None },
-            Err(reason) if uring() => IoChoice { kind: Io::Monoio, fallback: Some(reason) },
-            Err(reason) => IoChoice { kind: Io::Epoll, fallback: Some(reason) },
+            Ok(()) => IoChoice {
+                kind: Io::Ring,
+                fallback: None,
+            },
+            Err(reason) if uring() => IoChoice {
+                kind: Io::Monoio,
+                fallback: Some(reason),
+            },
+            Err(reason) => IoChoice {
+                kind: Io::Epoll,
+                fallback: Some(reason),
+            },
         },
     })
 }
@@ -109,12 +127,21 @@ mod tests {
             assert_eq!(io.to_string().parse(), Ok(io));
         }
         let message = "uring".parse::<Io>().unwrap_err().to_string();
-        assert_eq!(message, "unknown I/O `uring`: it is auto, ring, monoio or epoll");
+        assert_eq!(
+            message,
+            "unknown I/O `uring`: it is auto, ring, monoio or epoll"
+        );
     }
 
     #[test]
     fn epoll_can_always_be_had() {
-        assert_eq!(choose(Io::Epoll), Ok(IoChoice { kind: Io::Epoll, fallback: None }));
+        assert_eq!(
+            choose(Io::Epoll),
+            Ok(IoChoice {
+                kind: Io::Epoll,
+                fallback: None
+            })
+        );
         assert_ne!(choose(Io::Auto).unwrap().kind, Io::Auto);
     }
 }

@@ -12,7 +12,11 @@ const QUEUE: i32 = 4096;
 ///
 /// What accepted sockets inherit is set here: TCP_NODELAY, since frames are sent whole and must not wait for one another.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.cloexec(),
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     if address.is_ipv6() {
@@ -37,7 +41,11 @@ pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
 /// Makes sure that nobody listens on an address: with SO_REUSEPORT a second server of the same user would
 /// share it unnoticed, and take every other connection.
 pub(crate) fn ensure_free(address: SocketAddr) -> io::Result<()> {
-    let probe = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    let probe = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.cloexec(),
+        Some(Protocol::TCP),
+    )?;
     probe.set_reuse_address(true)?;
     if address.is_ipv6() {
         probe.set_only_v6(true)?;

@@ -27,7 +27,14 @@ impl Listener {
     pub(crate) async fn accept(&self) -> io::Result<(Reader, Socket)> {
         let (stream, _) = self.0.accept().await?;
         let (half, writer) = Writer::split(stream);
-        Ok((Reader { half, buffer: Vec::new(), next: IDLE_READ_BYTES }, Socket::Portable(writer)))
+        Ok((
+            Reader {
+                half,
+                buffer: Vec::new(),
+                next: IDLE_READ_BYTES,
+            },
+            Socket::Portable(writer),
+        ))
     }
 }
 

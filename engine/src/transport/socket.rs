@@ -28,7 +28,13 @@ impl Writer {
     pub(crate) fn split(stream: TcpStream) -> (OwnedReadHalf<TcpStream>, Self) {
         let fd = stream.as_raw_fd();
         let (reader, writer) = stream.into_split();
-        (reader, Self { fd, half: Rc::new(RefCell::new(writer)) })
+        (
+            reader,
+            Self {
+                fd,
+                half: Rc::new(RefCell::new(writer)),
+            },
+        )
     }
 
     /// For awaited writes, one at a time.

@@ -32,9 +32,15 @@ pub(crate) struct Shape {
 impl Shape {
     /// 2 MiB per core: large enough that a 60 kB frame is rarely cut in two at a buffer's end, small
     /// enough that the part in use stays in a second-level cache.
-    pub(crate) const INCREMENTAL: Self = Self { size: 256 << 10, count: 8 };
+    pub(crate) const INCREMENTAL: Self = Self {
+        size: 256 << 10,
+        count: 8,
+    };
     /// Without incremental consumption a receive takes a whole buffer, however short the message.
-    pub(crate) const WHOLE: Self = Self { size: 64 << 10, count: 32 };
+    pub(crate) const WHOLE: Self = Self {
+        size: 64 << 10,
+        count: 32,
+    };
 }
 
 /// Received bytes: where they lie in the pool. Valid until the [`BufferRing::rotate`] after next.
@@ -49,7 +55,11 @@ impl Chunk {
     /// All of it but the first `bytes`.
     pub(crate) fn skip(self, bytes: usize) -> Self {
         let bytes = bytes as u32;
-        Self { offset: self.offset + bytes, len: self.len - bytes, ..self }
+        Self {
+            offset: self.offset + bytes,
+            len: self.len - bytes,
+            ..self
+        }
     }
 }
 
@@ -133,14 +143,21 @@ impl BufferRing {
     pub(super) fn received(&mut self, buffer: u16, len: u32, more: bool) -> Chunk {
         let slot = usize::from(buffer);
         let offset = self.filled[slot];
-        assert!(offset + len <= self.shape.size, "the kernel filled past a buffer's end");
+        assert!(
+            offset + len <= self.shape.size,
+            "the kernel filled past a buffer's end"
+        );
         self.filled[slot] += len;
         if !(more && self.incremental) {
             debug_assert_eq!(self.published.front(), Some(&buffer));
             self.published.pop_front();
             self.held.push(buffer);
         }
-        Chunk { buffer, offset, len }
+        Chunk {
+            buffer,
+            offset,
+            len,
+        }
     }
 
     /// The bytes of a chunk.
@@ -161,10 +178,20 @@ impl BufferRing {
 
     fn locate(&self, chunk: Chunk) -> NonNull<u8> {
         let slot = usize::from(chunk.buffer);
-        let end = chunk.offset.checked_add(chunk.len).expect("chunk within a buffer");
-        assert!(end <= self.filled[slot], "chunk of bytes that were not received");
+        let end = chunk
+            .offset
+            .checked_add(chunk.len)
+            .expect("chunk within a buffer");
+        assert!(
+            end <= self.filled[slot],
+            "chunk of bytes that were not received"
+        );
         // SAFETY: `end <= filled <= size`, so the offset stays inside buffer `slot` of `memory`.
-        unsafe { self.memory.start.add(slot * self.shape.size as usize + chunk.offset as usize) }
+        unsafe {
+            self.memory
+                .start
+                .add(slot * self.shape.size as usize + chunk.offset as usize)
+        }
     }
 
     /// How many buffers hold bytes of the turn in progress; [`Self::release_first`] frees them.
@@ -263,12 +290,17 @@ impl Pages {
     const ALIGN: usize = 4096;
 
     fn new(bytes: usize) -> Self {
-        let layout = Layout::from_size_align(bytes.max(1).next_multiple_of(Self::ALIGN), Self::ALIGN)
-            .expect("a pool of a few MiB");
+        let layout =
+            Layout::from_size_align(bytes.max(1).next_multiple_of(Self::ALIGN), Self::ALIGN)
+                .expect("a pool of a few MiB");
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
         let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
-        Self { start, layout, leaked: false }
+        Self {
+            start,
+            layout,
+            leaked: false,
+        }
     }
 
     fn start(&self) -> *mut u8 {

@@ -135,7 +135,8 @@ impl Ring {
         let before = self.buffers.held();
         for completion in into.iter_mut() {
             completion.chunk = completion.chunk.map(|raw| {
-                self.buffers.received(raw.buffer, raw.len, raw.offset == RAW_MORE)
+                self.buffers
+                    .received(raw.buffer, raw.len, raw.offset == RAW_MORE)
             });
         }
         self.buffers.release_first(before);
@@ -158,7 +159,10 @@ impl Drop for Ring {
         if !nothing_left {
             // The kernel may still write to this memory: better to lose it than to reuse it.
             self.buffers.leak();
-            self.uring.owned.drain().for_each(|(_, bytes)| std::mem::forget(bytes));
+            self.uring
+                .owned
+                .drain()
+                .for_each(|(_, bytes)| std::mem::forget(bytes));
         }
     }
 }
@@ -170,7 +174,10 @@ impl Uring {
     /// Begins a turn's sends.
     pub(crate) fn batch<'a>(&mut self) -> Batch<'_, 'a> {
         self.batch.clear();
-        Batch { uring: self, bytes: PhantomData }
+        Batch {
+            uring: self,
+            bytes: PhantomData,
+        }
     }
 
     /// Arms a multishot accept.
@@ -283,7 +290,11 @@ impl Uring {
             let (token, flags) = (Token::from_bits(entry.user_data()), entry.flags());
             let chunk = cqueue::buffer_select(flags).map(|buffer| Chunk {
                 buffer,
-                offset: if cqueue::buffer_more(flags) { RAW_MORE } else { 0 },
+                offset: if cqueue::buffer_more(flags) {
+                    RAW_MORE
+                } else {
+                    0
+                },
                 len: entry.result().max(0) as u32,
             });
             if token.op() == Some(Op::Drain) {
@@ -373,20 +384,32 @@ impl<'a> Batch<'_, 'a> {
     ) {
         let memory = &mut self.uring.batch;
         let first = memory.pieces.len();
-        memory.pieces.extend(pieces.into_iter().map(|piece| libc::iovec {
-            iov_base: piece.as_ptr().cast_mut().cast(),
-            iov_len: piece.len(),
-        }));
+        memory
+            .pieces
+            .extend(pieces.into_iter().map(|piece| libc::iovec {
+                iov_base: piece.as_ptr().cast_mut().cast(),
+                iov_len: piece.len(),
+            }));
         let count = memory.pieces.len() - first;
         debug_assert!((1..=MAX_PIECES).contains(&count));
-        memory.sends.push(QueuedSend { token, socket: socket.as_raw_fd(), first, count });
+        memory.sends.push(QueuedSend {
+            token,
+            socket: socket.as_raw_fd(),
+            first,
+            count,
+        });
     }
 
     /// Submits the sends and whatever was queued before them, and collects completions. On return
     /// every send is over: those that fell short have left a completion with what was taken.
     pub(crate) fn submit(self, wait: Wait) -> io::Result<()> {
         let uring = self.uring;
-        let gathered = uring.batch.sends.iter().filter(|send| send.count > 1).count();
+        let gathered = uring
+            .batch
+            .sends
+            .iter()
+            .filter(|send| send.count > 1)
+            .count();
         // Reserved at once: queued entries point into it, so it must not move.
         uring.batch.messages.reserve(gathered);
         for index in 0..uring.batch.sends.len() {
@@ -418,7 +441,9 @@ impl BatchMemory {
         let pieces = &self.pieces[send.first..send.first + send.count];
         let entry = if let [piece] = pieces {
             let len = u32::try_from(piece.iov_len).unwrap_or(u32::MAX);
-            opcode::Send::new(Fd(send.socket), piece.iov_base.cast(), len).flags(INLINE).build()
+            opcode::Send::new(Fd(send.socket), piece.iov_base.cast(), len)
+                .flags(INLINE)
+                .build()
         } else {
             debug_assert!(self.messages.len() < self.messages.capacity());
             self.messages.push(libc::msghdr {
@@ -431,16 +456,24 @@ impl BatchMemory {
                 msg_flags: 0,
             });
             let message: *const libc::msghdr = &self.messages[self.messages.len() - 1];
-            opcode::SendMsg::new(Fd(send.socket), message).flags(INLINE as u32).build()
+            opcode::SendMsg::new(Fd(send.socket), message)
+                .flags(INLINE as u32)
+                .build()
         };
-        entry.flags(Flags::SKIP_SUCCESS).user_data(send.token.bits())
+        entry
+            .flags(Flags::SKIP_SUCCESS)
+            .user_data(send.token.bits())
     }
 }
 
 impl Completion {
     /// The descriptor that an accept brought. To be called once per completion.
     pub(crate) fn into_accepted(self) -> io::Result<OwnedFd> {
-        assert_eq!(self.token.op(), Some(Op::Accept), "only an accept brings a descriptor");
+        assert_eq!(
+            self.token.op(),
+            Some(Op::Accept),
+            "only an accept brings a descriptor"
+        );
         if self.result < 0 {
             return Err(io::Error::from_raw_os_error(-self.result));
         }

@@ -46,7 +46,9 @@ pub(super) fn receives(ring: &mut Ring) -> io::Result<bool> {
 const TURNS_TO_END: usize = 2;
 
 fn turn(ring: &mut Ring, completions: &mut Vec<Completion>) -> io::Result<()> {
-    ring.uring().batch().submit(Wait::For(Some(Duration::from_secs(1))))?;
+    ring.uring()
+        .batch()
+        .submit(Wait::For(Some(Duration::from_secs(1))))?;
     ring.take_completions(completions);
     Ok(())
 }

@@ -67,7 +67,13 @@ pub(super) fn create() -> Result<(IoUring, Features), Unavailable> {
     };
     require_operations(&io)?;
     let registered_fd = io.submitter().register_ring_fd().is_ok();
-    Ok((io, Features { no_sqarray, registered_fd }))
+    Ok((
+        io,
+        Features {
+            no_sqarray,
+            registered_fd,
+        },
+    ))
 }
 
 fn build(no_sqarray: bool) -> io::Result<IoUring> {
@@ -86,7 +92,9 @@ fn build(no_sqarray: bool) -> io::Result<IoUring> {
 
 fn require_operations(io: &IoUring) -> Result<(), Unavailable> {
     let mut probe = Probe::new();
-    io.submitter().register_probe(&mut probe).map_err(Unavailable::Setup)?;
+    io.submitter()
+        .register_probe(&mut probe)
+        .map_err(Unavailable::Setup)?;
     for (code, name) in [
         (opcode::AcceptMulti::CODE, "accept"),
         (opcode::RecvMulti::CODE, "recv"),

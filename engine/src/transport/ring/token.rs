@@ -68,7 +68,14 @@ mod tests {
 
     #[test]
     fn fields_survive_packing() {
-        for op in [Op::Accept, Op::Recv, Op::Send, Op::Drain, Op::Cancel, Op::Bell] {
+        for op in [
+            Op::Accept,
+            Op::Recv,
+            Op::Send,
+            Op::Drain,
+            Op::Cancel,
+            Op::Bell,
+        ] {
             let token = Token::new(op, u32::MAX - 1, 0x00ab_cdef);
             let back = Token::from_bits(token.bits());
             assert_eq!(
