@@ -64,9 +64,10 @@ impl TextBuf {
         self.buffer.is_empty()
     }
 
-    /// Makes room for `more` bytes beyond those pushed.
+    /// Makes room for exactly `more` bytes beyond those pushed: memory follows what arrives, and no
+    /// further.
     pub fn reserve(&mut self, more: usize) {
-        self.buffer.reserve(more);
+        self.buffer.reserve_exact(more);
     }
 
     /// The whole text, without another pass over it.

@@ -1,0 +1,277 @@
+//! From bytes to messages: masking, fragments, UTF-8, limits (RFC 6455 §5.3–§5.6, §8.1).
+//!
+//! A frame that lies whole in the input is unmasked where it is and lent, without a copy or an
+//! allocation. Anything else (a frame cut by the end of the input, a fragmented message) goes
+//! through an assembly, which exists only while it is needed.
+
+mod assembly;
+mod shared;
+
+use std::borrow::Cow;
+
+use crate::close::{CloseCode, decode_close};
+use crate::error::ProtocolError;
+use crate::frame::{Header, Opcode};
+
+use assembly::{Assembly, Ready};
+pub use shared::{Limits, Role, Shared};
+
+/// What the peer sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A whole text message: borrowed from the input, or owned when it had to be assembled.
+    /// Give the owned one back with [`Shared::recycle`] when it is done with.
+    Text(Cow<'a, str>),
+    /// A whole binary message: borrowed or owned as with text.
+    Binary(Cow<'a, [u8]>),
+    /// A ping: answer with a pong that carries the same payload (§5.5.2).
+    Ping(&'a [u8]),
+    /// A pong (§5.5.3).
+    Pong(&'a [u8]),
+    /// The closing handshake, with code and reason if the peer gave any. Everything after it
+    /// is ignored (§5.5.1): further polls use up their input and return `None`.
+    Close(Option<(CloseCode, &'a str)>),
+}
+
+/// Received bytes and how far they have been read.
+///
+/// The bytes are unmasked in place, which is why they are borrowed mutably.
+#[derive(Debug)]
+pub struct Input<'b> {
+    bytes: &'b mut [u8],
+    position: usize,
+}
+
+impl<'b> Input<'b> {
+    /// All of `bytes`, nothing read yet.
+    #[inline]
+    pub fn new(bytes: &'b mut [u8]) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    /// Bytes not read yet.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.bytes.len() - self.position
+    }
+
+    /// Bytes read so far.
+    #[inline]
+    pub fn consumed(&self) -> usize {
+        self.position
+    }
+
+    #[inline]
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.position..]
+    }
+
+    /// The next bytes, at most `max` of them.
+    #[inline]
+    fn take(&mut self, max: usize) -> &mut [u8] {
+        let start = self.position;
+        self.position += max.min(self.remaining());
+        &mut self.bytes[start..self.position]
+    }
+}
+
+/// One connection's incoming side: bytes in, [`Event`]s out.
+///
+/// Costs 16 bytes while no frame or message is in progress.
+#[derive(Debug, Default)]
+pub struct Receiver {
+    state: State,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Between messages: the next byte is the first of a frame.
+    #[default]
+    Idle,
+    /// In mid-frame or mid-message.
+    Busy(Box<Assembly>),
+    /// After a Close frame or an error: input is ignored.
+    Closed,
+}
+
+/// Every idle connection holds one.
+const _: () = assert!(size_of::<Receiver>() <= 16);
+
+impl Receiver {
+    /// A receiver at the first byte after the opening handshake.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { state: State::Idle }
+    }
+
+    /// The next event in `input`.
+    ///
+    /// `None` says that the input is used up; what it held of an unfinished frame is now in the
+    /// receiver's own memory, so the input's buffer is free. Call until `None`.
+    ///
+    /// # Errors
+    /// The rule or limit that the peer broke. The connection is failed (§7.1.7): from then on
+    /// the receiver ignores its input.
+    #[inline]
+    pub fn poll<'a>(
+        &'a mut self,
+        shared: &mut Shared,
+        input: &'a mut Input<'_>,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        if !matches!(self.state, State::Idle) {
+            self.settle();
+        }
+        if matches!(self.state, State::Idle) {
+            if input.remaining() == 0 {
+                return Ok(None);
+            }
+            match whole_frame(shared, input) {
+                Ok(Some(header)) => return self.lend(&header, input),
+                Ok(None) => {}
+                Err(error) => return self.fail(error),
+            }
+        }
+        self.poll_assembly(shared, input)
+    }
+
+    /// Whether no part of a frame or message is held.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        match &self.state {
+            State::Idle | State::Closed => true,
+            State::Busy(assembly) => assembly.is_empty(),
+        }
+    }
+
+    /// Bytes of heap that the receiver holds, for memory accounting.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        match &self.state {
+            State::Idle | State::Closed => 0,
+            State::Busy(assembly) => assembly.heap_bytes(),
+        }
+    }
+
+    /// Lends a frame that lies whole at the front of the input.
+    #[inline]
+    fn lend<'a>(
+        &mut self,
+        header: &Header,
+        input: &'a mut Input<'_>,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        input.take(header.header_len.into());
+        let payload = input.take(header.payload_len as usize);
+        match header.opcode {
+            Opcode::Binary => {
+                unmask(payload, header.mask);
+                Ok(Some(Event::Binary(Cow::Borrowed(payload))))
+            }
+            Opcode::Text => match text(payload, header.mask) {
+                Ok(text) => Ok(Some(Event::Text(Cow::Borrowed(text)))),
+                Err(_) => self.fail(ProtocolError::InvalidUtf8),
+            },
+            control => {
+                unmask(payload, header.mask);
+                match control_event(control, payload) {
+                    Ok(event) => {
+                        if control == Opcode::Close {
+                            self.state = State::Closed;
+                        }
+                        Ok(Some(event))
+                    }
+                    Err(error) => self.fail(error),
+                }
+            }
+        }
+    }
+
+    /// The way of everything that does not lie whole in the input.
+    #[inline(never)]
+    fn poll_assembly<'a>(
+        &'a mut self,
+        shared: &mut Shared,
+        input: &mut Input<'_>,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        if matches!(self.state, State::Idle) {
+            self.state = State::Busy(Box::default());
+        }
+        let State::Busy(assembly) = &mut self.state else {
+            input.take(usize::MAX);
+            return Ok(None);
+        };
+        match assembly.poll(shared, input) {
+            Ok(None) => Ok(None),
+            Ok(Some(Ready::Text(text))) => Ok(Some(Event::Text(Cow::Owned(text)))),
+            Ok(Some(Ready::Binary(bytes))) => Ok(Some(Event::Binary(Cow::Owned(bytes)))),
+            Ok(Some(Ready::Control(opcode))) => self.lend_control(opcode),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Lends a control frame out of the assembly.
+    fn lend_control(&mut self, opcode: Opcode) -> Result<Option<Event<'_>>, ProtocolError> {
+        let State::Busy(assembly) = &self.state else {
+            unreachable!("the assembly has just handed out a control frame");
+        };
+        // Only a Close can be wrong, and after one the assembly counts as closed in any case.
+        control_event(opcode, assembly.control()).map(Some)
+    }
+
+    /// Leaves the assembly once the event that borrowed from it is gone.
+    #[inline(never)]
+    fn settle(&mut self) {
+        if let State::Busy(assembly) = &self.state {
+            if assembly.is_closed() {
+                self.state = State::Closed;
+            } else if assembly.is_empty() {
+                self.state = State::Idle;
+            }
+        }
+    }
+
+    #[cold]
+    fn fail<'a>(&mut self, error: ProtocolError) -> Result<Option<Event<'a>>, ProtocolError> {
+        self.state = State::Closed;
+        Err(error)
+    }
+}
+
+/// The header of the frame at the front of the input, if it is a whole message or control
+/// frame that lies completely in the input.
+#[inline]
+fn whole_frame(shared: &Shared, input: &Input<'_>) -> Result<Option<Header>, ProtocolError> {
+    let rest = input.rest();
+    let Some(header) = Header::decode(rest)? else {
+        return Ok(None);
+    };
+    shared.check(&header, None)?;
+    let after_header = (rest.len() - usize::from(header.header_len)) as u64;
+    Ok((header.fin && header.payload_len <= after_header).then_some(header))
+}
+
+#[inline]
+fn unmask(payload: &mut [u8], mask: Option<[u8; 4]>) {
+    if let Some(key) = mask {
+        corecast_simd::unmask(payload, key, 0);
+    }
+}
+
+#[inline]
+fn text(payload: &mut [u8], mask: Option<[u8; 4]>) -> Result<&str, corecast_simd::InvalidUtf8> {
+    match mask {
+        Some(key) => corecast_simd::unmask_text(payload, key),
+        None => corecast_simd::validate(payload),
+    }
+}
+
+#[inline]
+fn control_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
+    match opcode {
+        Opcode::Ping => Ok(Event::Ping(payload)),
+        Opcode::Pong => Ok(Event::Pong(payload)),
+        _ => decode_close(payload).map(Event::Close),
+    }
+}
+
+#[cfg(test)]
+mod tests;
