@@ -15,6 +15,7 @@ use crate::core::mailbox::{Mail, Mailbox};
 use crate::core::stats::CoreStats;
 use crate::core::{Config, CoreId, SlowPolicy};
 use crate::handler::Handler;
+use crate::limits;
 use crate::publisher::{Mailboxes, Publisher};
 use crate::routes::{Blueprint, Page, Site};
 use crate::thread::{self, CoreSetup};
@@ -238,7 +239,10 @@ impl Server {
             .map(|_| Mailbox::new().map(Arc::new))
             .collect::<std::io::Result<_>>()
             .map_err(|e| Error::System("mailbox", e))?;
-        let (config, site) = (Arc::new(self.config), Arc::new(self.site));
+        let mut config = self.config;
+        let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);
+        config.slots = config.max_connections.min(descriptors);
+        let (config, site) = (Arc::new(config), Arc::new(self.site));
         let total = Arc::new(AtomicU64::new(0));
         let mut first = Some(self.bound);
         let mut setups = Vec::new();

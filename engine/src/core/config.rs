@@ -20,6 +20,8 @@ pub enum SlowPolicy {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) max_connections: usize,
+    /// Connections that one core makes room for: no more than there can be descriptors.
+    pub(crate) slots: usize,
     pub(crate) limits: Limits,
     pub(crate) head: HeadLimits,
     /// Bytes accepted for a connection that the kernel has not taken.
@@ -51,6 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: Self::MAX_CONNECTIONS,
+            slots: Self::MAX_CONNECTIONS,
             limits: Limits::default(),
             head: HeadLimits::default(),
             backlog: Self::BACKLOG,

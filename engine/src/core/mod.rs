@@ -81,7 +81,7 @@ impl Core {
     ) -> Self {
         let shared = Shared::new(Role::Server, config.limits);
         let io = Io {
-            conns: Slab::new(config.max_connections.saturating_add(SURPLUS_CONNECTIONS)),
+            conns: Slab::new(config.slots.saturating_add(SURPLUS_CONNECTIONS)),
             config,
             stats,
             output: output::Output::new(),

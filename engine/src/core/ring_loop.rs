@@ -213,9 +213,7 @@ impl Pump {
 
     fn arm_accepts(&mut self, core: &Core, now: Instant) -> io::Result<()> {
         if core.io.leaving {
-            // Closes the listeners: what is still queued on them is told so by the kernel.
-            self.listeners.clear();
-            self.accepting.clear();
+            return self.stop_accepting();
         }
         for (index, accepting) in self.accepting.iter_mut().enumerate() {
             let due = match accepting {
@@ -231,6 +229,19 @@ impl Pump {
                 *accepting = Accepting::Armed;
             }
         }
+        Ok(())
+    }
+
+    /// Closes the listeners. An armed accept would keep its socket listening.
+    fn stop_accepting(&mut self) -> io::Result<()> {
+        for (index, accepting) in self.accepting.drain(..).enumerate() {
+            if accepting == Accepting::Armed {
+                let of = Token::new(Op::Accept, index as u32, 0);
+                let token = Token::new(Op::Cancel, index as u32, 0);
+                self.ring.uring().cancel(token, of)?;
+            }
+        }
+        self.listeners.clear();
         Ok(())
     }
 
