@@ -48,3 +48,8 @@ pub use publisher::Publisher;
 pub use request::Request;
 pub use server::{Server, ServerHandle, Stats};
 pub use transport::choice::{Io, IoChoice, UnknownIo};
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
