@@ -1,0 +1,145 @@
+//! Publish and subscribe, chosen by the query string:
+//!
+//! - `?sub=a&sub=b` receives what is published to `a` and to `b`;
+//! - `?pub=a` publishes every message that it sends, text or binary, to all subscribers of `a`;
+//! - both may be combined, and who does both with one topic receives its own messages too;
+//! - with neither, `sub=broadcast&pub=broadcast`.
+//!
+//! A request with an empty or overlong name, or too many, is refused with 400. A message on a
+//! connection without `pub` closes it with 1008: dropping it would look like success. A subscriber
+//! that does not keep up, be it the publisher itself, meets the server's policy for slow ones.
+
+use std::borrow::Cow;
+use std::mem;
+
+use corecast::{Accept, CloseCode, Conn, Handler, Message, Reject, Request};
+
+/// Keeps these names apart from those of the other applications on the server.
+const PREFIX: &str = "topics/";
+
+/// The topic of a connection that names none.
+const BROADCAST: &str = "broadcast";
+
+/// Bytes in a name: enough for a path-like name, and a bound on what a subscription can hold on to.
+const MAX_NAME: usize = 256;
+
+/// Topics that one connection may subscribe to: more than a page needs, and few enough that
+/// `max_connections` times this stays a table that fits in memory.
+const MAX_SUBSCRIPTIONS: usize = 64;
+
+pub(super) struct Topics;
+
+/// What the query asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// Where its messages go.
+    publish: Option<Box<str>>,
+    /// What it subscribes to; moved to the topic table when it opens.
+    subscribe: Vec<Box<str>>,
+}
+
+impl Handler for Topics {
+    type Data = Peer;
+
+    fn upgrade(&mut self, request: &Request<'_>) -> Result<Accept<Peer>, Reject> {
+        let peer = Peer::asking(request.query_all("sub"), request.query_all("pub"));
+        peer.map(Accept::new)
+            .map_err(|reason| Reject::new(400, reason))
+    }
+
+    fn open(&mut self, ws: &mut Conn<'_, Peer>) {
+        for topic in mem::take(&mut ws.data_mut().subscribe) {
+            ws.subscribe(&topic);
+        }
+    }
+
+    fn message(&mut self, ws: &mut Conn<'_, Peer>, message: Message<'_>) {
+        let Some(topic) = ws.data_mut().publish.take() else {
+            ws.close(
+                CloseCode::POLICY,
+                "this connection has no ?pub=TOPIC to send to",
+            );
+            return;
+        };
+        ws.publish(&topic, message);
+        ws.data_mut().publish = Some(topic);
+    }
+}
+
+impl Peer {
+    fn asking<'q>(
+        subscribe: impl Iterator<Item = Cow<'q, str>>,
+        publish: impl Iterator<Item = Cow<'q, str>>,
+    ) -> Result<Self, &'static str> {
+        let mut subscribe = names(subscribe, MAX_SUBSCRIPTIONS, "too many sub= topics")?;
+        let mut publish = names(publish, 1, "only one pub= topic")?.pop();
+        if subscribe.is_empty() && publish.is_none() {
+            subscribe.push(topic(BROADCAST));
+            publish = Some(topic(BROADCAST));
+        }
+        Ok(Self { publish, subscribe })
+    }
+}
+
+fn names<'q>(
+    names: impl Iterator<Item = Cow<'q, str>>,
+    most: usize,
+    too_many: &'static str,
+) -> Result<Vec<Box<str>>, &'static str> {
+    let mut taken = Vec::new();
+    for name in names {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err("a topic's name has 1 to 256 bytes");
+        }
+        if taken.len() == most {
+            return Err(too_many);
+        }
+        taken.push(topic(&name));
+    }
+    Ok(taken)
+}
+
+fn topic(name: &str) -> Box<str> {
+    [PREFIX, name].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asking(subscribe: &[&'static str], publish: &[&'static str]) -> Result<Peer, &'static str> {
+        let cows = |names: &[&'static str]| names.iter().map(|&n| n.into()).collect::<Vec<_>>();
+        Peer::asking(cows(subscribe).into_iter(), cows(publish).into_iter())
+    }
+
+    #[test]
+    fn the_query_says_what_a_connection_hears_and_where_it_speaks() {
+        let peer = asking(&["a", "b"], &[]).unwrap();
+        assert_eq!(
+            (peer.subscribe, peer.publish),
+            (vec![topic("a"), topic("b")], None)
+        );
+        let peer = asking(&[], &["a"]).unwrap();
+        assert_eq!((peer.subscribe, peer.publish), (vec![], Some(topic("a"))));
+    }
+
+    #[test]
+    fn a_connection_that_names_nothing_joins_the_broadcast() {
+        let peer = asking(&[], &[]).unwrap();
+        assert_eq!(
+            (peer.subscribe, peer.publish),
+            (vec![topic(BROADCAST)], Some(topic(BROADCAST)))
+        );
+    }
+
+    #[test]
+    fn names_are_bounded_in_length_and_number() {
+        assert!(asking(&[""], &[]).is_err());
+        assert!(asking(&[], &["a", "b"]).is_err());
+        let long: &'static str = "x".repeat(MAX_NAME + 1).leak();
+        assert!(asking(&[long], &[]).is_err());
+        assert!(asking(&[&long[1..]], &[]).is_ok());
+        assert!(asking(&["a"; MAX_SUBSCRIPTIONS], &[]).is_ok());
+        assert!(asking(&["a"; MAX_SUBSCRIPTIONS + 1], &[]).is_err());
+    }
+}

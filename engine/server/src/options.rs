@@ -1,0 +1,176 @@
+//! What can be set, by flag or by configuration file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use corecast::{Io, SlowPolicy};
+
+use crate::cores::Cores;
+use crate::{file, units};
+
+/// The settings of `corecast serve`. What is absent keeps the engine's default.
+///
+/// One declaration for both sources: the keys of the configuration file are the long names below.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Options {
+    /// Read settings from a TOML file whose keys are these flags' long names; flags win over it
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Listen here; may be given again [default: 127.0.0.1:9001]
+    #[arg(short, long, value_name = "ADDR", value_parser = listen_addr)]
+    pub(crate) listen: Vec<String>,
+
+    /// Processors to run on, 0-3 or 0,2, or how many of those the process may use [default: all]
+    #[arg(long, value_name = "LIST|N")]
+    pub(crate) cores: Option<Cores>,
+
+    /// Serve only this app, at every path [default: all, at /echo, /topics and /chat]
+    #[arg(long)]
+    pub(crate) app: Option<App>,
+
+    /// How bytes reach the sockets [default: auto, the ring where it can be had]
+    #[arg(long, value_name = "IO", value_parser = io_parser())]
+    pub(crate) io: Option<Io>,
+
+    /// Refuse connections past so many, on all cores together, with 503 [default: 1m]
+    #[arg(long, value_name = "N", value_parser = units::count)]
+    pub(crate) max_connections: Option<usize>,
+
+    /// Refuse larger messages, with 1009 [default: 16m]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_message: Option<usize>,
+
+    /// Bytes that may wait for a connection that reads slowly [default: 1m]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) backlog: Option<usize>,
+
+    /// What happens when they are exceeded: close it with 1013, or drop the new message [default:
+    /// close]
+    #[arg(long, value_name = "POLICY")]
+    slow: Option<Slow>,
+
+    /// Close a connection that has been silent for so long; 0 for never [default: 90s]
+    #[arg(long, value_name = "DUR", value_parser = units::duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// Ping a connection that has been silent for so long; 0 for never [default: 30s]
+    #[arg(long, value_name = "DUR", value_parser = units::duration)]
+    pub(crate) ping_interval: Option<Duration>,
+
+    /// Look for work for so long before sleeping: quicker answers for more CPU [default: 0]
+    #[arg(long, value_name = "DUR", value_parser = units::duration)]
+    pub(crate) busy_poll: Option<Duration>,
+
+    /// Hand a new connection to the core whose processor received it, where the kernel can [default:
+    /// false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) steer: Option<bool>,
+
+    /// Refuse browsers whose page comes from elsewhere, with 403; may be given again [default: any]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub(crate) origin: Vec<String>,
+
+    /// On SIGTERM or SIGINT, wait so long for connections to close [default: 10s]
+    #[arg(long, value_name = "DUR", value_parser = units::duration)]
+    pub(crate) shutdown_deadline: Option<Duration>,
+}
+
+/// The built-in applications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum App {
+    /// Every message comes back
+    Echo,
+    /// Publish and subscribe by query string
+    Topics,
+    /// Chat rooms with JSON commands
+    Chat,
+}
+
+/// The policies that the engine has, as they are typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Slow {
+    Close,
+    DropNewest,
+}
+
+impl Options {
+    /// Parses the command line, and the configuration file that it names.
+    ///
+    /// # Errors
+    /// clap's, which say what is wrong, exit with 2, and also stand for `--help` and `--version`.
+    pub(crate) fn from_args<I>(args: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString> + Clone,
+    {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(args)?;
+        let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
+        let flags = Self::from_arg_matches(matches)?;
+        let Some(path) = &flags.config else {
+            return Ok(flags);
+        };
+        let mut options =
+            file::read(path).map_err(|wrong| command.error(ErrorKind::InvalidValue, wrong))?;
+        options.update_from_arg_matches(matches)?;
+        Ok(options)
+    }
+
+    /// What happens to a connection whose backlog is full.
+    pub(crate) fn slow(&self) -> Option<SlowPolicy> {
+        self.slow.map(|slow| match slow {
+            Slow::Close => SlowPolicy::Close,
+            Slow::DropNewest => SlowPolicy::DropNewest,
+        })
+    }
+}
+
+/// `corecast` and `corecast serve`, which are the same.
+fn command() -> Command {
+    let serve = Options::augment_args(Command::new("serve"));
+    Options::augment_args(Command::new("corecast"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A WebSocket server: one event loop per core, on io_uring")
+        .long_about(None)
+        .after_help("Sizes take k/m/g (1024), counts k/m (1000), durations us/ms/s/m.")
+        .args_conflicts_with_subcommands(true)
+        .subcommand(
+            serve
+                .about("Serve; also what happens without a command")
+                .long_about(None),
+        )
+}
+
+/// Only the shape: names are looked up when the server binds, where failing is not a usage error.
+fn listen_addr(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("an address is HOST:PORT, like 0.0.0.0:9001 or [::1]:9001".to_owned()),
+    }
+}
+
+/// An origin as browsers serialize it (RFC 6454 §6.2): scheme, host, port when it is not the
+/// default one, or `null`; nothing behind that.
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").map_or("", |(_, host)| host);
+    if text != "null" && (host.is_empty() || host.contains('/')) {
+        return Err("an origin is scheme and host, like https://example.org".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn io_parser() -> impl TypedValueParser<Value = Io> {
+    let names = PossibleValuesParser::new(["auto", "ring", "monoio", "epoll"]);
+    names.try_map(|name| name.parse::<Io>())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use std::fs;
+
+use super::*;
+
+fn parse(args: &[&str]) -> Result<Options, clap::Error> {
+    Options::from_args([&["corecast"], args].concat())
+}
+
+fn wrong(args: &[&str]) -> String {
+    let error = parse(args).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn the_declaration_is_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn no_arguments_leave_everything_at_its_default() {
+    let options = parse(&[]).unwrap();
+    assert!(options.listen.is_empty() && options.origin.is_empty());
+    assert!(options.app.is_none() && options.io.is_none() && options.cores.is_none());
+}
+
+#[test]
+fn flags_may_stand_with_or_without_the_command() {
+    let args = [
+        "-l",
+        "127.0.0.1:1",
+        "-l",
+        "[::1]:2",
+        "--app",
+        "echo",
+        "--cores",
+        "0,2",
+        "--steer",
+    ];
+    for prefix in [&[][..], &["serve"][..]] {
+        let options = parse(&[prefix, &args].concat()).unwrap();
+        assert_eq!(options.listen, ["127.0.0.1:1", "[::1]:2"]);
+        assert_eq!(options.app, Some(App::Echo));
+        assert_eq!(options.cores, Some(Cores::These(vec![0, 2])));
+        assert_eq!(options.steer, Some(true));
+    }
+}
+
+#[test]
+fn every_io_and_policy_of_the_engine_can_be_named() {
+    for name in ["auto", "ring", "monoio", "epoll"] {
+        let io = parse(&["--io", name]).unwrap().io.unwrap();
+        assert_eq!(io.to_string(), name);
+    }
+    assert!(matches!(
+        parse(&["--slow", "close"]).unwrap().slow(),
+        Some(SlowPolicy::Close)
+    ));
+    let newest = parse(&["--slow", "drop-newest"]).unwrap().slow();
+    assert!(matches!(newest, Some(SlowPolicy::DropNewest)));
+}
+
+#[test]
+fn an_unknown_flag_is_told_with_the_nearest_known_one() {
+    let message = wrong(&["--max-mesage", "1k"]);
+    assert!(
+        message.contains("--max-mesage") && message.contains("'--max-message'"),
+        "{message}"
+    );
+    assert!(wrong(&["serv"]).contains("serve"));
+    assert!(wrong(&["--io", "rng"]).contains("ring"));
+}
+
+#[test]
+fn bad_values_say_what_a_good_one_looks_like() {
+    assert!(wrong(&["-l", "9001"]).contains("HOST:PORT"));
+    assert!(wrong(&["-l", ":9001"]).contains("HOST:PORT"));
+    assert!(wrong(&["-l", "host:99999"]).contains("HOST:PORT"));
+    assert!(wrong(&["--idle-timeout", "10"]).contains("has a unit"));
+    assert!(wrong(&["--cores", "x"]).contains("0-3"));
+    assert!(wrong(&["--origin", "example.org"]).contains("https://"));
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_the_defaults() {
+    let path = std::env::temp_dir().join(format!("corecast-options-{}.toml", std::process::id()));
+    fs::write(
+        &path,
+        "app = 'chat'\nlisten = '127.0.0.1:7'\nmax_message = '1k'\nsteer = true\n",
+    )
+    .unwrap();
+    let file = path.to_str().unwrap();
+    let options = parse(&[
+        "-c",
+        file,
+        "--app",
+        "echo",
+        "-l",
+        "127.0.0.1:8",
+        "--steer=false",
+    ])
+    .unwrap();
+    fs::write(&path, "ap = 'chat'\n").unwrap();
+    let message = wrong(&["-c", file]);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(options.app, Some(App::Echo));
+    assert_eq!(options.listen, ["127.0.0.1:8"]);
+    assert_eq!(options.max_message, Some(1024));
+    assert_eq!(options.steer, Some(false));
+    assert!(
+        message.contains(":1: unknown key `ap`; did you mean `app`?"),
+        "{message}"
+    );
+    assert!(wrong(&["-c", "/nonexistent.toml"]).contains("/nonexistent.toml"));
+}
+
+#[test]
+fn an_origin_has_a_scheme_and_no_path() {
+    for good in ["https://example.org", "http://127.0.0.1:9001", "null"] {
+        assert_eq!(origin(good).as_deref(), Ok(good));
+    }
+    for bad in [
+        "",
+        "example.org",
+        "https://",
+        "https://example.org/",
+        "https://a/b",
+    ] {
+        assert!(origin(bad).is_err(), "{bad:?}");
+    }
+}
