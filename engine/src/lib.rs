@@ -33,6 +33,7 @@ mod limits;
 mod publisher;
 mod request;
 mod routes;
+mod running;
 mod server;
 mod thread;
 mod transport;
@@ -46,7 +47,9 @@ pub use handler::{Accept, Closed, Handler, Reject};
 pub use limits::raise_descriptor_limit;
 pub use publisher::Publisher;
 pub use request::Request;
-pub use server::{Server, ServerHandle, Stats};
+pub use running::{Control, ServerHandle, Stats};
+pub use server::Server;
+pub use thread::usable_processors;
 pub use transport::choice::{Io, IoChoice, UnknownIo};
 
 /// Compiles the README's example.

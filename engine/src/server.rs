@@ -1,25 +1,24 @@
-//! Building, starting and ending a server.
+//! Building and starting a server.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use socket2::Socket;
 
-use crate::core::mailbox::{Mail, Mailbox};
+use crate::core::mailbox::Mailbox;
 use crate::core::stats::CoreStats;
 use crate::core::{Config, CoreId, SlowPolicy};
 use crate::handler::Handler;
 use crate::limits;
 use crate::publisher::{Mailboxes, Publisher};
 use crate::routes::{Blueprint, Page, Site};
+use crate::running::{self, Control, ServerHandle};
 use crate::thread::{self, CoreSetup};
-use crate::transport::choice::{self, Io, IoChoice};
+use crate::transport::choice::{self, Io};
 use crate::transport::listener;
 use crate::{Error, Result};
 
@@ -272,169 +271,18 @@ impl Server {
             .iter()
             .map(|setup| Arc::clone(&setup.stats))
             .collect();
-        let threads = start(setups)?;
+        let threads = running::start(setups)?;
         // Only now: nobody may post to cores that did not start.
         let _ = OnceLock::set(&self.mailboxes, Arc::clone(&mailboxes));
-        let shared = Arc::new(Running {
-            mailboxes,
-            stats,
-            total,
-        });
-        Ok(ServerHandle {
-            addresses,
-            io,
-            threads,
-            shared,
-            publisher: Publisher::new(self.mailboxes),
-        })
+        let control = Control::new(mailboxes, stats, total);
+        let publisher = Publisher::new(self.mailboxes);
+        Ok(ServerHandle::new(
+            addresses, io, threads, control, publisher,
+        ))
     }
 }
 
 fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Socket>> {
     let bind = |&address| listener::bind(address).map_err(|e| Error::Bind(address, e));
     addresses.iter().map(bind).collect()
-}
-
-/// Starts the cores' threads, and waits until each is ready. If one fails, none stays.
-fn start(setups: Vec<CoreSetup>) -> Result<Vec<(CoreId, JoinHandle<Result<()>>)>> {
-    let mailboxes = setups.first().map(|setup| Arc::clone(&setup.mailboxes));
-    let (ready, is_ready) = mpsc::channel();
-    let mut threads = Vec::new();
-    let mut failed = None;
-    for setup in setups {
-        let (id, ready) = (setup.id, ready.clone());
-        let thread = std::thread::Builder::new()
-            .name(format!("corecast-{}", id.0))
-            .spawn(move || thread::run(setup, ready));
-        match thread {
-            Ok(thread) => threads.push((id, thread)),
-            Err(e) => failed = Some(Error::Core(id.0, e)),
-        }
-    }
-    drop(ready);
-    for _ in &threads {
-        match is_ready.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => failed = Some(e),
-            // The thread panicked before it was ready; joining it says so.
-            Err(mpsc::RecvError) => break,
-        }
-    }
-    let Some(error) = failed else {
-        return Ok(threads);
-    };
-    for mailbox in mailboxes.iter().flat_map(|mailboxes| mailboxes.iter()) {
-        let _ = mailbox.post(Mail::Stop);
-    }
-    for (_, thread) in threads {
-        let _ = thread.join();
-    }
-    Err(error)
-}
-
-/// What a running server's handles share.
-struct Running {
-    mailboxes: Arc<[Arc<Mailbox>]>,
-    stats: Vec<Arc<CoreStats>>,
-    total: Arc<AtomicU64>,
-}
-
-/// A running server. Dropping this leaves it running.
-pub struct ServerHandle {
-    addresses: Vec<SocketAddr>,
-    io: IoChoice,
-    threads: Vec<(CoreId, JoinHandle<Result<()>>)>,
-    shared: Arc<Running>,
-    publisher: Publisher,
-}
-
-impl ServerHandle {
-    /// The addresses that it listens on, with their real ports.
-    #[must_use]
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// The transport that it runs on.
-    #[must_use]
-    pub fn io(&self) -> &IoChoice {
-        &self.io
-    }
-
-    /// How many cores it runs on.
-    #[must_use]
-    pub fn cores(&self) -> usize {
-        self.threads.len()
-    }
-
-    /// Publishes to its topics from any thread.
-    #[must_use]
-    pub fn publisher(&self) -> Publisher {
-        self.publisher.clone()
-    }
-
-    /// What it has done so far.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let sum = |counter: fn(&CoreStats) -> u64| {
-            self.shared.stats.iter().map(|core| counter(core)).sum()
-        };
-        Stats {
-            connections: self.shared.total.load(std::sync::atomic::Ordering::Relaxed),
-            accepted: sum(|core| core.accepted.get()),
-            opened: sum(|core| core.opened.get()),
-            refused: sum(|core| core.refused.get()),
-            dropped: sum(|core| core.dropped.get()),
-            handler_panics: sum(|core| core.panics.get()),
-        }
-    }
-
-    /// Begins to end: accepts no more, closes every connection with 1001 (going away), and cuts what is left after
-    /// `deadline`. Returns at once; [`join`](Self::join) waits.
-    pub fn drain(&self, deadline: Duration) {
-        self.order(&Mail::Drain(Instant::now() + deadline));
-    }
-
-    /// Ends at once: connections are cut.
-    pub fn stop(&self) {
-        self.order(&Mail::Stop);
-    }
-
-    /// Waits until every core has ended.
-    ///
-    /// # Errors
-    /// A core's loop failed, or its thread panicked.
-    pub fn join(self) -> Result<()> {
-        let mut result = Ok(());
-        for (id, thread) in self.threads {
-            let ended = thread.join().unwrap_or(Err(Error::Panicked(id.0)));
-            result = result.and(ended);
-        }
-        result
-    }
-
-    fn order(&self, mail: &Mail) {
-        for mailbox in self.shared.mailboxes.iter() {
-            // Orders are always taken.
-            let _ = mailbox.post(mail.clone());
-        }
-    }
-}
-
-/// Counters of a running server, all since it started but for the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Connections at present, those included that are opening or closing.
-    pub connections: u64,
-    /// Connections accepted within the limit.
-    pub accepted: u64,
-    /// Upgrades that succeeded.
-    pub opened: u64,
-    /// Connections past the limit, which were answered with 503 or cut.
-    pub refused: u64,
-    /// Messages that a full backlog would not take.
-    pub dropped: u64,
-    /// Callbacks that panicked.
-    pub handler_panics: u64,
 }

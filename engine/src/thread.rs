@@ -36,13 +36,19 @@ pub(crate) struct CoreSetup {
     pub(crate) site: Arc<Site>,
 }
 
-/// The processors to run on: those wanted, or all that this process may use.
-pub(crate) fn processors(wanted: Option<&[usize]>) -> Result<Vec<usize>> {
-    let allowed: Vec<usize> = core_affinity::get_core_ids()
+/// The processors that this process may use (`taskset`, cpusets), in ascending order.
+#[must_use]
+pub fn usable_processors() -> Vec<usize> {
+    core_affinity::get_core_ids()
         .unwrap_or_default()
         .iter()
         .map(|core| core.id)
-        .collect();
+        .collect()
+}
+
+/// The processors to run on: those wanted, or all that this process may use.
+pub(crate) fn processors(wanted: Option<&[usize]>) -> Result<Vec<usize>> {
+    let allowed = usable_processors();
     let Some(wanted) = wanted else {
         return Ok(if allowed.is_empty() { vec![0] } else { allowed });
     };

@@ -1,7 +1,6 @@
 //! Which processors the server's cores run on.
 
 use std::str::FromStr;
-use std::{fs, io};
 
 /// The largest processor number taken from a list, so that a slip like `0-99999999` is an error
 /// and not a large allocation. The Linux kernel is built for at most 8192 processors.
@@ -51,19 +50,6 @@ impl Cores {
             "{problem}, but this process may use {usable} (see taskset, cpuset)"
         ))
     }
-}
-
-/// The processors that this process may use, in ascending order (proc_pid_status(5)).
-///
-/// # Errors
-/// When `/proc` is not mounted or does not tell.
-pub(crate) fn usable() -> io::Result<Vec<usize>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let mut lines = status.lines();
-    let list = lines
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-        .ok_or_else(|| io::Error::other("/proc/self/status has no Cpus_allowed_list"))?;
-    processor_list(list.trim()).map_err(io::Error::other)
 }
 
 /// `0-3,5` as ascending numbers, each once: the kernel's list format.
@@ -123,11 +109,5 @@ mod tests {
             error.contains("processor 4") && error.contains("2,3,7"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn the_kernel_tells_which_processors_are_usable() {
-        let usable = usable().unwrap();
-        assert!(!usable.is_empty() && usable.is_sorted());
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use std::{process, thread};
 
 use clap::error::ErrorKind;
-use corecast::{Server, ServerHandle};
+use corecast::{Control, Server, ServerHandle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::apps;
 use crate::cores::Cores;
 use crate::options::{App, Options};
-use crate::{apps, cores};
 
 /// Only this machine can reach it: whoever serves others says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:9001";
@@ -62,18 +62,23 @@ pub(crate) fn serve(options: Options) -> Result<(), Failure> {
     provide_descriptors(options.max_connections);
     let server = server(options)?.spawn()?;
     announce(&server, app);
-    signals.forever().next();
-    tracing::info!(
-        ?deadline,
-        "closing every connection; a second signal ends at once"
-    );
-    server.drain(deadline);
-    thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            process::exit(0);
-        }
-    });
+    let control = server.control();
+    thread::spawn(move || end_on_signals(&mut signals, &control, deadline));
     Ok(server.join()?)
+}
+
+fn end_on_signals(signals: &mut Signals, control: &Control, deadline: Duration) {
+    let mut signals = signals.forever();
+    if signals.next().is_some() {
+        tracing::info!(
+            ?deadline,
+            "closing every connection; a second signal ends at once"
+        );
+        control.drain(deadline);
+    }
+    if signals.next().is_some() {
+        process::exit(0);
+    }
 }
 
 /// Each connection takes a descriptor, and the usual soft limit is 1024.
@@ -101,7 +106,9 @@ fn server(options: Options) -> Result<Server, Failure> {
 
 fn processors(choice: &Cores) -> Result<Vec<usize>, Failure> {
     let wrong = |wrong| clap::Error::raw(ErrorKind::InvalidValue, format!("--cores: {wrong}\n"));
-    Ok(choice.among(&cores::usable()?).map_err(wrong)?)
+    Ok(choice
+        .among(&corecast::usable_processors())
+        .map_err(wrong)?)
 }
 
 fn bind(listen: &[String]) -> Result<Server, Failure> {

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use corecast_protocol::Receiver;
 
+use super::TURN_INPUT;
 use super::backlog::Backlog;
 use super::output::Pending;
 use super::timers::Link;
@@ -71,6 +72,27 @@ impl Flags {
     }
 }
 
+/// How much of a connection's share of input is left in a turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Share {
+    turn: u32,
+    left: u32,
+}
+
+impl Share {
+    pub(crate) fn left(self, turn: u32) -> u32 {
+        if self.turn == turn {
+            self.left
+        } else {
+            TURN_INPUT
+        }
+    }
+
+    pub(crate) fn set(&mut self, turn: u32, left: u32) {
+        *self = Self { turn, left };
+    }
+}
+
 /// One connection's record.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -86,6 +108,7 @@ pub(crate) struct Connection {
     /// The tick in which bytes last arrived.
     pub(crate) heard: u32,
     pub(crate) timer: Link,
+    pub(crate) share: Share,
     pub(crate) receiver: Receiver,
     /// An incomplete request head, or input beyond the turn's budget.
     #[expect(
@@ -111,6 +134,7 @@ impl Connection {
             data: 0,
             heard: 0,
             timer: Link::default(),
+            share: Share::default(),
             receiver: Receiver::new(),
             held: None,
             pending: Pending::default(),

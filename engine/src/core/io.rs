@@ -88,6 +88,8 @@ pub(crate) struct Io {
     pub(crate) post: Post,
     /// No new connections: the server is on its way out.
     pub(crate) leaving: bool,
+    /// Not even to be told so: the deadline has passed.
+    pub(crate) closed: bool,
 }
 
 impl Links for Slab {

@@ -46,13 +46,13 @@ use slab::Slab;
 use stats::CoreStats;
 use timers::{TICK, Wheel};
 
-/// Messages that one connection may have handled in one turn. At some 50 ns each this is a few tens of
-/// microseconds: what the others wait for a connection that floods.
-const TURN_MESSAGES: usize = 512;
+/// Input that one connection may have handled in one turn, in bytes. A bounded share of the turn, and well below the
+/// default backlog, so that an echo of it fits.
+const TURN_INPUT: u32 = 256 << 10;
 
-/// Bytes that one connection may have handled in one turn, counted after the message that goes past it. A bounded share of the
-/// turn, and below the default backlog, so that an echo of it fits.
-const TURN_BYTES: usize = 256 << 10;
+/// What handling a message counts for beside its bytes. With it a connection that floods with the shortest messages
+/// has about 500 of them handled per turn: at some 50 ns each, tens of microseconds that the others wait.
+const MESSAGE_INPUT: u32 = 512;
 
 /// Connections past the limit that are told so (503) at one time; more are closed without a word.
 const SURPLUS_CONNECTIONS: usize = 64;
@@ -90,6 +90,7 @@ impl Core {
             lists: io::Lists::default(),
             post,
             leaving: false,
+            closed: false,
         };
         Self {
             io,
@@ -120,6 +121,8 @@ impl Core {
             self.read_mail();
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
+            self.deadline = None;
+            self.io.closed = true;
             for index in self.io.conns.indices() {
                 self.io.kill(index);
             }
@@ -207,6 +210,10 @@ impl Core {
     /// Takes a new connection in. `None` when there is no place for it at all.
     fn accept(&mut self, socket: Socket) -> Option<ConnId> {
         let io = &mut self.io;
+        if io.closed {
+            io.stats.refused.add(1);
+            return None;
+        }
         let surplus = io.leaving || !io.stats.count_in();
         let id = match io.conns.insert(socket, io.wheel.now()) {
             Some(id) => id,
@@ -293,32 +300,35 @@ impl Core {
     /// Handles frames until the input or the connection's share of the turn is used up. Gives the bytes consumed.
     #[inline]
     fn handle_frames(&mut self, index: u32, bytes: &mut [u8]) -> usize {
+        let turn = self.io.output.turn();
+        let conn = &mut self.io.conns[index];
+        let mut share = conn.share.left(turn);
         // Out of the table for the time of the callbacks, which may reach the table.
-        let mut receiver = std::mem::take(&mut self.io.conns[index].receiver);
+        let mut receiver = std::mem::take(&mut conn.receiver);
         let mut input = Input::new(bytes);
-        let mut messages = 0;
-        loop {
+        let mut consumed = 0;
+        while share > 0 {
             match receiver.poll(&mut self.shared, &mut input) {
                 Ok(Some(event)) => self.on_event(index, event),
-                Ok(None) => break,
+                Ok(None) => {
+                    consumed = input.consumed();
+                    break;
+                }
                 Err(error) => {
                     tracing::debug!(%error, "peer broke the protocol");
                     self.io.fail(index, error.close_code(), &error.to_string());
-                    break;
                 }
             }
-            messages += 1;
+            share = share.saturating_sub((input.consumed() - consumed) as u32 + MESSAGE_INPUT);
+            consumed = input.consumed();
             let conn = &self.io.conns[index];
-            let goes_on = matches!(conn.state, State::Open | State::Closing)
-                && !conn.flags.has(Flags::PAUSED)
-                && messages < TURN_MESSAGES
-                && input.consumed() < TURN_BYTES;
-            if !goes_on {
+            if !matches!(conn.state, State::Open | State::Closing) || conn.flags.has(Flags::PAUSED)
+            {
                 break;
             }
         }
-        let consumed = input.consumed();
         let conn = &mut self.io.conns[index];
+        conn.share.set(turn, share);
         if matches!(conn.state, State::Open | State::Closing) {
             conn.receiver = receiver;
         }

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -42,9 +43,10 @@ pub(crate) async fn run_portable(
     let driver = Rc::new(Driver {
         core,
         paused: RefCell::default(),
-        accepting: RefCell::default(),
+        listening: RefCell::default(),
     });
     for listener in listeners {
+        driver.listening.borrow_mut().push(listener.try_clone()?);
         monoio::spawn(accept(Rc::clone(&driver), Listener::new(listener)?));
     }
     loop {
@@ -53,11 +55,7 @@ pub(crate) async fn run_portable(
             core.begin_turn(Instant::now());
             driver.carry_out(core, &[]);
             if core.io.leaving {
-                driver
-                    .accepting
-                    .borrow_mut()
-                    .drain(..)
-                    .for_each(Waker::wake);
+                driver.stop_accepting();
             }
             if core.is_done() {
                 return Ok(());
@@ -73,7 +71,7 @@ pub(crate) async fn run_portable(
             // Why it woke makes no difference: the turn looks at everything.
             match sleep {
                 Some(time) => drop(monoio::time::timeout(time, signal).await),
-                None => drop(signal.await),
+                None => signal.await,
             }
         } else {
             tasks::yield_now().await;
@@ -82,22 +80,17 @@ pub(crate) async fn run_portable(
     }
 }
 
-/// The output of whichever of two futures was ready first.
-enum Either<A, B> {
-    First(A),
-    Second(B),
-}
-
-/// Waits for either of two futures, and drops the other.
-async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> Either<A, B> {
+/// Waits for either of two futures, and drops both.
+async fn either(a: impl Future, b: impl Future) {
     let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
     std::future::poll_fn(|context| {
-        if let Poll::Ready(a) = a.as_mut().poll(context) {
-            return Poll::Ready(Either::First(a));
+        if a.as_mut().poll(context).is_ready() || b.as_mut().poll(context).is_ready() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
-        b.as_mut().poll(context).map(Either::Second)
     })
-    .await
+    .await;
 }
 
 /// The bytes of the read at hand, as the only receive buffer there is.
@@ -111,22 +104,15 @@ struct Driver {
     core: SharedCore,
     /// Readers that wait until input is wanted again.
     paused: RefCell<HashMap<u32, Waker>>,
-    /// Tasks that accept until the core leaves.
-    accepting: RefCell<Vec<Waker>>,
+    /// The listeners, to end the tasks that accept from them.
+    listening: RefCell<Vec<Socket2>>,
 }
 
 async fn accept(driver: Rc<Driver>, listener: Listener) {
     loop {
-        let accepted = {
-            let (accept, leaving) = (listener.accept(), driver.leaving());
-            match either(accept, leaving).await {
-                Either::First(accepted) => accepted,
-                // Ends the task, which closes the listener.
-                Either::Second(()) => return,
-            }
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((reader, socket)) => driver.take_in(reader, socket),
+            Err(_) if driver.core.borrow().io.leaving => return,
             Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNABORTED)) => {}
             Err(e) => {
                 tracing::warn!(error = %e, "accepting rests; raise the limit with `ulimit -n`");
@@ -137,22 +123,12 @@ async fn accept(driver: Rc<Driver>, listener: Listener) {
 }
 
 impl Driver {
-    /// Waits until the core takes no more connections.
-    async fn leaving(&self) {
-        std::future::poll_fn(|context| {
-            if self.core.borrow().io.leaving {
-                return Poll::Ready(());
-            }
-            let mut accepting = self.accepting.borrow_mut();
-            if !accepting
-                .iter()
-                .any(|waker| waker.will_wake(context.waker()))
-            {
-                accepting.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+    /// Ends the pending accepts with an error, and with them the tasks that wait for them.
+    fn stop_accepting(&self) {
+        for listener in self.listening.borrow_mut().drain(..) {
+            // Fails only if it does not listen.
+            let _ = listener.shutdown(Shutdown::Both);
+        }
     }
 
     fn take_in(self: &Rc<Self>, reader: Reader, socket: Socket) {
@@ -216,7 +192,7 @@ impl Driver {
                 reader.wake();
             }
         }
-        if core.has_work() {
+        if core.has_work() || core.is_done() {
             // Input that was held for fairness, or output of a callback that ran just now: the
             // main task's turn, after the other connections'.
             tasks::wake_loop();

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -213,7 +214,8 @@ impl Pump {
 
     fn arm_accepts(&mut self, core: &Core, now: Instant) -> io::Result<()> {
         if core.io.leaving {
-            return self.stop_accepting();
+            self.stop_accepting();
+            return Ok(());
         }
         for (index, accepting) in self.accepting.iter_mut().enumerate() {
             let due = match accepting {
@@ -232,17 +234,13 @@ impl Pump {
         Ok(())
     }
 
-    /// Closes the listeners. An armed accept would keep its socket listening.
-    fn stop_accepting(&mut self) -> io::Result<()> {
-        for (index, accepting) in self.accepting.drain(..).enumerate() {
-            if accepting == Accepting::Armed {
-                let of = Token::new(Op::Accept, index as u32, 0);
-                let token = Token::new(Op::Cancel, index as u32, 0);
-                self.ring.uring().cancel(token, of)?;
-            }
+    /// Closes the listeners. An armed accept would keep its socket listening, so they are shut down first.
+    fn stop_accepting(&mut self) {
+        for listener in self.listeners.drain(..) {
+            // Fails only if it does not listen.
+            let _ = listener.shutdown(Shutdown::Both);
         }
-        self.listeners.clear();
-        Ok(())
+        self.accepting.clear();
     }
 
     /// Brings the receives in line with the connections' wishes.
@@ -372,7 +370,7 @@ impl Pump {
         if exhausted && let Some(accepting) = self.accepting.get_mut(listener) {
             tracing::warn!(error = %e, "accepting rests; raise the limit with `ulimit -n`");
             *accepting = Accepting::RestingUntil(Instant::now() + ACCEPT_REST);
-        } else if !matches!(e.raw_os_error(), Some(libc::ECANCELED | libc::ECONNABORTED)) {
+        } else if self.accepting.get(listener).is_some() {
             tracing::debug!(error = %e, "accept");
         }
     }

@@ -1,0 +1,255 @@
+//! A running server: watching it, ending it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::core::CoreId;
+use crate::core::mailbox::{Mail, Mailbox};
+use crate::core::stats::CoreStats;
+use crate::publisher::Publisher;
+use crate::thread::{self, CoreSetup};
+use crate::transport::choice::IoChoice;
+use crate::{Error, Result};
+
+/// A running server. Dropping this leaves it running.
+#[derive(Debug)]
+pub struct ServerHandle {
+    addresses: Vec<SocketAddr>,
+    io: IoChoice,
+    threads: Vec<CoreThread>,
+    control: Control,
+    publisher: Publisher,
+}
+
+impl ServerHandle {
+    pub(crate) fn new(
+        addresses: Vec<SocketAddr>,
+        io: IoChoice,
+        threads: Vec<CoreThread>,
+        control: Control,
+        publisher: Publisher,
+    ) -> Self {
+        Self {
+            addresses,
+            io,
+            threads,
+            control,
+            publisher,
+        }
+    }
+
+    /// The addresses that it listens on, with their real ports.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The transport that it runs on.
+    #[must_use]
+    pub fn io(&self) -> &IoChoice {
+        &self.io
+    }
+
+    /// How many cores it runs on.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Publishes to its topics from any thread.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// Watches and ends it from any thread, while this one joins it.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// As [`Control::stats`].
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.control.stats()
+    }
+
+    /// As [`Control::drain`].
+    pub fn drain(&self, deadline: Duration) {
+        self.control.drain(deadline);
+    }
+
+    /// As [`Control::stop`].
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// Waits until every core has ended. One that fails ends the others.
+    ///
+    /// # Errors
+    /// A core's loop failed, or its thread panicked.
+    pub fn join(self) -> Result<()> {
+        let mut result = Ok(());
+        for (id, thread) in self.threads {
+            let ended = thread.join().unwrap_or(Err(Error::Panicked(id.0)));
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+/// Watches and ends a running server from any thread.
+#[derive(Clone, Debug)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    stats: Vec<Arc<CoreStats>>,
+    total: Arc<AtomicU64>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        mailboxes: Arc<[Arc<Mailbox>]>,
+        stats: Vec<Arc<CoreStats>>,
+        total: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                mailboxes,
+                stats,
+                total,
+            }),
+        }
+    }
+
+    /// What the server has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let sum = |counter: fn(&CoreStats) -> u64| {
+            self.shared.stats.iter().map(|core| counter(core)).sum()
+        };
+        Stats {
+            connections: self.shared.total.load(Ordering::Relaxed),
+            accepted: sum(|core| core.accepted.get()),
+            opened: sum(|core| core.opened.get()),
+            refused: sum(|core| core.refused.get()),
+            dropped: sum(|core| core.dropped.get()),
+            handler_panics: sum(|core| core.panics.get()),
+        }
+    }
+
+    /// Begins to end: accepts no more, closes every connection with 1001 (going away), and cuts what is left after
+    /// `deadline`. Returns at once; [`ServerHandle::join`] waits.
+    pub fn drain(&self, deadline: Duration) {
+        order(
+            &self.shared.mailboxes,
+            &Mail::Drain(Instant::now() + deadline),
+        );
+    }
+
+    /// Ends at once: connections are cut.
+    pub fn stop(&self) {
+        order(&self.shared.mailboxes, &Mail::Stop);
+    }
+}
+
+fn order(mailboxes: &[Arc<Mailbox>], mail: &Mail) {
+    for mailbox in mailboxes {
+        // Orders are always taken.
+        let _ = mailbox.post(mail.clone());
+    }
+}
+
+/// Counters of a running server, all since it started but for the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections at present, those included that are opening or closing.
+    pub connections: u64,
+    /// Connections accepted within the limit.
+    pub accepted: u64,
+    /// Upgrades that succeeded.
+    pub opened: u64,
+    /// Connections past the limit, which were answered with 503 or cut.
+    pub refused: u64,
+    /// Messages that a full backlog would not take.
+    pub dropped: u64,
+    /// Callbacks that panicked.
+    pub handler_panics: u64,
+}
+
+/// A core's thread.
+pub(crate) type CoreThread = (CoreId, JoinHandle<Result<()>>);
+
+/// Starts the cores' threads, and waits until each is ready. If one fails, none stays.
+pub(crate) fn start(setups: Vec<CoreSetup>) -> Result<Vec<CoreThread>> {
+    let mailboxes = setups.first().map(|setup| Arc::clone(&setup.mailboxes));
+    let (ready, is_ready) = mpsc::channel();
+    let mut threads = Vec::new();
+    let mut failed = None;
+    for setup in setups {
+        let (id, ready) = (setup.id, ready.clone());
+        let mut others = StopOthers {
+            mailboxes: Arc::clone(&setup.mailboxes),
+            needed: true,
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("corecast-{}", id.0))
+            .spawn(move || {
+                let result = thread::run(setup, ready);
+                others.answer(&result);
+                result
+            });
+        match thread {
+            Ok(thread) => threads.push((id, thread)),
+            Err(e) => failed = Some(Error::Core(id.0, e)),
+        }
+    }
+    drop(ready);
+    for _ in &threads {
+        match is_ready.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => failed = Some(e),
+            // The thread panicked before it was ready; joining it says so.
+            Err(mpsc::RecvError) => break,
+        }
+    }
+    let Some(error) = failed else {
+        return Ok(threads);
+    };
+    if let Some(mailboxes) = mailboxes {
+        order(&mailboxes, &Mail::Stop);
+    }
+    for (_, thread) in threads {
+        let _ = thread.join();
+    }
+    Err(error)
+}
+
+/// Ends the other cores when one fails or panics: a server that answers on some of its cores only would
+/// leave its clients to chance.
+struct StopOthers {
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    needed: bool,
+}
+
+impl StopOthers {
+    fn answer(&mut self, result: &Result<()>) {
+        self.needed = result.is_err();
+    }
+}
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        if self.needed {
+            order(&self.mailboxes, &Mail::Stop);
+        }
+    }
+}

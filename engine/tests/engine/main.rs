@@ -1,0 +1,18 @@
+//! The engine as its users and their clients see it: over real sockets, and over each of the three transports.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+//mod backpressure;
+//mod close;
+mod deadlines;
+//mod drain;
+mod echo;
+//mod fairness;
+//mod futures;
+//mod http;
+mod integrity;
+//mod panics;
+//mod pause;
+//mod protocol_errors;
+//mod topics;
