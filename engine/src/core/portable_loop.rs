@@ -3,7 +3,7 @@
 //! The connection code is the ring's; only the order differs: what a read leads to is sent as soon as it is handled,
 //! while the bytes that were read are still in place.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -44,6 +44,7 @@ pub(crate) async fn run_portable(
         core,
         paused: RefCell::default(),
         listening: RefCell::default(),
+        planned: Cell::default(),
     });
     for listener in listeners {
         driver.listening.borrow_mut().push(listener.try_clone()?);
@@ -60,6 +61,7 @@ pub(crate) async fn run_portable(
             if core.is_done() {
                 return Ok(());
             }
+            driver.planned.set(core.io.wheel.next_tick());
             match core.has_work() {
                 true => Some(Duration::ZERO),
                 false => core.time_to_sleep(Instant::now()),
@@ -106,6 +108,8 @@ struct Driver {
     paused: RefCell<HashMap<u32, Waker>>,
     /// The listeners, to end the tasks that accept from them.
     listening: RefCell<Vec<Socket2>>,
+    /// The deadline that the main task sleeps towards, as a tick.
+    planned: Cell<Option<u32>>,
 }
 
 async fn accept(driver: Rc<Driver>, listener: Listener) {
@@ -192,9 +196,12 @@ impl Driver {
                 reader.wake();
             }
         }
-        if core.has_work() || core.is_done() {
-            // Input that was held for fairness, or output of a callback that ran just now: the
-            // main task's turn, after the other connections'.
+        let next = core.io.wheel.next_tick();
+        let sooner =
+            next.is_some_and(|next| self.planned.get().is_none_or(|planned| next < planned));
+        if sooner || core.has_work() || core.is_done() {
+            // A deadline before the one that the main task sleeps towards, input that was held for
+            // fairness, output of a callback that ran just now: its turn, after the other connections'.
             tasks::wake_loop();
         }
     }

@@ -124,6 +124,11 @@ impl Wheel {
         }
     }
 
+    /// The tick of the next slot that holds something.
+    pub(crate) fn next_tick(&self) -> Option<u32> {
+        self.next().map(|ahead| self.now + ahead)
+    }
+
     /// Ticks until the next slot that holds something; `None` when the wheel is empty.
     pub(crate) fn next(&self) -> Option<u32> {
         let start = (self.now as usize + 1) % SLOTS;

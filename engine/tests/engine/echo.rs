@@ -64,9 +64,11 @@ fn every_size_comes_back(io: Io) {
 
 fn an_independent_client_agrees(io: Io) {
     let server = server(io);
-    let (mut client, response) =
-        tungstenite::client(format!("ws://{}/any", server.address()), tcp(server.address()))
-            .expect("the handshake");
+    let (mut client, response) = tungstenite::client(
+        format!("ws://{}/any", server.address()),
+        tcp(server.address()),
+    )
+    .expect("the handshake");
     assert_eq!(response.status(), 101);
     for size in SIZES {
         for message in [
@@ -93,7 +95,9 @@ fn pipelined_messages_come_back_in_order(io: Io) {
     let mut client = Client::connect(server.address());
     let mut writer = client.writer();
     let writing = std::thread::spawn(move || {
-        let all: Vec<u8> = (0..MESSAGES).flat_map(|n| frame(BINARY, &numbered(n))).collect();
+        let all: Vec<u8> = (0..MESSAGES)
+            .flat_map(|n| frame(BINARY, &numbered(n)))
+            .collect();
         writer.write_all(&all).expect("the server reads");
     });
     for n in 0..MESSAGES {
@@ -163,7 +167,11 @@ fn the_first_frames_may_come_with_the_request(io: Io) {
         let mut bytes = request("/").into_bytes();
         bytes.extend(frame(TEXT, b"eager"));
         bytes.extend(frame(BINARY, &large));
-        let now = if complete { bytes.len() } else { bytes.len() - 1 };
+        let now = if complete {
+            bytes.len()
+        } else {
+            bytes.len() - 1
+        };
         let mut stream = tcp(server.address());
         stream.write_all(&bytes[..now]).unwrap();
         let mut client = Client::opened(stream);

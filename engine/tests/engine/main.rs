@@ -3,16 +3,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-//mod backpressure;
-//mod close;
+mod backpressure;
+mod close;
 mod deadlines;
 //mod drain;
 mod echo;
 //mod fairness;
 //mod futures;
-//mod http;
+mod http;
 mod integrity;
 //mod panics;
-//mod pause;
-//mod protocol_errors;
-//mod topics;
+mod pause;
+mod protocol_errors;
+mod topics;

@@ -1,0 +1,1 @@
+"""What `scripts/peers` and `scripts/measure` share. Standard library only."""
