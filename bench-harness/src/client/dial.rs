@@ -1,0 +1,118 @@
+//! Opening many connections: so many at once, or at a rate.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::links::{Driver, Links};
+use super::schedule::Schedule;
+use crate::clock::{Nanos, nanos};
+use crate::error::BenchError;
+use crate::ring::Wait;
+
+/// Opening gives up when nothing happens for this long: a server that has not answered by then, on
+/// a connection it has the whole listen backlog's patience for, will not.
+const STALL: Duration = Duration::from_secs(10);
+
+/// How to open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DialPlan {
+    /// Connections of this thread: slots 0 to this.
+    pub(crate) connections: u32,
+    /// Most on the way at once.
+    pub(crate) concurrency: usize,
+    /// When to begin each; at once when `None`.
+    pub(crate) schedule: Option<Schedule>,
+}
+
+/// Why connections failed, and how many for each reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Failures(BTreeMap<String, u64>);
+
+impl Failures {
+    /// Counts one.
+    pub(crate) fn add(&mut self, reason: impl Into<String>) {
+        *self.0.entry(reason.into()).or_default() += 1;
+    }
+
+    /// Counts those of another thread too.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (reason, count) in other.0 {
+            *self.0.entry(reason).or_default() += count;
+        }
+    }
+
+    /// How many there were.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Each reason with its count, the most frequent first.
+    pub(crate) fn by_count(&self) -> Vec<(&str, u64)> {
+        let mut list: Vec<_> = self
+            .0
+            .iter()
+            .map(|(reason, &count)| (reason.as_str(), count))
+            .collect();
+        list.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        list
+    }
+}
+
+/// Opens all connections of the plan. Failed ones stay failed; the caller sees how many are open.
+///
+/// # Errors
+/// When the ring fails, or no socket can be made.
+pub(crate) fn open_all(
+    links: &mut Links,
+    driver: &mut impl Driver,
+    plan: &DialPlan,
+) -> Result<(), BenchError> {
+    let clock = links.clock();
+    let mut next = 0;
+    let mut progress = (0, 0);
+    let mut moved = clock.now();
+    while next < plan.connections || links.opening() > 0 {
+        let now = clock.now();
+        let due = |n: u32| plan.schedule.map_or(0, |schedule| schedule.due(n.into()));
+        while next < plan.connections && links.opening() < plan.concurrency && due(next) <= now {
+            links.dial(next)?;
+            next += 1;
+        }
+        let limit = moved + nanos(STALL);
+        let waits_for_time = next < plan.connections && links.opening() < plan.concurrency;
+        let wake = if waits_for_time {
+            due(next).min(limit)
+        } else {
+            limit
+        };
+        links.turn(Wait::AtMost(clock.until(wake)), driver)?;
+        if (next, links.opening()) != progress {
+            progress = (next, links.opening());
+            moved = clock.now();
+        } else if stalled(moved, clock.now()) && !waits_for_time {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn stalled(moved: Nanos, now: Nanos) -> bool {
+    now.saturating_sub(moved) >= nanos(STALL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_listed_by_frequency() {
+        let mut failures = Failures::default();
+        failures.add("refused");
+        failures.add("reset");
+        let mut others = Failures::default();
+        others.add("reset");
+        failures.merge(others);
+        assert_eq!(failures.by_count(), [("reset", 2), ("refused", 1)]);
+        assert_eq!(failures.total(), 3);
+    }
+}

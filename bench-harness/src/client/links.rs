@@ -1,0 +1,508 @@
+//! Connections on one ring: opening, the upgrade, receiving, sending, ending.
+//!
+//! [`Links`] does what every command needs and hands the rest to a [`Driver`]. Its rule for sends is
+//! the ring's: at most one per connection between two turns, and none while a polled one is
+//! under way.
+
+use std::io;
+use std::mem;
+use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
+use std::os::fd::AsFd;
+
+use corecast_protocol::handshake::{ClientHandshake, ClientRequest, HandshakeError};
+use socket2::Socket;
+
+use super::sources::Sources;
+use crate::clock::{Clock, Nanos};
+use crate::error::BenchError;
+use crate::ring::{Completion, Lent, Region, Ring, Wait};
+use crate::rng::Rng;
+use crate::target::{Target, Wire};
+
+/// What a command does with its connections. All calls come from [`Links::turn`].
+pub(crate) trait Driver {
+    /// A connection is ready: connected, and upgraded if it is a WebSocket.
+    fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox);
+
+    /// Bytes came on an open connection at `now`. An error ends the connection with that reason.
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<(), String>;
+
+    /// A polled send is over: [`Links::can_send`] is true again.
+    fn writable(&mut self, slot: u32);
+
+    /// The connection is gone and its slot free. `opened` says whether it ever was ready.
+    fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos);
+}
+
+/// How long opening took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenTimes {
+    /// TCP: from the start to established.
+    pub(crate) tcp: Nanos,
+    /// From the request to the complete 101 response; 0 for `tcp://`.
+    pub(crate) upgrade: Nanos,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server closed the TCP connection.
+    Closed,
+    /// Something failed.
+    Failed(String),
+}
+
+/// What a driver wants sent or ended; done at the end of the turn.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    frames: Vec<(u32, Vec<u8>)>,
+    hang_ups: Vec<u32>,
+}
+
+impl Outbox {
+    /// Sends bytes of their own, such as a control frame, when nothing else is under way.
+    pub(crate) fn send(&mut self, slot: u32, frame: Vec<u8>) {
+        self.frames.push((slot, frame));
+    }
+
+    /// Ends a connection without further ado.
+    pub(crate) fn hang_up(&mut self, slot: u32) {
+        self.hang_ups.push(slot);
+    }
+}
+
+/// The connections of one thread.
+pub(crate) struct Links {
+    // The ring comes first: it is closed before the sockets are.
+    ring: Ring,
+    links: Vec<Link>,
+    target: Target,
+    sources: Sources,
+    clock: Clock,
+    rng: Rng,
+    outbox: Outbox,
+    /// Receives to arm again.
+    rearm: Vec<u32>,
+    /// Connections that are over.
+    over: Vec<u32>,
+    opening: usize,
+    open: usize,
+}
+
+#[derive(Default)]
+struct Link {
+    socket: Option<Socket>,
+    stage: Stage,
+    /// A receive is armed.
+    receiving: bool,
+    /// A polled send is under way.
+    polled: bool,
+    /// What was last sent from a region and is not known to have left.
+    region: Option<Region>,
+    rest: Range<usize>,
+    /// When the stage before this one began.
+    since: Nanos,
+    tcp: Nanos,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Free,
+    Connecting,
+    Upgrading(Box<Upgrade>),
+    Open,
+    /// Waits for its last completions.
+    Ended(Box<(bool, End)>),
+}
+
+struct Upgrade {
+    key: [u8; 16],
+    /// The response so far, when it comes in pieces.
+    head: Vec<u8>,
+}
+
+impl Links {
+    /// Prepares `slots` connections to `address`; `rng` draws the nonces.
+    ///
+    /// # Errors
+    /// When io_uring cannot be had.
+    pub(crate) fn new(
+        target: &Target,
+        address: SocketAddr,
+        sources: Sources,
+        slots: usize,
+        clock: Clock,
+        rng: Rng,
+    ) -> Result<Self, BenchError> {
+        let mut links = Vec::new();
+        links.resize_with(slots, Link::default);
+        Ok(Self {
+            ring: Ring::new(Some(address.into()))?,
+            links,
+            target: target.clone(),
+            sources,
+            clock,
+            rng,
+            outbox: Outbox::default(),
+            rearm: Vec::new(),
+            over: Vec::new(),
+            opening: 0,
+            open: 0,
+        })
+    }
+
+    /// The run's clock.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Connections on the way to being open.
+    pub(crate) fn opening(&self) -> usize {
+        self.opening
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open_now(&self) -> usize {
+        self.open
+    }
+
+    /// Slots whose connection is open.
+    pub(crate) fn open_slots(&self) -> impl Iterator<Item = u32> {
+        let open =
+            |(slot, link): (usize, &Link)| matches!(link.stage, Stage::Open).then_some(slot as u32);
+        self.links.iter().enumerate().filter_map(open)
+    }
+
+    /// Keeps bytes to be sent from with [`Links::send`].
+    pub(crate) fn adopt(&mut self, bytes: Vec<u8>) -> Region {
+        self.ring.adopt(bytes)
+    }
+
+    /// Begins to open the connection of a free slot.
+    ///
+    /// # Errors
+    /// When no socket can be had; the slot stays free.
+    pub(crate) fn dial(&mut self, slot: u32) -> io::Result<()> {
+        let socket = self.sources.socket()?;
+        self.ring.connect(socket.as_fd(), slot)?;
+        let link = &mut self.links[slot as usize];
+        debug_assert!(matches!(link.stage, Stage::Free));
+        *link = Link {
+            socket: Some(socket),
+            stage: Stage::Connecting,
+            since: self.clock.now(),
+            ..Link::default()
+        };
+        self.opening += 1;
+        Ok(())
+    }
+
+    /// Whether [`Links::send`] may be called for this connection in this turn.
+    #[inline]
+    pub(crate) fn can_send(&self, slot: u32) -> bool {
+        let link = &self.links[slot as usize];
+        matches!(link.stage, Stage::Open) && !link.polled
+    }
+
+    /// Sends a range of an adopted region, at most once per connection and turn. What does not fit
+    /// into the socket follows by itself; [`Driver::writable`] then tells when it is through.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        slot: u32,
+        region: Region,
+        range: Range<usize>,
+    ) -> io::Result<()> {
+        let link = &mut self.links[slot as usize];
+        debug_assert!(!link.polled);
+        link.region = Some(region);
+        link.rest = range.clone();
+        let socket = link
+            .socket
+            .as_ref()
+            .expect("an open connection has a socket");
+        self.ring.send_silent(socket.as_fd(), slot, region, range)
+    }
+
+    /// For sends of their own and hang-ups. Not for a connection that [`Links::send`] was called
+    /// for since the last turn.
+    pub(crate) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Submits what is queued, waits, and handles all that came.
+    ///
+    /// # Errors
+    /// When the ring itself fails.
+    pub(crate) fn turn(&mut self, wait: Wait, driver: &mut impl Driver) -> io::Result<()> {
+        self.flush_outbox()?;
+        self.ring.turn(wait)?;
+        let now = self.clock.now();
+        while let Some(completion) = self.ring.next() {
+            match completion {
+                Completion::Received { slot, bytes, armed } => {
+                    self.received(slot, bytes, armed, now, driver);
+                }
+                Completion::Short { slot, sent } => self.short(slot, sent)?,
+                Completion::Sent { slot, sent } => self.sent(slot, sent, driver)?,
+                Completion::Connected { slot, result } => {
+                    self.connected(slot, result, now, driver)?;
+                }
+                Completion::Accepted { .. } => unreachable!("the client never accepts"),
+            }
+        }
+        self.rearm()?;
+        self.remove(driver, now);
+        // Before the driver queues sends of its own: a control frame must not share a submission
+        // with another send of its connection.
+        self.flush_outbox()
+    }
+
+    fn connected(
+        &mut self,
+        slot: u32,
+        result: io::Result<()>,
+        now: Nanos,
+        driver: &mut impl Driver,
+    ) -> io::Result<()> {
+        if let Err(error) = result {
+            self.fail(slot, End::Failed(format!("connect: {error}")));
+            return Ok(());
+        }
+        let link = &mut self.links[slot as usize];
+        if !matches!(link.stage, Stage::Connecting) {
+            return Ok(());
+        }
+        link.tcp = now.saturating_sub(link.since);
+        link.since = now;
+        self.rearm.push(slot);
+        if self.target.wire == Wire::Raw {
+            link.stage = Stage::Open;
+            self.opening -= 1;
+            self.open += 1;
+            let times = OpenTimes {
+                tcp: link.tcp,
+                upgrade: 0,
+            };
+            driver.opened(slot, times, now, &mut self.outbox);
+            return Ok(());
+        }
+        let key = self.rng.bytes();
+        link.stage = Stage::Upgrading(Box::new(Upgrade {
+            key,
+            head: Vec::new(),
+        }));
+        link.polled = true;
+        let mut request = Vec::new();
+        if let Err(error) = request_for(&self.target, key).encode(&mut request) {
+            self.fail(slot, End::Failed(format!("request: {error}")));
+            self.links[slot as usize].polled = false;
+            return Ok(());
+        }
+        let socket = link.socket.as_ref().expect("a connected link has a socket");
+        self.ring.send_owned(socket.as_fd(), slot, request)
+    }
+
+    #[inline]
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: io::Result<Option<Lent>>,
+        armed: bool,
+        now: Nanos,
+        driver: &mut impl Driver,
+    ) {
+        let link = &mut self.links[slot as usize];
+        link.receiving = armed;
+        let mut lent = match bytes {
+            Ok(Some(lent)) => lent,
+            Ok(None) => return self.fail(slot, End::Closed),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                self.rearm.push(slot);
+                return;
+            }
+            Err(error) => return self.fail(slot, End::Failed(format!("receive: {error}"))),
+        };
+        if !armed {
+            self.rearm.push(slot);
+        }
+        let bytes = self.ring.bytes_mut(&mut lent);
+        let outcome = match &mut link.stage {
+            Stage::Open => driver.received(slot, bytes, now, &mut self.outbox),
+            Stage::Upgrading(upgrade) => match upgrade.answered(&self.target, bytes) {
+                Ok(None) => Ok(()),
+                Err(error) => Err(error.to_string()),
+                Ok(Some(mut early)) => {
+                    link.stage = Stage::Open;
+                    self.opening -= 1;
+                    self.open += 1;
+                    let times = OpenTimes {
+                        tcp: link.tcp,
+                        upgrade: now - link.since,
+                    };
+                    driver.opened(slot, times, now, &mut self.outbox);
+                    if early.is_empty() {
+                        Ok(())
+                    } else {
+                        driver.received(slot, &mut early, now, &mut self.outbox)
+                    }
+                }
+            },
+            Stage::Free | Stage::Connecting | Stage::Ended(_) => Ok(()),
+        };
+        self.ring.give_back(lent);
+        if let Err(reason) = outcome {
+            self.fail(slot, End::Failed(reason));
+        }
+    }
+
+    /// A silent send fell short: the rest is sent by a polled one.
+    fn short(&mut self, slot: u32, sent: io::Result<usize>) -> io::Result<()> {
+        let link = &mut self.links[slot as usize];
+        match sent {
+            Ok(sent) => {
+                link.rest.start += sent;
+                link.polled = true;
+                let socket = link
+                    .socket
+                    .as_ref()
+                    .expect("a link that sends has a socket");
+                let region = link.region.expect("a short send came from a region");
+                self.ring
+                    .send_polled(socket.as_fd(), slot, region, link.rest.clone())?;
+            }
+            Err(error) => self.fail(slot, End::Failed(format!("send: {error}"))),
+        }
+        Ok(())
+    }
+
+    fn sent(
+        &mut self,
+        slot: u32,
+        sent: io::Result<usize>,
+        driver: &mut impl Driver,
+    ) -> io::Result<()> {
+        let link = &mut self.links[slot as usize];
+        link.polled = false;
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.fail(slot, End::Failed(format!("send: {error}")));
+                return Ok(());
+            }
+        };
+        if matches!(link.stage, Stage::Ended(_)) {
+            self.over.push(slot);
+        } else if link.region.is_some() && sent < link.rest.len() {
+            // Interrupted in the middle, which MSG_WAITALL allows on a signal: go on.
+            return self.short(slot, Ok(sent));
+        } else {
+            link.region = None;
+            driver.writable(slot);
+        }
+        Ok(())
+    }
+
+    fn rearm(&mut self) -> io::Result<()> {
+        while let Some(slot) = self.rearm.pop() {
+            let link = &mut self.links[slot as usize];
+            let wanted = matches!(link.stage, Stage::Open | Stage::Upgrading(_));
+            if let (true, false, Some(socket)) = (wanted, link.receiving, &link.socket) {
+                link.receiving = true;
+                self.ring.receive(socket.as_fd(), slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_outbox(&mut self) -> io::Result<()> {
+        for slot in mem::take(&mut self.outbox.hang_ups) {
+            self.fail(slot, End::Closed);
+        }
+        if self.outbox.frames.is_empty() {
+            return Ok(());
+        }
+        for (slot, frame) in mem::take(&mut self.outbox.frames) {
+            let link = &mut self.links[slot as usize];
+            match (&link.stage, &link.socket) {
+                (Stage::Open, Some(_)) if link.polled => self.outbox.frames.push((slot, frame)),
+                (Stage::Open, Some(socket)) => {
+                    link.polled = true;
+                    link.region = None;
+                    self.ring.send_owned(socket.as_fd(), slot, frame)?;
+                }
+                // Ended meanwhile.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the end of a connection.
+    fn fail(&mut self, slot: u32, end: End) {
+        let link = &mut self.links[slot as usize];
+        let opened = match link.stage {
+            Stage::Free | Stage::Ended(_) => {
+                self.over.push(slot);
+                return;
+            }
+            Stage::Connecting | Stage::Upgrading(_) => {
+                self.opening -= 1;
+                false
+            }
+            Stage::Open => {
+                self.open -= 1;
+                true
+            }
+        };
+        link.stage = Stage::Ended(Box::new((opened, end)));
+        if let Some(socket) = &link.socket {
+            // The ring's operations hold the socket open; this ends them. It fails only for a
+            // socket that is no longer connected, where they have ended already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        self.over.push(slot);
+    }
+
+    /// Frees the slots of connections that are over. Only after all completions of the turn were taken: none
+    /// of an earlier connection can then be mistaken for one of the next in the same slot.
+    fn remove(&mut self, driver: &mut impl Driver, now: Nanos) {
+        for slot in mem::take(&mut self.over) {
+            let link = &mut self.links[slot as usize];
+            if link.receiving || link.polled {
+                continue;
+            }
+            if let Stage::Ended(end) = mem::take(&mut link.stage) {
+                link.socket = None;
+                let (opened, end) = *end;
+                driver.ended(slot, opened, end, now);
+            }
+        }
+    }
+}
+
+impl Upgrade {
+    /// Takes in bytes of the response. When it is complete and right: what followed it.
+    fn answered(
+        &mut self,
+        target: &Target,
+        bytes: &[u8],
+    ) -> Result<Option<Vec<u8>>, HandshakeError> {
+        let handshake = ClientHandshake::new(&request_for(target, self.key));
+        self.head.extend_from_slice(bytes);
+        let response = handshake.handle(&self.head)?;
+        Ok(response.map(|response| self.head[response.consumed..].to_vec()))
+    }
+}
+
+fn request_for(target: &Target, key: [u8; 16]) -> ClientRequest<'_> {
+    ClientRequest::new(&target.authority, &target.path, key)
+}

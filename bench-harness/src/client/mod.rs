@@ -1,0 +1,10 @@
+//! The load client: connections on a ring, one thread per core.
+
+pub(crate) mod dial;
+pub(crate) mod links;
+pub(crate) mod listen;
+pub(crate) mod reply;
+pub(crate) mod schedule;
+pub(crate) mod sources;
+pub(crate) mod team;
+pub(crate) mod workload;

@@ -1,0 +1,177 @@
+//! Server frames are written by hand here: the encoder is the server's side.
+
+use super::*;
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    match payload.len() {
+        n @ 0..=125 => out.push(n as u8),
+        n @ 126..=0xffff => {
+            out.push(126);
+            out.extend_from_slice(&(n as u16).to_be_bytes());
+        }
+        n => {
+            out.push(127);
+            out.extend_from_slice(&(n as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+    out
+}
+
+fn load(len: usize) -> Workload {
+    Workload::new(Wire::WebSocket, Opcode::Binary, len, 4, 9)
+}
+
+/// Feeds the stream in pieces of `step` bytes.
+fn read(
+    load: &Workload,
+    verify: Verify,
+    stream: &[u8],
+    step: usize,
+) -> Result<Vec<Reply>, ReplyError> {
+    let mut reader = ReplyReader::default();
+    let mut replies = Vec::new();
+    for mut piece in stream.chunks(step) {
+        while let Some(reply) = reader.next(&mut piece, load, verify)? {
+            replies.push(reply);
+        }
+        assert!(piece.is_empty(), "the reader leaves nothing behind");
+    }
+    Ok(replies)
+}
+
+#[test]
+fn any_split_gives_the_same_replies() {
+    for len in [0, 1, 20, 125, 126, 700] {
+        let load = load(len);
+        let mut stream = frame(0x82, load.reply(0));
+        stream.extend(frame(0x89, b"are you there"));
+        // The second reply in three fragments, with a pong between them.
+        let (a, b) = load.reply(1).split_at(len / 2);
+        stream.extend(frame(0x02, a));
+        stream.extend(frame(0x8a, b""));
+        stream.extend(frame(0x00, b));
+        stream.extend(frame(0x80, b""));
+        stream.extend(frame(0x82, load.reply(2)));
+        stream.extend(frame(0x88, b"\x03\xe8bye"));
+        let expected = [
+            Reply::Message,
+            Reply::Ping(b"are you there".to_vec()),
+            Reply::Pong,
+            Reply::Message,
+            Reply::Message,
+            Reply::Close("1000 \"bye\"".into()),
+        ];
+        for step in 1..=stream.len() {
+            let replies = read(&load, Verify::Full, &stream, step).unwrap();
+            assert_eq!(replies, expected, "{len} bytes in steps of {step}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_byte_shows_wherever_it_is() {
+    let load = load(300);
+    for at in 0..300 {
+        let mut payload = load.reply(0).to_vec();
+        payload[at] ^= 1;
+        let error = read(&load, Verify::Sample, &frame(0x82, &payload), 1000).unwrap_err();
+        assert!(matches!(error, ReplyError::Content { .. }));
+    }
+}
+
+#[test]
+fn sampling_finds_a_constant_fault_in_a_large_reply() {
+    let load = load(60_000);
+    let mut stream = Vec::new();
+    for message in 0..120 {
+        let mut payload = load.reply(message % load.variants).to_vec();
+        payload[31_111] ^= 1;
+        stream.extend(frame(0x82, &payload));
+    }
+    assert!(matches!(
+        read(&load, Verify::Sample, &stream, stream.len()),
+        Err(ReplyError::Content { .. })
+    ));
+    assert!(matches!(
+        read(&load, Verify::Full, &stream[..60_004], 60_004),
+        Err(ReplyError::Content { .. })
+    ));
+}
+
+#[test]
+fn swapped_repeated_and_lost_replies_show() {
+    let load = load(50);
+    for order in [[1, 0], [0, 0], [0, 2]] {
+        let stream: Vec<u8> = order
+            .iter()
+            .flat_map(|&n| frame(0x82, load.reply(n)))
+            .collect();
+        let error = read(&load, Verify::Sample, &stream, 7).unwrap_err();
+        assert!(
+            matches!(error, ReplyError::Content { .. }),
+            "{order:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn broken_rules_show() {
+    let load = load(4);
+    let long = frame(0x82, b"12345");
+    let short = frame(0x82, b"123");
+    let whole = load.reply(0);
+    let cases: [(Vec<u8>, ReplyError); 8] = [
+        (
+            long,
+            ReplyError::Length {
+                found: 5,
+                expected: 4,
+            },
+        ),
+        (
+            short,
+            ReplyError::Length {
+                found: 3,
+                expected: 4,
+            },
+        ),
+        (
+            frame(0x81, whole),
+            ReplyError::Opcode {
+                found: Opcode::Text,
+                expected: Opcode::Binary,
+            },
+        ),
+        (frame(0xc2, whole), ProtocolError::ReservedBits(4).into()),
+        (frame(0x80, whole), ProtocolError::OrphanContinuation.into()),
+        (
+            [frame(0x02, &whole[..2]), frame(0x82, whole)].concat(),
+            ProtocolError::NestedMessage.into(),
+        ),
+        (
+            vec![0x82, 0x84, 1, 2, 3, 4, 0, 0, 0, 0],
+            ProtocolError::MaskForbidden.into(),
+        ),
+        (vec![0x88, 0x01, 0x03], ProtocolError::CloseTruncated.into()),
+    ];
+    for (stream, expected) in cases {
+        assert_eq!(
+            read(&load, Verify::Sample, &stream, 100).unwrap_err(),
+            expected
+        );
+    }
+}
+
+#[test]
+fn raw_replies_are_counted_by_length() {
+    let load = Workload::new(Wire::Raw, Opcode::Binary, 40, 1, 3);
+    let stream = [load.reply(0), load.reply(1), &load.reply(2)[..10]].concat();
+    for step in 1..stream.len() {
+        let replies = read(&load, Verify::Sample, &stream, step).unwrap();
+        assert_eq!(replies, [Reply::Message, Reply::Message]);
+    }
+    let swapped = [load.reply(1), load.reply(0)].concat();
+    assert!(read(&load, Verify::Sample, &swapped, 9).is_err());
+}

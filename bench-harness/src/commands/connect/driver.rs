@@ -1,0 +1,264 @@
+//! Opening, closing and opening again, on one thread.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Duration;
+
+use corecast_protocol::{CloseCode, Receiver, encode_close_client};
+
+use super::Outcome;
+use crate::cli::Common;
+use crate::client::dial::Failures;
+use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
+use crate::client::listen::Listener;
+use crate::client::team::Progress;
+use crate::clock::{Nanos, nanos};
+use crate::error::BenchError;
+use crate::ring::Wait;
+use crate::rng::Rng;
+use crate::stats::latency::Latency;
+use crate::target::Wire;
+
+/// A connection may take this long from our Close frame to the end of the TCP connection.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A place whose connection could not be opened tries again after this.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// One thread's places.
+pub(super) struct ConnectDriver {
+    wire: Wire,
+    listener: Listener,
+    /// The Close frame, masked once and sent by all.
+    close_frame: Vec<u8>,
+    places: Vec<Place>,
+    churn: bool,
+    measured: Range<Nanos>,
+    /// Places to open.
+    free: Vec<u32>,
+    /// Places to open later, when their time has come.
+    retry: VecDeque<(Nanos, u32)>,
+    /// Places that wait for the server to close, with their cycle, by deadline.
+    deadlines: VecDeque<(Nanos, u32, u32)>,
+    cycles: u64,
+    over: bool,
+    outcome: Outcome,
+}
+
+#[derive(Default)]
+struct Place {
+    receiver: Receiver,
+    /// Connections so far; tells an old deadline from a new one.
+    cycle: u32,
+    /// When our Close frame was sent, and whether the server's has come.
+    closing: Option<Nanos>,
+    closed: bool,
+}
+
+impl ConnectDriver {
+    /// For so many connections at once.
+    pub(super) fn new(common: &Common, places: u32, churn: bool) -> Self {
+        let key = Rng::new(common.seed, 0).bytes();
+        let mut close_frame = Vec::new();
+        encode_close_client(&mut close_frame, CloseCode::NORMAL, "", key);
+        let mut list = Vec::new();
+        list.resize_with(places as usize, Place::default);
+        Self {
+            wire: common.target.wire,
+            listener: Listener::new(key),
+            close_frame,
+            places: list,
+            churn,
+            measured: 0..Nanos::MAX,
+            free: (0..places).rev().collect(),
+            retry: VecDeque::new(),
+            deadlines: VecDeque::new(),
+            cycles: 0,
+            over: false,
+            outcome: Outcome {
+                tcp: Latency::new(),
+                upgrade: Latency::new(),
+                close: Latency::new(),
+                refused: Failures::default(),
+                broken: Failures::default(),
+            },
+        }
+    }
+
+    /// What the thread brings home.
+    pub(super) fn outcome(self) -> Outcome {
+        self.outcome
+    }
+
+    /// Opens, upgrades and closes on every place until the end of `measured`.
+    pub(super) fn churn(
+        &mut self,
+        links: &mut Links,
+        progress: &Progress,
+        measured: Range<Nanos>,
+    ) -> Result<(), BenchError> {
+        let clock = links.clock();
+        let end = measured.end;
+        self.measured = measured;
+        loop {
+            let now = clock.now();
+            if now >= end {
+                break;
+            }
+            while self.retry.front().is_some_and(|&(due, _)| due <= now) {
+                self.free
+                    .extend(self.retry.pop_front().map(|(_, slot)| slot));
+            }
+            while let Some(slot) = self.free.pop() {
+                self.dial(links, slot, now);
+            }
+            self.enforce_deadlines(links, now);
+            let due = self.retry.front().map_or(end, |&(due, _)| due.min(end));
+            let due = self
+                .deadlines
+                .front()
+                .map_or(due, |&(limit, ..)| limit.min(due));
+            links.turn(Wait::AtMost(clock.until(due)), self)?;
+            progress.show(self.cycles);
+        }
+        self.over = true;
+        Ok(())
+    }
+
+    /// Closes all open connections, so many at once.
+    pub(super) fn close_all(
+        &mut self,
+        links: &mut Links,
+        concurrency: usize,
+    ) -> Result<(), BenchError> {
+        let clock = links.clock();
+        let slots: Vec<u32> = links.open_slots().collect();
+        let mut waiting = slots.into_iter();
+        while links.open_now() > 0 {
+            let now = clock.now();
+            // Open connections that have not begun to close are not on the way.
+            let on_the_way = links.open_now().saturating_sub(waiting.len());
+            for slot in waiting
+                .by_ref()
+                .take(concurrency.saturating_sub(on_the_way))
+            {
+                self.begin_close(slot, now, links.outbox());
+            }
+            self.enforce_deadlines(links, now);
+            let wake = self.deadlines.front().map_or(now, |&(limit, ..)| limit);
+            links.turn(Wait::AtMost(clock.until(wake)), self)?;
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, links: &mut Links, slot: u32, now: Nanos) {
+        let place = &mut self.places[slot as usize];
+        *place = Place {
+            cycle: place.cycle.wrapping_add(1),
+            ..Place::default()
+        };
+        if let Err(error) = links.dial(slot) {
+            self.outcome.refused.add(format!("socket: {error}"));
+            self.retry.push_back((now + nanos(RETRY), slot));
+        }
+    }
+
+    fn begin_close(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
+        let place = &mut self.places[slot as usize];
+        place.closing = Some(now);
+        self.deadlines
+            .push_back((now + nanos(CLOSE_LIMIT), slot, place.cycle));
+        match self.wire {
+            Wire::WebSocket => out.send(slot, self.close_frame.clone()),
+            Wire::Raw => {
+                place.closed = true;
+                out.hang_up(slot);
+            }
+        }
+    }
+
+    /// Hangs up where the server does not.
+    fn enforce_deadlines(&mut self, links: &mut Links, now: Nanos) {
+        while let Some(&(limit, slot, cycle)) = self.deadlines.front() {
+            let place = &mut self.places[slot as usize];
+            let current = place.cycle == cycle && place.closing.is_some();
+            if current && limit > now {
+                return;
+            }
+            self.deadlines.pop_front();
+            if current {
+                place.closed = false;
+                links.outbox().hang_up(slot);
+            }
+        }
+    }
+}
+
+impl Driver for ConnectDriver {
+    fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox) {
+        if self.measured.contains(&now) {
+            self.outcome.tcp.record(times.tcp);
+            if self.wire == Wire::WebSocket {
+                self.outcome.upgrade.record(times.upgrade);
+            }
+        }
+        if self.churn {
+            self.begin_close(slot, now, out);
+        }
+    }
+
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        _now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        if self.wire == Wire::Raw {
+            return Err("bytes came from a server that was sent none".to_owned());
+        }
+        let place = &mut self.places[slot as usize];
+        let heard = self.listener.hear(&mut place.receiver, slot, bytes, out)?;
+        match heard.close {
+            Some(code) if place.closing.is_none() => {
+                Err(format!("the server closed the connection: {code}"))
+            }
+            Some(_) => {
+                place.closed = true;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn writable(&mut self, _slot: u32) {}
+
+    fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos) {
+        let place = &mut self.places[slot as usize];
+        let clean = end == End::Closed && place.closed;
+        if let (Some(since), true) = (place.closing.take(), clean) {
+            self.cycles += 1;
+            if self.measured.contains(&now) {
+                self.outcome.close.record(now.saturating_sub(since));
+            }
+        } else if !self.over {
+            let failures = if opened {
+                &mut self.outcome.broken
+            } else {
+                &mut self.outcome.refused
+            };
+            failures.add(match end {
+                End::Closed if opened => {
+                    "no closing handshake, or no end of TCP after it".to_owned()
+                }
+                End::Closed => "the server ended the connection".to_owned(),
+                End::Failed(reason) => reason,
+            });
+        }
+        if self.churn && clean {
+            self.free.push(slot);
+        } else if self.churn {
+            self.retry.push_back((now + nanos(RETRY), slot));
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! The sending and receiving side of `echo` on one thread.
+//!
+//! Messages of a connection are numbered; everything follows from three counts per connection: how
+//! many are *due*, *sent* and *answered*. In a closed loop an answer makes the next one due; in an open
+//! loop the schedule does, whatever the server does.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use corecast_protocol::{CloseCode, Opcode, encode_client, encode_close_client};
+
+use super::Outcome;
+use crate::client::dial::Failures;
+use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
+use crate::client::reply::{Reply, ReplyReader, Verify};
+use crate::client::schedule::Schedule;
+use crate::client::team::Progress;
+use crate::client::workload::Workload;
+use crate::clock::{Clock, Nanos, nanos};
+use crate::error::BenchError;
+use crate::ring::{Region, Wait};
+use crate::stats::latency::Latency;
+
+/// Mask key of control frames: any will do, they are few.
+const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
+
+/// The clock is read again after so many sends of a turn, so that the last of many is not
+/// stamped long before it leaves.
+const SENDS_PER_STAMP: u32 = 32;
+
+/// The times of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Phases {
+    /// The first message is due.
+    pub(super) start: Nanos,
+    /// Counted.
+    pub(super) measured: Range<Nanos>,
+}
+
+/// One thread's connections, seen as conversations.
+pub(super) struct EchoDriver<'a> {
+    load: &'a Workload,
+    region: Region,
+    verify: Verify,
+    talks: Vec<Talk>,
+    /// Slots that send; message `n` of the thread's schedule goes to number `n % active.len()`.
+    active: Vec<u32>,
+    /// Most messages on the way per connection.
+    depth: u64,
+    /// Send times of messages on the way: `depth` for each active connection, used in turn.
+    stamps: Box<[Nanos]>,
+    pace: Pace,
+    measured: Range<Nanos>,
+    /// Connections with something to send.
+    dirty: Vec<u32>,
+    answered: u64,
+    closing: bool,
+    latency: Latency,
+    uncorrected: Option<Latency>,
+    refused: Failures,
+    broken: Failures,
+    lost: u64,
+}
+
+/// What makes messages due.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// Nothing any more.
+    Stopped,
+    /// An answer.
+    Closed,
+    /// Time; with the number of the thread's next message.
+    Open { schedule: Schedule, next: u64 },
+}
+
+struct Talk {
+    reader: ReplyReader,
+    /// Index in `active`; `None` for a connection that never sends.
+    place: Option<u32>,
+    due: u64,
+    sent: u64,
+    answered: u64,
+    dirty: bool,
+    open: bool,
+}
+
+impl Phases {
+    /// Warm-up from `start` on, then the measurement.
+    pub(super) fn new(start: Nanos, warmup: Duration, duration: Duration) -> Self {
+        let from = start + nanos(warmup);
+        Self {
+            start,
+            measured: from..from + nanos(duration),
+        }
+    }
+}
+
+impl<'a> EchoDriver<'a> {
+    /// For `connections` slots, `active` of which send with up to `depth` messages on the way.
+    pub(super) fn new(
+        load: &'a Workload,
+        region: Region,
+        verify: Verify,
+        connections: u32,
+        active: u32,
+        depth: usize,
+    ) -> Self {
+        let spread = |n: u32| (u64::from(n) * u64::from(connections) / u64::from(active)) as u32;
+        let active: Vec<u32> = (0..active).map(spread).collect();
+        let silent = |_| Talk {
+            reader: ReplyReader::default(),
+            place: None,
+            due: 0,
+            sent: 0,
+            answered: 0,
+            dirty: false,
+            open: false,
+        };
+        let mut talks: Vec<Talk> = (0..connections).map(silent).collect();
+        for (place, &slot) in active.iter().enumerate() {
+            talks[slot as usize].place = Some(place as u32);
+        }
+        Self {
+            load,
+            region,
+            verify,
+            talks,
+            stamps: vec![0; active.len() * depth].into_boxed_slice(),
+            active,
+            depth: depth as u64,
+            pace: Pace::Stopped,
+            measured: 0..0,
+            dirty: Vec::new(),
+            answered: 0,
+            closing: false,
+            latency: Latency::new(),
+            uncorrected: None,
+            refused: Failures::default(),
+            broken: Failures::default(),
+            lost: 0,
+        }
+    }
+
+    /// Sends and receives until the end of the measurement.
+    pub(super) fn run(
+        &mut self,
+        links: &mut Links,
+        progress: &Progress,
+        phases: &Phases,
+        schedule: Option<Schedule>,
+    ) -> Result<(), BenchError> {
+        let clock = links.clock();
+        std::thread::sleep(clock.until(phases.start));
+        self.measured = phases.measured.clone();
+        match schedule {
+            None => self.begin_closed(),
+            Some(schedule) => {
+                self.uncorrected = Some(Latency::new());
+                self.pace = Pace::Open { schedule, next: 0 };
+            }
+        }
+        let end = phases.measured.end;
+        loop {
+            let now = clock.now();
+            if now >= end {
+                break;
+            }
+            let next_due = self.fall_due(now).min(end);
+            let wait = self.flush(links, clock, next_due)?;
+            links.turn(wait, self)?;
+            self.show(progress);
+        }
+        if matches!(self.pace, Pace::Closed) {
+            self.pace = Pace::Stopped;
+        }
+        Ok(())
+    }
+
+    /// Waits for what is on the way, and in an open loop sends what had fallen due.
+    pub(super) fn drain(
+        &mut self,
+        links: &mut Links,
+        progress: &Progress,
+        deadline: Nanos,
+    ) -> Result<(), BenchError> {
+        let clock = links.clock();
+        self.fall_due(self.measured.end - 1);
+        while self.outstanding() > 0 && clock.now() < deadline {
+            let wait = self.flush(links, clock, deadline)?;
+            links.turn(wait, self)?;
+            self.show(progress);
+        }
+        self.pace = Pace::Stopped;
+        self.lost += self.outstanding();
+        // What was queued for the ring in the last flush is submitted here, before control frames.
+        links.turn(Wait::No, self)?;
+        Ok(())
+    }
+
+    /// Sends a Close frame on every open connection; plain TCP is simply hung up.
+    pub(super) fn close(&mut self, links: &mut Links) -> Result<(), BenchError> {
+        self.closing = true;
+        let raw = self.load.wire == crate::target::Wire::Raw;
+        let open: Vec<u32> = links.open_slots().collect();
+        for slot in open {
+            if raw {
+                links.outbox().hang_up(slot);
+            } else {
+                let mut frame = Vec::new();
+                encode_close_client(&mut frame, CloseCode::NORMAL, "", CONTROL_KEY);
+                links.outbox().send(slot, frame);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the thread brings home.
+    pub(super) fn outcome(self) -> Outcome {
+        Outcome {
+            latency: self.latency,
+            uncorrected: self.uncorrected,
+            refused: self.refused,
+            broken: self.broken,
+            lost: self.lost,
+        }
+    }
+
+    fn begin_closed(&mut self) {
+        self.pace = Pace::Closed;
+        for n in 0..self.active.len() {
+            let slot = self.active[n];
+            self.talks[slot as usize].due = self.depth;
+            self.mark(slot);
+        }
+    }
+
+    /// Makes due what the schedule says, and returns when the next message will be.
+    #[inline]
+    fn fall_due(&mut self, now: Nanos) -> Nanos {
+        let Pace::Open { schedule, mut next } = self.pace else {
+            return Nanos::MAX;
+        };
+        let mut due = schedule.due(next);
+        while due <= now {
+            let slot = self.active[(next % self.active.len() as u64) as usize];
+            self.talks[slot as usize].due += 1;
+            self.mark(slot);
+            next += 1;
+            due = schedule.due(next);
+        }
+        self.pace = Pace::Open { schedule, next };
+        due
+    }
+
+    /// Sends what may be sent, one send per connection. Returns how long to wait for more.
+    #[inline]
+    fn flush(&mut self, links: &mut Links, clock: Clock, until: Nanos) -> Result<Wait, BenchError> {
+        if self.dirty.is_empty() {
+            return Ok(Wait::AtMost(clock.until(until)));
+        }
+        let mut now = clock.now();
+        let mut since_stamp = 0;
+        let mut kept = 0;
+        for n in 0..self.dirty.len() {
+            let slot = self.dirty[n];
+            since_stamp += 1;
+            if since_stamp == SENDS_PER_STAMP {
+                since_stamp = 0;
+                now = clock.now();
+            }
+            if self.send(links, slot, now)? {
+                self.dirty[kept] = slot;
+                kept += 1;
+            } else {
+                self.talks[slot as usize].dirty = false;
+            }
+        }
+        self.dirty.truncate(kept);
+        if kept > 0 {
+            return Ok(Wait::No);
+        }
+        Ok(Wait::AtMost(Duration::from_nanos(
+            until.saturating_sub(now),
+        )))
+    }
+
+    /// Sends what is due on one connection. True: more could go in the next turn.
+    #[inline]
+    fn send(&mut self, links: &mut Links, slot: u32, now: Nanos) -> Result<bool, BenchError> {
+        // A connection with a send under way comes back with `writable`.
+        if !links.can_send(slot) {
+            return Ok(false);
+        }
+        let talk = &mut self.talks[slot as usize];
+        let place = u64::from(talk.place.expect("only active connections send"));
+        let allowed = (talk.due - talk.sent).min(self.depth - (talk.sent - talk.answered));
+        let count = allowed.min(self.load.batch as u64);
+        if count == 0 {
+            return Ok(false);
+        }
+        for number in talk.sent..talk.sent + count {
+            self.stamps[(place * self.depth + number % self.depth) as usize] = now;
+        }
+        let first = (talk.sent % self.load.variants as u64) as usize * self.load.frame_len;
+        talk.sent += count;
+        links.send(
+            slot,
+            self.region,
+            first..first + count as usize * self.load.frame_len,
+        )?;
+        Ok(allowed > count)
+    }
+
+    /// A message has come back.
+    #[inline]
+    fn answer(&mut self, slot: u32, now: Nanos) -> Result<(), String> {
+        let talk = &mut self.talks[slot as usize];
+        if talk.answered == talk.sent {
+            return Err("a reply came that nothing was sent for".to_owned());
+        }
+        let number = talk.answered;
+        talk.answered += 1;
+        self.answered += 1;
+        let place = u64::from(talk.place.expect("only active connections are answered"));
+        let sent = self.stamps[(place * self.depth + number % self.depth) as usize];
+        match &self.pace {
+            Pace::Open { schedule, .. } => {
+                let due = schedule.due(number * self.active.len() as u64 + place);
+                if self.measured.contains(&due) {
+                    self.latency.record(now.saturating_sub(due));
+                    if let Some(uncorrected) = &mut self.uncorrected {
+                        uncorrected.record(now.saturating_sub(sent));
+                    }
+                }
+                if talk.due > talk.sent {
+                    self.mark(slot);
+                }
+            }
+            Pace::Closed => {
+                if self.measured.contains(&now) {
+                    self.latency.record(now.saturating_sub(sent));
+                }
+                talk.due += 1;
+                self.mark(slot);
+            }
+            Pace::Stopped => {}
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn mark(&mut self, slot: u32) {
+        let talk = &mut self.talks[slot as usize];
+        if !talk.dirty {
+            talk.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Messages that still wait for their reply. In a closed loop those not sent do not count.
+    fn outstanding(&self) -> u64 {
+        let open = matches!(self.pace, Pace::Open { .. });
+        self.talks
+            .iter()
+            .filter(|talk| talk.open)
+            .map(|talk| if open { talk.due } else { talk.sent } - talk.answered)
+            .sum()
+    }
+
+    fn show(&self, progress: &Progress) {
+        progress.show(self.answered);
+    }
+}
+
+impl Driver for EchoDriver<'_> {
+    fn opened(&mut self, slot: u32, _times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+        self.talks[slot as usize].open = true;
+    }
+
+    #[inline]
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        let mut input = &*bytes;
+        loop {
+            let reader = &mut self.talks[slot as usize].reader;
+            let reply = reader.next(&mut input, self.load, self.verify);
+            match reply.map_err(|error| error.to_string())? {
+                Some(Reply::Message) => self.answer(slot, now)?,
+                Some(Reply::Ping(payload)) => {
+                    let mut pong = Vec::new();
+                    encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
+                    out.send(slot, pong);
+                }
+                Some(Reply::Pong) => {}
+                // What follows a Close frame does not count (RFC 6455 §5.5.1).
+                Some(Reply::Close(_)) if self.closing => return Ok(()),
+                Some(Reply::Close(code)) => {
+                    return Err(format!("the server closed the connection: {code}"));
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn writable(&mut self, slot: u32) {
+        let talk = &self.talks[slot as usize];
+        if talk.due > talk.sent {
+            self.mark(slot);
+        }
+    }
+
+    fn ended(&mut self, slot: u32, opened: bool, end: End, _now: Nanos) {
+        let talk = &mut self.talks[slot as usize];
+        talk.open = false;
+        if self.closing {
+            return;
+        }
+        let reason = match end {
+            End::Closed => "the server ended the connection".to_owned(),
+            End::Failed(reason) => reason,
+        };
+        if opened {
+            self.lost += talk.sent - talk.answered;
+            self.broken.add(reason);
+        } else {
+            self.refused.add(reason);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! `echo`: sends messages and checks that each comes back.
+
+mod driver;
+
+use std::time::Duration;
+
+use corecast_protocol::Opcode;
+
+use super::Setup;
+use super::window::{Observer, Window};
+use crate::cli::EchoArgs;
+use crate::client::dial::{DialPlan, Failures, open_all};
+use crate::client::links::Links;
+use crate::client::schedule::Schedule;
+use crate::client::team::{self, Conductor, Member};
+use crate::client::workload::Workload;
+use crate::clock::{Clock, nanos};
+use crate::error::{BenchError, Verdict};
+use crate::report;
+use crate::report::summary::{Errors, Latencies, Messages, Parameters, Summary};
+use crate::stats::latency::Latency;
+use crate::stats::validity::{Evidence, JudgedBy, judge};
+use driver::{EchoDriver, Phases};
+
+/// Connections on the way at once while opening, over all threads: fast, and far below any listen backlog.
+const OPENING: usize = 128;
+
+/// Messages on the way per connection in an open loop, unless `--in-flight` says otherwise. What is due
+/// beyond waits in the client, and its latency counts.
+const OPEN_LOOP_DEPTH: u64 = 64;
+
+/// Messages on the way per connection at most; send times are kept for each.
+const MAX_IN_FLIGHT: u64 = 4096;
+
+/// From the word to go until the first message is due: time for every thread to wake up.
+const LEAD: Duration = Duration::from_millis(2);
+
+/// Replies are waited for this long after the end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Connections may take this long to close in the end.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// What a thread brings home.
+struct Outcome {
+    latency: Latency,
+    uncorrected: Option<Latency>,
+    refused: Failures,
+    broken: Failures,
+    lost: u64,
+}
+
+/// Measures an echo server.
+///
+/// # Errors
+/// Bad flags, no io_uring, no connection at all, or a server that ended.
+pub(crate) fn run(args: &EchoArgs) -> Result<Verdict, BenchError> {
+    check(args)?;
+    let setup = Setup::new(&args.common, args.connections)?;
+    let load = workload(args);
+    let clock = Clock::start();
+    let work = |member: Member<'_>| drive(args, &setup, &load, &member);
+    let conduct = |conductor: &Conductor<'_>| {
+        let reports = conductor.gather()?;
+        let open: u64 = reports.iter().map(|report| report.open).sum();
+        let start = clock.now() + nanos(LEAD);
+        conductor.go(start);
+        let phases = Phases::new(start, args.warmup, args.duration);
+        let observer = Observer::new(conductor, setup.watch.as_ref(), &reports);
+        let window = observer.measure(clock, phases.measured.start, phases.measured.end)?;
+        Ok((open, window))
+    };
+    let (outcomes, (open, window)) = team::run(&setup.cores, clock, work, conduct)?;
+    let outcome = merge(outcomes);
+    if open == 0 {
+        return Err(nothing_opened(&outcome.refused));
+    }
+    let summary = summarize(args, &setup, &load, open, &window, &outcome);
+    report::deliver(&summary, &args.common)
+}
+
+/// An error that names the most frequent reason.
+pub(super) fn nothing_opened(refused: &Failures) -> BenchError {
+    let reason = refused
+        .by_count()
+        .first()
+        .map_or("no answer in time", |(reason, _)| *reason)
+        .to_owned();
+    BenchError::runtime(format!("no connection could be opened: {reason}"))
+}
+
+fn check(args: &EchoArgs) -> Result<(), BenchError> {
+    if args.active.is_some_and(|active| active > args.connections) {
+        return Err(BenchError::usage("--active is more than --connections"));
+    }
+    if depth(args) > MAX_IN_FLIGHT {
+        return Err(BenchError::usage(format!(
+            "--in-flight is at most {MAX_IN_FLIGHT}"
+        )));
+    }
+    // A send is one operation with a 32-bit length.
+    if args.size > 1 << 30 {
+        return Err(BenchError::usage("--size is at most 1g"));
+    }
+    let threads = args
+        .common
+        .cores
+        .as_ref()
+        .map_or(1, |list| list.len() as u64);
+    if args.active.unwrap_or(args.connections) < threads {
+        return Err(BenchError::usage(
+            "each of the --cores needs at least one sending connection",
+        ));
+    }
+    Ok(())
+}
+
+fn depth(args: &EchoArgs) -> u64 {
+    args.in_flight.unwrap_or(if args.rate.is_some() {
+        OPEN_LOOP_DEPTH
+    } else {
+        1
+    })
+}
+
+fn workload(args: &EchoArgs) -> Workload {
+    let opcode = if args.text {
+        Opcode::Text
+    } else {
+        Opcode::Binary
+    };
+    let (size, depth) = (args.size as usize, depth(args) as usize);
+    Workload::new(
+        args.common.target.wire,
+        opcode,
+        size,
+        depth,
+        args.common.seed,
+    )
+}
+
+/// The life of one thread.
+fn drive(
+    args: &EchoArgs,
+    setup: &Setup<'_>,
+    load: &Workload,
+    member: &Member<'_>,
+) -> Result<Outcome, BenchError> {
+    let connections = member.share(args.connections) as u32;
+    let active = member.share(args.active.unwrap_or(args.connections)) as u32;
+    let mut links = setup.links(member, connections as usize)?;
+    let region = links.adopt(load.frames.clone());
+    let mut driver = EchoDriver::new(
+        load,
+        region,
+        args.verify,
+        connections,
+        active,
+        depth(args) as usize,
+    );
+    let concurrency = OPENING.div_ceil(member.count);
+    let plan = DialPlan {
+        connections,
+        concurrency,
+        schedule: None,
+    };
+    open_all(&mut links, &mut driver, &plan)?;
+    let start = member.rendezvous(links.open_now())?;
+    let phases = Phases::new(start, args.warmup, args.duration);
+    let schedule = args
+        .rate
+        .map(|rate| Schedule::new(start, rate, member.index, member.count));
+    driver.run(&mut links, member.progress, &phases, schedule)?;
+    driver.drain(
+        &mut links,
+        member.progress,
+        phases.measured.end + nanos(DRAIN),
+    )?;
+    close(&mut links, &mut driver)?;
+    Ok(driver.outcome())
+}
+
+/// Closes as the protocol asks for. What does not answer in time is dropped.
+fn close(links: &mut Links, driver: &mut EchoDriver<'_>) -> Result<(), BenchError> {
+    driver.close(links)?;
+    let clock = links.clock();
+    let end = clock.now() + nanos(CLOSING);
+    while links.open_now() > 0 && clock.now() < end {
+        links.turn(crate::ring::Wait::AtMost(clock.until(end)), driver)?;
+    }
+    Ok(())
+}
+
+fn merge(outcomes: Vec<Outcome>) -> Outcome {
+    let merged = outcomes.into_iter().reduce(|mut all, one| {
+        all.latency.merge(&one.latency);
+        if let (Some(all), Some(one)) = (&mut all.uncorrected, &one.uncorrected) {
+            all.merge(one);
+        }
+        all.refused.merge(one.refused);
+        all.broken.merge(one.broken);
+        all.lost += one.lost;
+        all
+    });
+    merged.expect("a team has at least one thread")
+}
+
+fn summarize(
+    args: &EchoArgs,
+    setup: &Setup<'_>,
+    load: &Workload,
+    open: u64,
+    window: &Window,
+    outcome: &Outcome,
+) -> Summary {
+    let evidence = Evidence {
+        wanted_connections: args.connections,
+        connections: open,
+        messages: window.done,
+        counts_messages: true,
+        rate: args.rate.map(|rate| (rate as f64, window.rate())),
+        client: window.client_load,
+        server: window.server_load(),
+        errors: outcome.broken.total() + outcome.lost,
+    };
+    let by = if args.cost {
+        JudgedBy::Cost
+    } else {
+        JudgedBy::Throughput
+    };
+    let judgement = judge(&evidence);
+    let target = args.common.target.to_string();
+    let parameters = parameters(args, setup, load);
+    let mut summary = Summary::new("echo", target, judgement, by, parameters, window.wall);
+    summary.messages = Some(Messages {
+        count: window.done,
+        per_second: window.rate(),
+        payload_bytes_per_second: window.rate() * load.payload_len as f64,
+    });
+    summary.latency_us = Some(Latencies {
+        corrected: outcome.latency.distribution(),
+        uncorrected: outcome.uncorrected.as_ref().and_then(Latency::distribution),
+    });
+    summary.server = window.server(window.done);
+    summary.client = window.client(window.done);
+    summary.errors = Errors::new(&outcome.refused, &outcome.broken, outcome.lost);
+    summary
+}
+
+fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters {
+    Parameters {
+        connections: args.connections,
+        active: args.active,
+        payload_bytes: Some(args.size),
+        wire_bytes: Some(load.frame_len as u64),
+        opcode: Some(if args.text { "text" } else { "binary" }),
+        mode: Some(if args.rate.is_some() {
+            "open"
+        } else {
+            "closed"
+        }),
+        in_flight: Some(depth(args)),
+        rate: args.rate,
+        verify: Some(args.verify),
+        warmup_s: Some(args.warmup.as_secs_f64()),
+        duration_s: Some(args.duration.as_secs_f64()),
+        cores: setup.cores.clone(),
+        seed: args.common.seed,
+        ..Parameters::default()
+    }
+}

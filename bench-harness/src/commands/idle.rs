@@ -1,0 +1,279 @@
+//! `idle`: what connections cost that do nothing.
+
+use std::thread;
+use std::time::Duration;
+
+use corecast_protocol::Receiver;
+
+use super::Setup;
+use super::echo::nothing_opened;
+use super::window::{Moment, Observer, Window};
+use crate::cli::IdleArgs;
+use crate::client::dial::{DialPlan, Failures, open_all};
+use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
+use crate::client::listen::Listener;
+use crate::client::schedule::Schedule;
+use crate::client::team::{self, Conductor, Member};
+use crate::clock::{Clock, Nanos, nanos};
+use crate::error::{BenchError, Verdict};
+use crate::report;
+use crate::report::summary::{
+    Connections, Errors, HeardCounts, MemoryPerConnection, Parameters, Summary,
+};
+use crate::ring::Wait;
+use crate::rng::Rng;
+use crate::stats::latency::Latency;
+use crate::stats::validity::{Evidence, JudgedBy, judge};
+use crate::target::Wire;
+
+/// Connections on the way at once while opening, over all threads.
+const OPENING: usize = 128;
+
+/// The threads stay for this long after the window, so that the last look finds them.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// What a thread brings home.
+struct Outcome {
+    heard: HeardCounts,
+    lost: u64,
+    tcp: Latency,
+    upgrade: Latency,
+    refused: Failures,
+    broken: Failures,
+}
+
+/// What the conductor brings home.
+struct Seen {
+    open: u64,
+    opening: Duration,
+    before: Moment,
+    after: Moment,
+    window: Window,
+}
+
+/// Measures idle connections.
+///
+/// # Errors
+/// Bad flags, no io_uring, no connection at all, or a server that ended.
+pub(crate) fn run(args: &IdleArgs) -> Result<Verdict, BenchError> {
+    let setup = Setup::new(&args.common, args.connections)?;
+    if setup.watch.is_none() {
+        let need = "idle measures the server's memory and processor time: pass --server-pid";
+        return Err(BenchError::usage(need));
+    }
+    let clock = Clock::start();
+    let work = |member: Member<'_>| drive(args, &setup, &member);
+    let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, conductor, clock);
+    let (outcomes, seen) = team::run(&setup.cores, clock, work, conduct)?;
+    let outcome = merge(outcomes);
+    if seen.open == 0 {
+        return Err(nothing_opened(&outcome.refused));
+    }
+    report::deliver(&summarize(args, &setup, &seen, &outcome), &args.common)
+}
+
+fn conduct(
+    args: &IdleArgs,
+    setup: &Setup<'_>,
+    conductor: &Conductor<'_>,
+    clock: Clock,
+) -> Result<Seen, BenchError> {
+    let reports = conductor.gather()?;
+    let observer = Observer::new(conductor, setup.watch.as_ref(), &reports);
+    let before = observer.look()?;
+    let start = clock.now();
+    conductor.go(start);
+    let open = conductor.gather()?.iter().map(|report| report.open).sum();
+    let opening = Duration::from_nanos(clock.now() - start);
+    let from = clock.now() + nanos(args.settle);
+    conductor.go(from);
+    thread::sleep(clock.until(from));
+    let first = observer.look()?;
+    thread::sleep(clock.until(from + nanos(args.duration)));
+    let after = observer.look()?;
+    let window = observer.window(&first, &after);
+    Ok(Seen {
+        open,
+        opening,
+        before,
+        after,
+        window,
+    })
+}
+
+/// The life of one thread.
+fn drive(args: &IdleArgs, setup: &Setup<'_>, member: &Member<'_>) -> Result<Outcome, BenchError> {
+    let connections = member.share(args.connections) as u32;
+    let mut links = setup.links(member, connections as usize)?;
+    let mut driver = IdleDriver::new(args, connections);
+    let start = member.rendezvous(0)?;
+    let rate = args.connect_rate;
+    let schedule = rate.map(|rate| Schedule::new(start, rate, member.index, member.count));
+    let concurrency = OPENING.div_ceil(member.count);
+    open_all(
+        &mut links,
+        &mut driver,
+        &DialPlan {
+            connections,
+            concurrency,
+            schedule,
+        },
+    )?;
+    let from = member.rendezvous(links.open_now())?;
+    let clock = links.clock();
+    listen_until(&mut links, &mut driver, from)?;
+    driver.counting = true;
+    let end = from + nanos(args.duration);
+    listen_until(&mut links, &mut driver, end)?;
+    driver.counting = false;
+    driver.closing = true;
+    thread::sleep(clock.until(end + nanos(LINGER)));
+    Ok(driver.outcome)
+}
+
+fn listen_until(links: &mut Links, driver: &mut IdleDriver, end: Nanos) -> Result<(), BenchError> {
+    let clock = links.clock();
+    while clock.now() < end {
+        links.turn(Wait::AtMost(clock.until(end)), driver)?;
+    }
+    Ok(())
+}
+
+struct IdleDriver {
+    wire: Wire,
+    listener: Listener,
+    receivers: Vec<Receiver>,
+    counting: bool,
+    closing: bool,
+    outcome: Outcome,
+}
+
+impl IdleDriver {
+    fn new(args: &IdleArgs, connections: u32) -> Self {
+        let mut receivers = Vec::new();
+        receivers.resize_with(connections as usize, Receiver::new);
+        Self {
+            wire: args.common.target.wire,
+            listener: Listener::new(Rng::new(args.common.seed, 0).bytes()),
+            receivers,
+            counting: false,
+            closing: false,
+            outcome: Outcome {
+                heard: HeardCounts::default(),
+                lost: 0,
+                tcp: Latency::new(),
+                upgrade: Latency::new(),
+                refused: Failures::default(),
+                broken: Failures::default(),
+            },
+        }
+    }
+}
+
+impl Driver for IdleDriver {
+    fn opened(&mut self, _slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+        self.outcome.tcp.record(times.tcp);
+        if self.wire == Wire::WebSocket {
+            self.outcome.upgrade.record(times.upgrade);
+        }
+    }
+
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        _now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        if self.wire == Wire::Raw {
+            return Err("bytes came from a server that was sent none".to_owned());
+        }
+        let heard = self
+            .listener
+            .hear(&mut self.receivers[slot as usize], slot, bytes, out)?;
+        if self.counting {
+            self.outcome.heard.messages += heard.messages;
+            self.outcome.heard.pings += heard.pings;
+        }
+        match heard.close {
+            Some(code) => Err(format!("the server closed the connection: {code}")),
+            None => Ok(()),
+        }
+    }
+
+    fn writable(&mut self, _slot: u32) {}
+
+    fn ended(&mut self, _slot: u32, opened: bool, end: End, _now: Nanos) {
+        if self.closing {
+            return;
+        }
+        let reason = match end {
+            End::Closed => "the server ended the connection".to_owned(),
+            End::Failed(reason) => reason,
+        };
+        if opened {
+            self.outcome.broken.add(reason);
+            self.outcome.lost += u64::from(self.counting);
+        } else {
+            self.outcome.refused.add(reason);
+        }
+    }
+}
+
+fn merge(outcomes: Vec<Outcome>) -> Outcome {
+    let merged = outcomes.into_iter().reduce(|mut all, one| {
+        all.heard.messages += one.heard.messages;
+        all.heard.pings += one.heard.pings;
+        all.lost += one.lost;
+        all.tcp.merge(&one.tcp);
+        all.upgrade.merge(&one.upgrade);
+        all.refused.merge(one.refused);
+        all.broken.merge(one.broken);
+        all
+    });
+    merged.expect("a team has at least one thread")
+}
+
+fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome) -> Summary {
+    let judgement = judge(&Evidence {
+        wanted_connections: args.connections,
+        connections: seen.open,
+        messages: outcome.heard.messages,
+        counts_messages: false,
+        rate: None,
+        client: seen.window.client_load,
+        server: seen.window.server_load(),
+        errors: outcome.broken.total(),
+    });
+    let parameters = Parameters {
+        connections: args.connections,
+        connect_rate: args.connect_rate,
+        warmup_s: Some(args.settle.as_secs_f64()),
+        duration_s: Some(args.duration.as_secs_f64()),
+        cores: setup.cores.clone(),
+        seed: args.common.seed,
+        ..Parameters::default()
+    };
+    let target = args.common.target.to_string();
+    // Nothing is sent: how busy the machine is does not matter.
+    let by = JudgedBy::Cost;
+    let mut summary = Summary::new("idle", target, judgement, by, parameters, seen.window.wall);
+    summary.connections = Some(Connections {
+        count: seen.open,
+        per_second: seen.open as f64 / seen.opening.as_secs_f64(),
+        tcp_us: outcome.tcp.distribution(),
+        upgrade_us: outcome.upgrade.distribution(),
+        heard: Some(outcome.heard),
+        lost: Some(outcome.lost),
+        ..Connections::default()
+    });
+    summary.memory = seen
+        .before
+        .memory()
+        .zip(seen.after.memory())
+        .map(|(before, after)| MemoryPerConnection::new(before, after, seen.open));
+    summary.server = seen.window.server(0);
+    summary.client = seen.window.client(0);
+    summary.errors = Errors::new(&outcome.refused, &outcome.broken, 0);
+    summary
+}

@@ -1,0 +1,78 @@
+//! The commands. Each sets a team to work, measures around it, and delivers a summary.
+
+pub(crate) mod connect;
+pub(crate) mod echo;
+pub(crate) mod floor;
+pub(crate) mod idle;
+mod window;
+
+use std::net::SocketAddr;
+
+use crate::cli::Common;
+use crate::client::links::Links;
+use crate::client::sources::Sources;
+use crate::client::team::Member;
+use crate::error::BenchError;
+use crate::procfs::Watch;
+use crate::rng::Rng;
+
+/// What every load command finds out first.
+struct Setup<'a> {
+    common: &'a Common,
+    address: SocketAddr,
+    cores: Vec<usize>,
+    watch: Option<Watch>,
+    /// Connections that exist at once, for source addresses.
+    connections: u64,
+}
+
+impl<'a> Setup<'a> {
+    fn new(common: &'a Common, connections: u64) -> Result<Self, BenchError> {
+        if connections > u64::from(u32::MAX) {
+            return Err(BenchError::usage("that many connections cannot be counted"));
+        }
+        crate::limits::allow_connections(connections)?;
+        let cores = common
+            .cores
+            .as_ref()
+            .map_or(Ok(&[][..]), |list| list.checked())?
+            .to_vec();
+        let pids = &common.server_pid;
+        let watch = |pids: &Vec<u32>| {
+            Watch::new(pids).map_err(|error| {
+                BenchError::usage(format!("--server-pid {pids:?} cannot be watched: {error}"))
+            })
+        };
+        Ok(Self {
+            common,
+            address: common.target.resolve()?,
+            cores,
+            watch: if pids.is_empty() {
+                None
+            } else {
+                Some(watch(pids)?)
+            },
+            connections,
+        })
+    }
+
+    /// The connections of one thread.
+    fn links(&self, member: &Member<'_>, slots: usize) -> Result<Links, BenchError> {
+        // Stream 0 is the payload's; each thread starts at another source address.
+        let rng = Rng::new(self.common.seed, 1 + member.index as u64);
+        let sources = Sources::new(
+            &self.common.source_ip,
+            self.address,
+            self.connections,
+            member.index,
+        );
+        Links::new(
+            &self.common.target,
+            self.address,
+            sources,
+            slots,
+            member.clock,
+            rng,
+        )
+    }
+}

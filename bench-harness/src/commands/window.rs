@@ -1,0 +1,178 @@
+//! One stretch of time, measured from outside: the server, the client's threads, the counters.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::team::{Conductor, Report};
+use crate::clock::{Clock, Nanos};
+use crate::error::BenchError;
+use crate::procfs::{self, Memory, Snapshot, ThreadTimes, Usage, Watch};
+use crate::report::summary::{Client, Server, micros};
+use crate::stats::validity::Load;
+
+/// What the conductor looks at.
+pub(super) struct Observer<'a> {
+    conductor: &'a Conductor<'a>,
+    watch: Option<&'a Watch>,
+    threads: Vec<u32>,
+}
+
+/// A look at everything at one moment.
+pub(super) struct Moment {
+    at: Instant,
+    server: Option<Snapshot>,
+    threads: Vec<ThreadTimes>,
+    done: u64,
+    steal: Option<f64>,
+}
+
+/// What happened between two moments.
+pub(super) struct Window {
+    /// Wall-clock time.
+    pub(super) wall: Duration,
+    /// Things that the client's threads finished.
+    pub(super) done: u64,
+    /// How busy the client was, by its busiest thread.
+    pub(super) client_load: Load,
+    client_cpu: Duration,
+    client_threads: usize,
+    steal: Option<f64>,
+    server: Option<ServerWindow>,
+}
+
+struct ServerWindow {
+    pids: Vec<u32>,
+    usage: Usage,
+    memory: Memory,
+    descriptors: Option<u64>,
+}
+
+impl<'a> Observer<'a> {
+    /// Watches the threads that have reported, and the server if one is given.
+    pub(super) fn new(
+        conductor: &'a Conductor<'a>,
+        watch: Option<&'a Watch>,
+        reports: &[Report],
+    ) -> Self {
+        Self {
+            conductor,
+            watch,
+            threads: reports.iter().map(|report| report.thread).collect(),
+        }
+    }
+
+    /// Looks at everything. The server's clock and the counters are read last, side by side.
+    ///
+    /// # Errors
+    /// When the server has ended.
+    pub(super) fn look(&self) -> Result<Moment, BenchError> {
+        let own = std::process::id();
+        let times = |&tid: &u32| procfs::thread_times(own, tid).unwrap_or_default();
+        let threads = self.threads.iter().map(times).collect();
+        let steal = procfs::steal_seconds();
+        let server = self.watch.map(Watch::snapshot).transpose()?;
+        let at = Instant::now();
+        let done = self.conductor.progress();
+        Ok(Moment {
+            at,
+            server,
+            threads,
+            done,
+            steal,
+        })
+    }
+
+    /// Measures from `start` to `end`.
+    ///
+    /// # Errors
+    /// When the server has ended.
+    pub(super) fn measure(
+        &self,
+        clock: Clock,
+        start: Nanos,
+        end: Nanos,
+    ) -> Result<Window, BenchError> {
+        thread::sleep(clock.until(start));
+        let before = self.look()?;
+        thread::sleep(clock.until(end));
+        Ok(self.window(&before, &self.look()?))
+    }
+
+    /// What happened between two moments.
+    pub(super) fn window(&self, before: &Moment, after: &Moment) -> Window {
+        let wall = after.at - before.at;
+        let threads = before.threads.iter().zip(&after.threads);
+        let ran = |(before, after): (&ThreadTimes, &ThreadTimes)| {
+            Duration::from_nanos(after.running.saturating_sub(before.running))
+        };
+        let server = match (self.watch, &before.server, &after.server) {
+            (Some(watch), Some(before), Some(after)) => Some(ServerWindow {
+                pids: watch.pids(),
+                usage: after.since(before),
+                memory: after.memory,
+                descriptors: after.descriptors,
+            }),
+            _ => None,
+        };
+        Window {
+            wall,
+            done: after.done - before.done,
+            client_load: threads
+                .clone()
+                .map(|(before, after)| after.load_since(before, wall))
+                .max_by(|one, other| one.busy.total_cmp(&other.busy))
+                .unwrap_or_default(),
+            client_cpu: threads.map(ran).sum(),
+            client_threads: self.threads.len(),
+            steal: after
+                .steal
+                .zip(before.steal)
+                .map(|(after, before)| after - before),
+            server,
+        }
+    }
+}
+
+impl Moment {
+    /// The server's memory, when it is watched.
+    pub(super) fn memory(&self) -> Option<Memory> {
+        self.server.as_ref().map(|server| server.memory)
+    }
+}
+
+impl Window {
+    /// Things done per second.
+    pub(super) fn rate(&self) -> f64 {
+        self.done as f64 / self.wall.as_secs_f64()
+    }
+
+    /// How busy the server was, when it is watched.
+    pub(super) fn server_load(&self) -> Option<Load> {
+        self.server.as_ref().map(|server| server.usage.load)
+    }
+
+    /// Server processor time per thing done.
+    pub(super) fn server_cost(&self, done: u64) -> Option<f64> {
+        let server = self.server.as_ref()?;
+        (done > 0).then(|| micros(server.usage.cpu) / done as f64)
+    }
+
+    /// The summary's part about the server, with the cost of `done` things (none if 0).
+    pub(super) fn server(&self, done: u64) -> Option<Server> {
+        self.server.as_ref().map(|server| {
+            let pids = server.pids.clone();
+            Server::new(pids, &server.usage, server.memory, server.descriptors, done)
+        })
+    }
+
+    /// The summary's part about the client.
+    pub(super) fn client(&self, done: u64) -> Client {
+        Client {
+            threads: self.client_threads,
+            running: self.client_load.running,
+            busy: self.client_load.busy,
+            cpu_us_per_message: (done > 0).then(|| micros(self.client_cpu) / done as f64),
+            steal_s: self.steal,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Errors of a run, and the exit codes.
+
+use std::process::ExitCode;
+
+use crate::ring::Unavailable;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    /// Flags that contradict each other or the machine (exit code 2).
+    #[error("{0}")]
+    Usage(String),
+    /// Anything that went wrong while running (exit code 1).
+    #[error("{0}")]
+    Runtime(String),
+    /// Another part of the run failed and says why (exit code 1).
+    #[error("the run was called off")]
+    CalledOff,
+    /// No io_uring (exit code 1).
+    #[error(transparent)]
+    Ring(#[from] Unavailable),
+    /// A system call that should not fail did (exit code 1).
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl BenchError {
+    /// An error of the user's flags.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    /// An error while running.
+    pub(crate) fn runtime(message: impl Into<String>) -> Self {
+        Self::Runtime(message.into())
+    }
+
+    /// The process's exit code.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            _ => ExitCode::from(1),
+        }
+    }
+}
+
+/// How a command ended that did its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The figures can be used (exit code 0).
+    Valid,
+    /// The run was measured, but its figures must not be used (exit code 5).
+    Invalid,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Valid => Self::SUCCESS,
+            Verdict::Invalid => Self::from(5),
+        }
+    }
+}

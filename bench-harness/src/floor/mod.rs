@@ -1,0 +1,10 @@
+//! The physical limit: the barest echo of bytes, one thread, no WebSocket.
+//!
+//! What a server costs above this is its own doing; what the floor costs is the kernel's TCP.
+
+pub(crate) mod epoll;
+pub(crate) mod ring;
+
+/// Bytes a connection may have waiting to be sent. A client that reads as it writes stays far below; one
+/// that does not is cut off here, before it fills the memory.
+const MAX_BACKLOG: usize = 64 << 20;

@@ -1,0 +1,45 @@
+//! Load harness for WebSocket servers: measures what a message costs the server, and says when a
+//! figure is not to be believed. See `bench-harness/README.md`.
+
+mod cli;
+mod client;
+mod clock;
+mod commands;
+mod cores;
+mod error;
+mod floor;
+mod limits;
+mod procfs;
+mod report;
+mod ring;
+mod rng;
+mod stats;
+mod target;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // Bad flags end here with exit code 2, and the nearest known flag.
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        Command::Echo(args) => commands::echo::run(args),
+        Command::Connect(args) => commands::connect::run(args),
+        Command::Idle(args) => commands::idle::run(args),
+        Command::Floor(args) => commands::floor::run(args),
+    };
+    match outcome {
+        Ok(verdict) => verdict.into(),
+        Err(error) => {
+            eprintln!("corecast-bench: {error}");
+            error.exit_code()
+        }
+    }
+}

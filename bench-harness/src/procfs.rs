@@ -1,0 +1,332 @@
+//! What the operating system knows about a process: processor time, memory, descriptors.
+//!
+//! Processor time comes from the process's own clock (`clock_getcpuclockid`): nanoseconds,
+//! including threads that have ended, up to date for threads that run right now. /proc/PID/stat
+//! counts in ticks of 10 ms and is only used to split the time into user and system.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+
+use crate::stats::validity::Load;
+
+/// Processes watched as one: a server may be several.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    processes: Vec<(u32, ClockId)>,
+}
+
+/// The state at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// When it was taken.
+    pub(crate) at: Instant,
+    cpu: Duration,
+    user_ticks: u64,
+    system_ticks: u64,
+    threads: HashMap<u32, ThreadTimes>,
+    /// Memory at that moment.
+    pub(crate) memory: Memory,
+    /// Open descriptors; `None` where /proc/PID/fd may not be read.
+    pub(crate) descriptors: Option<u64>,
+    processors: usize,
+}
+
+/// Resident memory in bytes, from /proc/PID/status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Memory {
+    /// All resident memory.
+    pub(crate) resident: u64,
+    /// Heap, stacks and other memory without a file behind it.
+    pub(crate) anonymous: u64,
+    /// Mapped files: mostly the program itself.
+    pub(crate) file: u64,
+    /// Shared memory; ring and device mappings count here too.
+    pub(crate) shared: u64,
+}
+
+/// What a thread has used and wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ThreadTimes {
+    /// Nanoseconds on a processor.
+    pub(crate) running: u64,
+    /// Nanoseconds ready to run, but waiting for a processor.
+    pub(crate) waiting: u64,
+    voluntary: u64,
+    involuntary: u64,
+}
+
+/// What was used between two snapshots.
+#[derive(Clone, Debug)]
+pub(crate) struct Usage {
+    /// Processor time, user and system.
+    pub(crate) cpu: Duration,
+    /// Share of user mode in it, 0 to 1; `None` when no tick was counted.
+    pub(crate) user_share: Option<f64>,
+    /// How busy the busiest thread was; or, if that is more, how much of all its processors the
+    /// process used.
+    pub(crate) load: Load,
+    /// Threads at the end.
+    pub(crate) threads: usize,
+    /// Times a thread went to sleep, of threads that live at the end.
+    pub(crate) voluntary_switches: u64,
+    /// Times a thread was put aside, of threads that live at the end.
+    pub(crate) involuntary_switches: u64,
+}
+
+impl Watch {
+    /// Watches the given processes.
+    ///
+    /// # Errors
+    /// When one does not exist.
+    pub(crate) fn new(pids: &[u32]) -> io::Result<Self> {
+        let clock = |&pid: &u32| {
+            let id = i32::try_from(pid).map_err(io::Error::other)?;
+            Ok((pid, clock_getcpuclockid(Pid::from_raw(id))?))
+        };
+        Ok(Self {
+            processes: pids.iter().map(clock).collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// The process numbers.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(|&(pid, _)| pid).collect()
+    }
+
+    /// Takes a snapshot, reading the processor clocks last for the end of a window to be sharp.
+    ///
+    /// # Errors
+    /// When a process has ended.
+    pub(crate) fn snapshot(&self) -> io::Result<Snapshot> {
+        let mut shot = Snapshot {
+            at: Instant::now(),
+            cpu: Duration::ZERO,
+            user_ticks: 0,
+            system_ticks: 0,
+            threads: HashMap::new(),
+            memory: Memory::default(),
+            descriptors: Some(0),
+            processors: 0,
+        };
+        for &(pid, _) in &self.processes {
+            shot.add(pid).map_err(|error| gone(pid, &error))?;
+        }
+        for &(pid, clock) in &self.processes {
+            let time = clock_gettime(clock).map_err(|error| gone(pid, &error.into()))?;
+            shot.cpu += Duration::from(time);
+        }
+        shot.at = Instant::now();
+        Ok(shot)
+    }
+}
+
+fn gone(pid: u32, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("server process {pid} cannot be read: {error}"),
+    )
+}
+
+impl Snapshot {
+    /// What was used since an `earlier` snapshot of the same processes.
+    pub(crate) fn since(&self, earlier: &Self) -> Usage {
+        let wall = self.at - earlier.at;
+        let cpu = self.cpu.saturating_sub(earlier.cpu);
+        let user = self.user_ticks.saturating_sub(earlier.user_ticks) as f64;
+        let system = self.system_ticks.saturating_sub(earlier.system_ticks) as f64;
+        let used = cpu.as_secs_f64() / (wall.as_secs_f64() * self.processors.max(1) as f64);
+        let mut usage = Usage {
+            cpu,
+            user_share: (user + system > 0.0).then(|| user / (user + system)),
+            load: Load {
+                running: used.min(1.0),
+                busy: used.min(1.0),
+            },
+            threads: self.threads.len(),
+            voluntary_switches: 0,
+            involuntary_switches: 0,
+        };
+        for (tid, now) in &self.threads {
+            let before = earlier.threads.get(tid).copied().unwrap_or_default();
+            let load = now.load_since(&before, wall);
+            if load.busy > usage.load.busy {
+                usage.load = load;
+            }
+            usage.voluntary_switches += now.voluntary - before.voluntary.min(now.voluntary);
+            usage.involuntary_switches += now.involuntary - before.involuntary.min(now.involuntary);
+        }
+        usage
+    }
+
+    fn add(&mut self, pid: u32) -> io::Result<()> {
+        let (user, system) = parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat"))?)
+            .ok_or_else(|| io::Error::other("/proc/PID/stat has an unknown form"))?;
+        self.user_ticks += user;
+        self.system_ticks += system;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        self.memory.add(&status);
+        self.processors += field(&status, "Cpus_allowed_list:").map_or(0, count_list);
+        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let tid = entry?.file_name().to_string_lossy().parse().unwrap_or(0);
+            // A thread may end while the list is read; its time is in the process's clock.
+            if let Ok(times) = thread_times(pid, tid) {
+                self.threads.insert(tid, times);
+            }
+        }
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).map(|list| list.count() as u64);
+        self.descriptors = self.descriptors.and_then(|sum| Some(sum + open.ok()?));
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn add(&mut self, status: &str) {
+        let bytes = |name| field(status, name).and_then(kilobytes).unwrap_or(0);
+        self.resident += bytes("VmRSS:");
+        self.anonymous += bytes("RssAnon:");
+        self.file += bytes("RssFile:");
+        self.shared += bytes("RssShmem:");
+    }
+}
+
+impl ThreadTimes {
+    /// How busy the thread was during `wall`.
+    pub(crate) fn load_since(&self, earlier: &Self, wall: Duration) -> Load {
+        let ran = self.running.saturating_sub(earlier.running);
+        let waited = self.waiting.saturating_sub(earlier.waiting);
+        Load {
+            running: share(ran, wall),
+            busy: share(ran + waited, wall),
+        }
+    }
+}
+
+fn share(nanos: u64, wall: Duration) -> f64 {
+    (nanos as f64 / (wall.as_nanos() as f64).max(1.0)).min(1.0)
+}
+
+/// Times of one thread of a process.
+///
+/// # Errors
+/// When the thread has ended.
+pub(crate) fn thread_times(pid: u32, tid: u32) -> io::Result<ThreadTimes> {
+    let unknown = || io::Error::other("/proc/PID/task/TID/schedstat has an unknown form");
+    let task = format!("/proc/{pid}/task/{tid}");
+    let schedstat = fs::read_to_string(format!("{task}/schedstat"))?;
+    let mut numbers = schedstat.split_whitespace().map_while(|n| n.parse().ok());
+    let running = numbers.next().ok_or_else(unknown)?;
+    let waiting = numbers.next().ok_or_else(unknown)?;
+    let status = fs::read_to_string(format!("{task}/status"))?;
+    let switches = |name| {
+        field(&status, name)
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0)
+    };
+    Ok(ThreadTimes {
+        running,
+        waiting,
+        voluntary: switches("voluntary_ctxt_switches:"),
+        involuntary: switches("nonvoluntary_ctxt_switches:"),
+    })
+}
+
+/// Time the hypervisor gave to others, over all processors, since boot; in seconds.
+pub(crate) fn steal_seconds() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let ticks: u64 = stat
+        .lines()
+        .next()?
+        .split_whitespace()
+        .nth(8)?
+        .parse()
+        .ok()?;
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    Some(ticks as f64 / per_second as f64)
+}
+
+/// User and system ticks. The command's name, in parentheses, may itself contain anything.
+fn parse_stat(stat: &str) -> Option<(u64, u64)> {
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    // Field 3 (state) is the first one here, 14 and 15 are utime and stime: proc_pid_stat(5).
+    let user = fields.nth(11)?.parse().ok()?;
+    let system = fields.next()?.parse().ok()?;
+    Some((user, system))
+}
+
+/// The value after `name` at the start of a line.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
+}
+
+fn kilobytes(value: &str) -> Option<u64> {
+    value
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|n| n << 10)
+}
+
+/// Members of a list such as `0-3,8`.
+fn count_list(list: &str) -> usize {
+    let number = |text: &str| text.trim().parse::<usize>().ok();
+    list.split(',')
+        .filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some(number(last)? + 1 - number(first)?)
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_survives_strange_names() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 7 3 0 0 20 0 1 0 5 6 7";
+        assert_eq!(parse_stat(stat), Some((7, 3)));
+    }
+
+    #[test]
+    fn status_fields() {
+        let mut memory = Memory::default();
+        memory.add("VmRSS:\t  10 kB\nRssAnon:\t 4 kB\nRssFile:\t 5 kB\nRssShmem:\t 1 kB\n");
+        let expected = Memory {
+            resident: 10240,
+            anonymous: 4096,
+            file: 5120,
+            shared: 1024,
+        };
+        assert_eq!(memory, expected);
+        assert_eq!(count_list("0-3,8"), 5);
+        assert_eq!(count_list("1"), 1);
+    }
+
+    #[test]
+    fn a_busy_thread_shows_and_an_ended_one_is_not_lost() {
+        let watch = Watch::new(&[std::process::id()]).unwrap();
+        let before = watch.snapshot().unwrap();
+        let own = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
+        let spun = std::thread::spawn(move || while own() < Duration::from_millis(50) {});
+        spun.join().unwrap();
+        let usage = watch.snapshot().unwrap().since(&before);
+        assert!(usage.cpu >= Duration::from_millis(50), "{usage:?}");
+        let Load { running, busy } = usage.load;
+        assert!(running > 0.0 && busy >= running && busy <= 1.0);
+    }
+
+    #[test]
+    fn a_process_that_does_not_exist_is_named() {
+        // Above the kernel's PID_MAX_LIMIT of 2^22.
+        assert!(Watch::new(&[5_000_000]).is_err());
+    }
+}

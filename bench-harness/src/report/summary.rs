@@ -1,0 +1,331 @@
+//! `summary.json`: the figures of a run. `summary.schema.json` describes it; a test keeps the two
+//! together.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::client::dial::Failures;
+use crate::client::reply::Verify;
+use crate::procfs::{Memory, Usage};
+use crate::stats::latency::Distribution;
+use crate::stats::validity::{JudgedBy, Judgement, LimitedBy, Reason};
+
+/// Version of the format; raised when a field changes its meaning or goes away.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// All figures of a run. Parts that a command does not measure are left out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    /// [`SCHEMA`].
+    pub(crate) schema: u32,
+    /// `echo`, `connect` or `idle`.
+    pub(crate) command: &'static str,
+    /// The URL.
+    pub(crate) target: String,
+    /// The run does for what it is judged by.
+    pub(crate) valid: bool,
+    /// What it is judged by.
+    pub(crate) judged_by: JudgedBy,
+    /// Throughput and latency are the server's.
+    pub(crate) throughput_valid: bool,
+    /// The server's processor time per message is right.
+    pub(crate) cost_valid: bool,
+    /// Everything against the run.
+    pub(crate) reasons: Vec<Reason>,
+    /// What set the pace.
+    pub(crate) limited_by: LimitedBy,
+    /// What was asked for.
+    pub(crate) parameters: Parameters,
+    /// Seconds measured.
+    pub(crate) window_s: f64,
+    /// Messages in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) messages: Option<Messages>,
+    /// How long replies took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_us: Option<Latencies>,
+    /// Connections opened and closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connections: Option<Connections>,
+    /// Memory of the server before and after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<MemoryPerConnection>,
+    /// The server in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<Server>,
+    /// The client in the window.
+    pub(crate) client: Client,
+    /// What went wrong.
+    pub(crate) errors: Errors,
+}
+
+/// What was asked for. Parts that do not apply are left out.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Parameters {
+    pub(crate) connections: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) active: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wire_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) opcode: Option<&'static str>,
+    #[serde(rename = "loop", skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) in_flight: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verify: Option<Verify>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connect_rate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) concurrency: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) churn: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) warmup_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) duration_s: Option<f64>,
+    pub(crate) cores: Vec<usize>,
+    pub(crate) seed: u64,
+}
+
+/// Messages in the window.
+#[derive(Debug, Serialize)]
+pub(crate) struct Messages {
+    /// Replies received.
+    pub(crate) count: u64,
+    /// Replies per second.
+    pub(crate) per_second: f64,
+    /// Payload bytes per second, one way.
+    pub(crate) payload_bytes_per_second: f64,
+}
+
+/// How long replies took.
+#[derive(Debug, Serialize)]
+pub(crate) struct Latencies {
+    /// From the time a message was due; in a closed loop, when it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) corrected: Option<Distribution>,
+    /// From the time a message was sent: hides how long it waited in the client. Open loop only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uncorrected: Option<Distribution>,
+}
+
+/// Connections opened and closed.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Connections {
+    /// Connections that were opened (with `--churn`: opened, upgraded and closed).
+    pub(crate) count: u64,
+    /// The same per second.
+    pub(crate) per_second: f64,
+    /// The TCP handshake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tcp_us: Option<Distribution>,
+    /// The upgrade, from the request to the 101 response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upgrade_us: Option<Distribution>,
+    /// The closing handshake, from our Close frame to the end of the TCP connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) close_us: Option<Distribution>,
+    /// Closed per second, when all were closed at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) closed_per_second: Option<f64>,
+    /// Server processor time per connection closed at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_close_cpu_us: Option<f64>,
+    /// Messages that came without being asked for, and pings (answered).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) heard: Option<HeardCounts>,
+    /// Connections that ended in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost: Option<u64>,
+}
+
+/// What came on idle connections in the window.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct HeardCounts {
+    pub(crate) messages: u64,
+    pub(crate) pings: u64,
+}
+
+/// Server memory in bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct MemoryPerConnection {
+    /// Before the first connection.
+    pub(crate) before: Memory,
+    /// With all of them open and idle.
+    pub(crate) after: Memory,
+    /// Growth of resident memory per connection.
+    pub(crate) resident_per_connection: f64,
+    /// Growth of anonymous memory per connection.
+    pub(crate) anonymous_per_connection: f64,
+}
+
+/// The server in the window.
+#[derive(Debug, Serialize)]
+pub(crate) struct Server {
+    pub(crate) pids: Vec<u32>,
+    /// Processor time in all, user and system.
+    pub(crate) cpu_us: f64,
+    /// The primary figure: processor time per message (`echo`) or per connection (`connect`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_message: Option<f64>,
+    /// Share of user mode in it.
+    pub(crate) user_share: Option<f64>,
+    /// Share of the time in which its busiest thread ran, 0 to 1.
+    pub(crate) running: f64,
+    /// The same, with the time that the thread waited for a processor.
+    pub(crate) busy: f64,
+    pub(crate) threads: usize,
+    pub(crate) voluntary_switches: u64,
+    pub(crate) involuntary_switches: u64,
+    /// Memory at the end of the window, in bytes.
+    pub(crate) memory: Memory,
+    pub(crate) descriptors: Option<u64>,
+}
+
+/// The client in the window.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Client {
+    pub(crate) threads: usize,
+    /// Share of the time in which its busiest thread ran, 0 to 1.
+    pub(crate) running: f64,
+    /// The same, with the time that the thread waited for a processor.
+    pub(crate) busy: f64,
+    /// Processor time of all threads per message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_message: Option<f64>,
+    /// Seconds that the hypervisor took away, over all processors.
+    pub(crate) steal_s: Option<f64>,
+}
+
+/// What went wrong.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Errors {
+    /// Connections that could not be opened.
+    pub(crate) refused: u64,
+    /// Connections that broke, or on which a reply was wrong or unexpected.
+    pub(crate) broken: u64,
+    /// Messages without a reply.
+    pub(crate) lost: u64,
+    /// The most frequent reasons.
+    pub(crate) reasons: Vec<ErrorReason>,
+}
+
+/// One reason, and how often it was seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorReason {
+    pub(crate) reason: String,
+    pub(crate) count: u64,
+}
+
+/// Reasons listed; more would only repeat themselves.
+const LISTED_REASONS: usize = 5;
+
+impl Errors {
+    /// Counts by kind, with the reasons of both kinds of failure.
+    pub(crate) fn new(refused: &Failures, broken: &Failures, lost: u64) -> Self {
+        let mut reasons = refused.by_count();
+        reasons.extend(broken.by_count());
+        reasons.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        reasons.truncate(LISTED_REASONS);
+        let listed = |(reason, count): (&str, u64)| ErrorReason {
+            reason: reason.to_owned(),
+            count,
+        };
+        Self {
+            refused: refused.total(),
+            broken: broken.total(),
+            lost,
+            reasons: reasons.into_iter().map(listed).collect(),
+        }
+    }
+}
+
+impl Server {
+    /// The server's part; `messages` 0 leaves the figure per message out.
+    pub(crate) fn new(
+        pids: Vec<u32>,
+        usage: &Usage,
+        memory: Memory,
+        descriptors: Option<u64>,
+        messages: u64,
+    ) -> Self {
+        let cpu_us = micros(usage.cpu);
+        Self {
+            pids,
+            cpu_us,
+            cpu_us_per_message: (messages > 0).then(|| cpu_us / messages as f64),
+            user_share: usage.user_share,
+            running: usage.load.running,
+            busy: usage.load.busy,
+            threads: usage.threads,
+            voluntary_switches: usage.voluntary_switches,
+            involuntary_switches: usage.involuntary_switches,
+            memory,
+            descriptors,
+        }
+    }
+}
+
+impl MemoryPerConnection {
+    /// Growth from `before` to `after` spread over the connections.
+    pub(crate) fn new(before: Memory, after: Memory, connections: u64) -> Self {
+        let each =
+            |after: u64, before: u64| (after as f64 - before as f64) / connections.max(1) as f64;
+        Self {
+            before,
+            after,
+            resident_per_connection: each(after.resident, before.resident),
+            anonymous_per_connection: each(after.anonymous, before.anonymous),
+        }
+    }
+}
+
+impl Summary {
+    /// A summary with its verdict and nothing else yet.
+    pub(crate) fn new(
+        command: &'static str,
+        target: String,
+        judgement: Judgement,
+        judged_by: JudgedBy,
+        parameters: Parameters,
+        window: Duration,
+    ) -> Self {
+        Self {
+            schema: SCHEMA,
+            command,
+            target,
+            valid: judgement.valid(judged_by),
+            judged_by,
+            throughput_valid: judgement.throughput_valid(),
+            cost_valid: judgement.cost_valid(),
+            limited_by: judgement.limited_by,
+            reasons: [
+                judgement.against_all,
+                judgement.against_throughput,
+                judgement.against_cost,
+            ]
+            .concat(),
+            parameters,
+            window_s: window.as_secs_f64(),
+            messages: None,
+            latency_us: None,
+            connections: None,
+            memory: None,
+            server: None,
+            client: Client::default(),
+            errors: Errors::default(),
+        }
+    }
+}
+
+/// Microseconds with a fraction.
+pub(crate) fn micros(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1e3
+}

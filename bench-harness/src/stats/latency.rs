@@ -1,0 +1,98 @@
+//! Latency histograms (HDR).
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::clock::Nanos;
+
+/// Nanoseconds that need not be told apart; keeps the histogram small enough for the cache.
+const RESOLUTION: u64 = 64;
+
+/// Longer latencies are recorded as this: ten minutes, more than any run waits for a reply.
+const LONGEST: u64 = 600_000_000_000;
+
+/// Three significant digits: 0.1 % of the value.
+const DIGITS: u8 = 3;
+
+/// How long things took.
+#[derive(Clone, Debug)]
+pub(crate) struct Latency(Histogram<u64>);
+
+/// A distribution in figures; all times in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Distribution {
+    /// Values recorded.
+    pub(crate) count: u64,
+    /// Shortest.
+    pub(crate) min: f64,
+    /// Arithmetic mean.
+    pub(crate) mean: f64,
+    /// Median.
+    pub(crate) p50: f64,
+    /// 90th percentile.
+    pub(crate) p90: f64,
+    /// 99th percentile.
+    pub(crate) p99: f64,
+    /// 99.9th percentile.
+    pub(crate) p99_9: f64,
+    /// Longest.
+    pub(crate) max: f64,
+}
+
+impl Latency {
+    /// Nothing recorded yet.
+    pub(crate) fn new() -> Self {
+        let bounds = Histogram::new_with_bounds(RESOLUTION, LONGEST, DIGITS);
+        Self(bounds.expect("the fixed bounds are in range"))
+    }
+
+    /// Records one.
+    #[inline]
+    pub(crate) fn record(&mut self, time: Nanos) {
+        self.0.saturating_record(time);
+    }
+
+    /// Adds what another thread recorded.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.0
+            .add(&other.0)
+            .expect("histograms of equal bounds add up");
+    }
+
+    /// The distribution; `None` when nothing was recorded.
+    pub(crate) fn distribution(&self) -> Option<Distribution> {
+        let micros = |nanos: u64| nanos as f64 / 1e3;
+        let at = |quantile| micros(self.0.value_at_quantile(quantile));
+        (!self.0.is_empty()).then(|| Distribution {
+            count: self.0.len(),
+            min: micros(self.0.min()),
+            mean: self.0.mean() / 1e3,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            max: micros(self.0.max()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_right_to_three_digits() {
+        let mut latency = Latency::new();
+        (1..=100_000).for_each(|n| latency.record(n * 1_000));
+        let mut other = Latency::new();
+        other.record(5_000_000_000);
+        latency.merge(&other);
+        let d = latency.distribution().unwrap();
+        let close = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.002;
+        assert_eq!(d.count, 100_001);
+        assert!(close(d.p50, 50_000.0) && close(d.p90, 90_000.0), "{d:?}");
+        assert!(close(d.p99, 99_000.0) && close(d.p99_9, 99_900.0), "{d:?}");
+        assert!(close(d.max, 5_000_000.0) && d.min <= 1.0, "{d:?}");
+        assert!(Latency::new().distribution().is_none());
+    }
+}

@@ -1,0 +1,404 @@
+//! Whether a run may be believed, and for what.
+//!
+//! Two questions are kept apart. *Throughput and latency* are the server's only when the client had
+//! time to spare, or the server had none. *Cost*, the server's processor time per message, is
+//! measured on the server and stays right when the client is the slower side. Both need every
+//! connection and every reply.
+
+use serde::Serialize;
+
+/// A client thread that is busy for more of the window than this could not have done more.
+const CLIENT_SATURATED: f64 = 0.97;
+
+/// A server that is busy for more of the window than this could not have done more either.
+const SERVER_SATURATED: f64 = 0.95;
+
+/// A side that was ready but not running for more of the window than this was held up by others.
+const STARVED: f64 = 0.10;
+
+/// The achieved rate may fall short of the wanted one by so much.
+const RATE_TOLERANCE: f64 = 0.01;
+
+/// A cost per message is a mean over at least so many.
+const ENOUGH_MESSAGES: u64 = 100;
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Evidence {
+    /// Connections asked for.
+    pub(crate) wanted_connections: u64,
+    /// Connections that were open when the measurement began.
+    pub(crate) connections: u64,
+    /// Messages in the window (or connections, for `connect`).
+    pub(crate) messages: u64,
+    /// Whether figures per message are what the run is for.
+    pub(crate) counts_messages: bool,
+    /// Messages per second asked for, and achieved.
+    pub(crate) rate: Option<(f64, f64)>,
+    /// How busy the client was.
+    pub(crate) client: Load,
+    /// How busy the server was; `None` without `--server-pid`.
+    pub(crate) server: Option<Load>,
+    /// Mismatched, lost or unexpected replies and broken connections.
+    pub(crate) errors: u64,
+}
+
+/// How busy a side was, by its busiest thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Load {
+    /// Share of the time on a processor, 0 to 1.
+    pub(crate) running: f64,
+    /// The same, with the time that it was ready but waited for a processor.
+    pub(crate) busy: f64,
+}
+
+/// What the run is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum JudgedBy {
+    /// Everything must be right.
+    Throughput,
+    /// What it costs the server must be right (`--cost`, and always for `idle`).
+    Cost,
+}
+
+/// A reason against a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Fewer connections than asked for.
+    ConnectionsMissing,
+    /// Replies were wrong, lost or unexpected, or connections broke.
+    Errors,
+    /// Too little was measured.
+    TooFewMessages,
+    /// The rate asked for was not reached.
+    RateMissed,
+    /// The client was the bottleneck.
+    ClientSaturated,
+    /// Others kept the server or the client from running.
+    Starved,
+    /// Cost was not measured.
+    NoServerPid,
+}
+
+/// A reason, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Reason {
+    /// Which one.
+    pub(crate) kind: Kind,
+    /// With figures, and what to do.
+    pub(crate) text: String,
+}
+
+/// What limited the throughput.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LimitedBy {
+    /// The server had no time left.
+    Server,
+    /// The client had no time left.
+    Client,
+    /// The rate asked for (`-r`).
+    Rate,
+    /// Other processes, which used the processors.
+    Others,
+    /// Neither side: every message waits for a round trip.
+    RoundTrip,
+}
+
+/// The verdict on a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Judgement {
+    /// Against everything: throughput, latency, cost.
+    pub(crate) against_all: Vec<Reason>,
+    /// Against throughput and latency only.
+    pub(crate) against_throughput: Vec<Reason>,
+    /// Against cost only.
+    pub(crate) against_cost: Vec<Reason>,
+    /// What set the pace.
+    pub(crate) limited_by: LimitedBy,
+}
+
+impl Judgement {
+    /// Throughput and latency are the server's.
+    pub(crate) fn throughput_valid(&self) -> bool {
+        self.against_all.is_empty() && self.against_throughput.is_empty()
+    }
+
+    /// Server processor time per message is right.
+    pub(crate) fn cost_valid(&self) -> bool {
+        self.against_all.is_empty() && self.against_cost.is_empty()
+    }
+
+    /// The run does for what it is judged by.
+    pub(crate) fn valid(&self, by: JudgedBy) -> bool {
+        match by {
+            JudgedBy::Throughput => self.throughput_valid(),
+            JudgedBy::Cost => self.cost_valid(),
+        }
+    }
+}
+
+/// Judges a run.
+pub(crate) fn judge(seen: &Evidence) -> Judgement {
+    let client_full = seen.client.busy >= CLIENT_SATURATED;
+    let server_full = seen
+        .server
+        .is_some_and(|load| load.running >= SERVER_SATURATED);
+    let sides = [("server", seen.server), ("client", Some(seen.client))];
+    let against_throughput: Vec<Reason> = sides.into_iter().filter_map(starved).collect();
+    let mut judgement = Judgement {
+        against_all: against_all(seen),
+        limited_by: match (server_full, client_full, seen.rate) {
+            (true, _, _) => LimitedBy::Server,
+            _ if !against_throughput.is_empty() => LimitedBy::Others,
+            (_, true, _) => LimitedBy::Client,
+            (_, _, Some(_)) => LimitedBy::Rate,
+            _ => LimitedBy::RoundTrip,
+        },
+        against_throughput,
+        against_cost: Vec::new(),
+    };
+    if client_full && !server_full {
+        judgement.against_throughput.push(client_saturated(seen));
+    }
+    if let Some((wanted, achieved)) = seen.rate
+        && achieved < wanted * (1.0 - RATE_TOLERANCE)
+    {
+        judgement.against_throughput.push(Reason {
+            kind: Kind::RateMissed,
+            text: format!("{achieved:.0} per second were reached of the {wanted:.0} asked for"),
+        });
+    }
+    if seen.server.is_none() && seen.counts_messages {
+        judgement.against_cost.push(Reason {
+            kind: Kind::NoServerPid,
+            text: "the server's processor time is not known: pass --server-pid".into(),
+        });
+    }
+    judgement
+}
+
+fn against_all(seen: &Evidence) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if seen.connections < seen.wanted_connections {
+        reasons.push(Reason {
+            kind: Kind::ConnectionsMissing,
+            text: format!(
+                "{} of {} connections were open",
+                seen.connections, seen.wanted_connections
+            ),
+        });
+    }
+    if seen.errors > 0 {
+        let text = format!(
+            "{} errors: wrong, lost or unexpected replies, or broken connections",
+            seen.errors
+        );
+        reasons.push(Reason {
+            kind: Kind::Errors,
+            text,
+        });
+    }
+    if seen.counts_messages && seen.messages < ENOUGH_MESSAGES {
+        reasons.push(Reason {
+            kind: Kind::TooFewMessages,
+            text: format!(
+                "only {} in the window, at least {ENOUGH_MESSAGES} are needed: measure longer (-z)",
+                seen.messages
+            ),
+        });
+    }
+    reasons
+}
+
+fn client_saturated(seen: &Evidence) -> Reason {
+    let client = seen.client.busy * 100.0;
+    let server = match seen.server {
+        Some(load) => format!("while the server was busy for {:.1} %", load.busy * 100.0),
+        None => "and how busy the server was is not known (--server-pid)".to_owned(),
+    };
+    Reason {
+        kind: Kind::ClientSaturated,
+        text: format!(
+            "the client was the bottleneck: its busiest thread worked for {client:.1} % of the time, \
+             {server}; give it more cores (--cores), or judge by cost alone (--cost)"
+        ),
+    }
+}
+
+fn starved((side, load): (&str, Option<Load>)) -> Option<Reason> {
+    let waited = load.map_or(0.0, |load| load.busy - load.running);
+    (waited > STARVED).then(|| Reason {
+        kind: Kind::Starved,
+        text: format!(
+            "the {side} was ready but waited for a processor for {:.1} % of the time: others used \
+             it; give the server and the client (--cores) processors of their own",
+            waited * 100.0
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Evidence {
+        Evidence {
+            wanted_connections: 100,
+            connections: 100,
+            messages: 10_000,
+            counts_messages: true,
+            rate: None,
+            client: running(0.6),
+            server: Some(running(0.99)),
+            errors: 0,
+        }
+    }
+
+    fn running(share: f64) -> Load {
+        Load {
+            running: share,
+            busy: share,
+        }
+    }
+
+    fn kinds(judgement: &Judgement) -> Vec<Kind> {
+        let all = [
+            &judgement.against_all,
+            &judgement.against_throughput,
+            &judgement.against_cost,
+        ];
+        all.into_iter()
+            .flatten()
+            .map(|reason| reason.kind)
+            .collect()
+    }
+
+    #[test]
+    fn a_good_run_is_good_for_everything() {
+        let judgement = judge(&good());
+        assert!(judgement.throughput_valid() && judgement.cost_valid());
+        assert_eq!(judgement.limited_by, LimitedBy::Server);
+    }
+
+    #[test]
+    fn a_saturated_client_spoils_throughput_but_not_cost() {
+        let judgement = judge(&Evidence {
+            client: running(0.98),
+            server: Some(running(0.7)),
+            ..good()
+        });
+        assert!(!judgement.throughput_valid() && judgement.cost_valid());
+        assert!(!judgement.valid(JudgedBy::Throughput) && judgement.valid(JudgedBy::Cost));
+        assert_eq!(kinds(&judgement), [Kind::ClientSaturated]);
+        assert_eq!(judgement.limited_by, LimitedBy::Client);
+    }
+
+    #[test]
+    fn a_busy_client_is_fine_when_the_server_is_busy_too() {
+        let judgement = judge(&Evidence {
+            client: running(1.0),
+            server: Some(running(0.96)),
+            ..good()
+        });
+        assert!(judgement.throughput_valid());
+        assert_eq!(judgement.limited_by, LimitedBy::Server);
+    }
+
+    #[test]
+    fn without_the_server_a_busy_client_is_suspected() {
+        let judgement = judge(&Evidence {
+            client: running(1.0),
+            server: None,
+            ..good()
+        });
+        assert_eq!(
+            kinds(&judgement),
+            [Kind::ClientSaturated, Kind::NoServerPid]
+        );
+        assert!(!judgement.throughput_valid() && !judgement.cost_valid());
+    }
+
+    #[test]
+    fn a_side_kept_from_running_has_no_throughput_of_its_own() {
+        let held_up = Load {
+            running: 0.3,
+            busy: 0.5,
+        };
+        let server = judge(&Evidence {
+            server: Some(held_up),
+            ..good()
+        });
+        let half = Some(running(0.5));
+        let client = judge(&Evidence {
+            client: held_up,
+            server: half,
+            ..good()
+        });
+        for judgement in [server, client] {
+            assert_eq!(kinds(&judgement), [Kind::Starved]);
+            assert_eq!(judgement.limited_by, LimitedBy::Others);
+            assert!(judgement.cost_valid() && !judgement.throughput_valid());
+        }
+    }
+
+    #[test]
+    fn a_round_trip_of_idle_sides_is_valid() {
+        let judgement = judge(&Evidence {
+            client: running(0.4),
+            server: Some(running(0.5)),
+            ..good()
+        });
+        assert!(judgement.throughput_valid());
+        assert_eq!(judgement.limited_by, LimitedBy::RoundTrip);
+    }
+
+    #[test]
+    fn a_missed_rate_spoils_throughput() {
+        let near = judge(&Evidence {
+            rate: Some((1000.0, 991.0)),
+            server: Some(running(0.2)),
+            ..good()
+        });
+        assert!(near.throughput_valid());
+        assert_eq!(near.limited_by, LimitedBy::Rate);
+        let short = judge(&Evidence {
+            rate: Some((1000.0, 989.0)),
+            ..good()
+        });
+        assert_eq!(kinds(&short), [Kind::RateMissed]);
+    }
+
+    #[test]
+    fn missing_connections_errors_and_too_little_spoil_everything() {
+        for (spoilt, kind) in [
+            (
+                Evidence {
+                    connections: 99,
+                    ..good()
+                },
+                Kind::ConnectionsMissing,
+            ),
+            (
+                Evidence {
+                    errors: 1,
+                    ..good()
+                },
+                Kind::Errors,
+            ),
+            (
+                Evidence {
+                    messages: 99,
+                    ..good()
+                },
+                Kind::TooFewMessages,
+            ),
+        ] {
+            let judgement = judge(&spoilt);
+            assert_eq!(kinds(&judgement), [kind]);
+            assert!(!judgement.throughput_valid() && !judgement.cost_valid());
+        }
+    }
+}

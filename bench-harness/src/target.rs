@@ -1,0 +1,160 @@
+//! The address to measure.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+use crate::error::BenchError;
+
+/// Where to connect and what to speak there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// What is spoken on the connection.
+    pub(crate) wire: Wire,
+    /// `HOST:PORT` as typed; also the `Host` header.
+    pub(crate) authority: String,
+    /// Path and query of the WebSocket; `/` when none is given.
+    pub(crate) path: String,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// WebSocket over plain TCP (`ws://`).
+    WebSocket,
+    /// Bytes that come back as they are (`tcp://`): the floor.
+    Raw,
+}
+
+impl Target {
+    /// Looks the host up; the first address counts.
+    ///
+    /// # Errors
+    /// When the name is not known.
+    pub(crate) fn resolve(&self) -> Result<SocketAddr, BenchError> {
+        let failed = |why: &dyn fmt::Display| {
+            BenchError::runtime(format!("cannot look up {}: {why}", self.authority))
+        };
+        self.authority
+            .to_socket_addrs()
+            .map_err(|e| failed(&e))?
+            .next()
+            .ok_or_else(|| failed(&"it has no address"))
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("expected ws://HOST:PORT/PATH or tcp://HOST:PORT")?;
+        let wire = match scheme {
+            "ws" => Wire::WebSocket,
+            "tcp" => Wire::Raw,
+            "wss" => return Err("TLS is not measured: use ws:// on the server's plain port".into()),
+            other => {
+                return Err(format!(
+                    "unknown scheme {other}://, expected ws:// or tcp://"
+                ));
+            }
+        };
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        if path.contains(|c: char| c.is_ascii_control() || c == ' ' || c == '#') {
+            return Err(
+                "the path must not contain spaces, control characters or a fragment".into(),
+            );
+        }
+        if wire == Wire::Raw && !matches!(path, "" | "/") {
+            return Err("tcp:// takes HOST:PORT only, there are no paths".into());
+        }
+        Ok(Self {
+            wire,
+            authority: with_port(authority, wire)?,
+            path: match path {
+                "" => "/".to_owned(),
+                path if path.starts_with('?') => format!("/{path}"),
+                path => path.to_owned(),
+            },
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wire {
+            Wire::WebSocket => write!(f, "ws://{}{}", self.authority, self.path),
+            Wire::Raw => write!(f, "tcp://{}", self.authority),
+        }
+    }
+}
+
+/// `ws://` means port 80 when none is given (RFC 6455 §3); `tcp://` has no default.
+fn with_port(authority: &str, wire: Wire) -> Result<String, String> {
+    // The colons of a bracketed IPv6 address are no port separator.
+    let after_host = authority.rfind(']').map_or(0, |i| i + 1);
+    let (host, port) = match authority[after_host..].rfind(':') {
+        Some(i) => (
+            &authority[..after_host + i],
+            Some(&authority[after_host + i + 1..]),
+        ),
+        None => (authority, None),
+    };
+    if host.is_empty() || host.contains(['@', ' ']) {
+        return Err("expected a host name or address before the port".into());
+    }
+    match (port, wire) {
+        (Some(port), _) => match port.parse::<u16>() {
+            Ok(1..) => Ok(authority.to_owned()),
+            _ => Err(format!("{port:?} is not a port number (1 to 65535)")),
+        },
+        (None, Wire::WebSocket) => Ok(format!("{authority}:80")),
+        (None, Wire::Raw) => Err("tcp:// needs a port: tcp://HOST:PORT".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> String {
+        text.parse::<Target>().unwrap().to_string()
+    }
+
+    #[test]
+    fn websocket_addresses() {
+        assert_eq!(
+            parsed("ws://127.0.0.1:9001/echo"),
+            "ws://127.0.0.1:9001/echo"
+        );
+        assert_eq!(parsed("ws://localhost:9001"), "ws://localhost:9001/");
+        assert_eq!(parsed("ws://localhost"), "ws://localhost:80/");
+        assert_eq!(parsed("ws://[::1]:9001?sub=a"), "ws://[::1]:9001/?sub=a");
+        assert_eq!(parsed("ws://[::1]/x"), "ws://[::1]:80/x");
+    }
+
+    #[test]
+    fn raw_addresses() {
+        assert_eq!(parsed("tcp://127.0.0.1:9100"), "tcp://127.0.0.1:9100");
+        assert!("tcp://127.0.0.1".parse::<Target>().is_err());
+        assert!("tcp://127.0.0.1:9100/path".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "127.0.0.1:9001",
+            "http://x/",
+            "wss://x/",
+            "ws://",
+            "ws://:80/",
+            "ws://x:0/",
+            "ws://x:99999/",
+            "ws://x:1/a b",
+        ] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Sizes, counts, rates and durations as users type them.
+
+use std::time::Duration;
+
+/// Parses a number of bytes: `512`, `60000`, `16k` (1024), `1m`, `1g`.
+///
+/// # Errors
+/// What was expected, for the command line to show.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let units = [("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30)];
+    whole(
+        text,
+        &units,
+        "a size such as 512, 60000, 16k or 1m (k, m, g count by 1024)",
+    )
+}
+
+/// Parses a number of things: `100`, `15k` (1000), `1.5m`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    let units = [("k", 1_000), ("m", 1_000_000)];
+    let expected = "a count of at least 1 such as 100, 15k or 1m (k, m count by 1000)";
+    match whole(text, &units, expected)? {
+        0 => Err(format!("expected {expected}")),
+        n => Ok(n),
+    }
+}
+
+/// Parses a time: `250us`, `500ms`, `10s`, `1.5m`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    // "ms" before "s", so that the longer unit is tried first.
+    let units = [
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+    ];
+    let expected = "a time with its unit such as 500ms, 10s or 2m";
+    let (number, unit) = split(text, &units).ok_or_else(|| format!("expected {expected}"))?;
+    let unit = unit.ok_or_else(|| format!("the unit is missing; expected {expected}"))?;
+    scale(number, unit)
+        .map(Duration::from_nanos)
+        .ok_or_else(|| format!("expected {expected}"))
+}
+
+fn whole(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, String> {
+    split(text, units)
+        .and_then(|(number, unit)| scale(number, unit.unwrap_or(1)))
+        .ok_or_else(|| format!("expected {expected}"))
+}
+
+/// The number, and the factor of its unit if it has one.
+fn split<'a>(text: &'a str, units: &[(&str, u64)]) -> Option<(&'a str, Option<u64>)> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits);
+    if suffix.is_empty() {
+        return Some((number, None));
+    }
+    let suffix = suffix.to_ascii_lowercase();
+    let (_, factor) = units.iter().find(|(name, _)| *name == suffix)?;
+    Some((number, Some(*factor)))
+}
+
+/// `number × factor` when that is a whole number that fits; exact, without floating point.
+fn scale(number: &str, factor: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().ok()?;
+    let mut total = whole.checked_mul(factor)?;
+    if number.contains('.') {
+        let digits = u32::try_from(fraction.len()).ok()?;
+        let part: u64 = fraction.parse().ok()?;
+        let product = part.checked_mul(factor)?;
+        let divisor = 10_u64.checked_pow(digits)?;
+        if product % divisor != 0 {
+            return None;
+        }
+        total = total.checked_add(product / divisor)?;
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_count_by_1024_and_plain_numbers_are_bytes() {
+        assert_eq!(size("512"), Ok(512));
+        assert_eq!(size("60000"), Ok(60_000));
+        assert_eq!(size("16k"), Ok(16_384));
+        assert_eq!(size("1M"), Ok(1_048_576));
+        assert_eq!(size("1.5k"), Ok(1_536));
+        assert_eq!(size("0"), Ok(0));
+    }
+
+    #[test]
+    fn counts_count_by_1000_and_are_not_zero() {
+        assert_eq!(count("15k"), Ok(15_000));
+        assert_eq!(count("1.5m"), Ok(1_500_000));
+        assert!(count("0").is_err());
+        assert!(count("1g").is_err(), "a count has no giga");
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("50us"), Ok(Duration::from_micros(50)));
+        assert!(duration("10").unwrap_err().contains("unit is missing"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "",
+            ".",
+            "k",
+            "-1",
+            "1..2",
+            "1.k",
+            "1x",
+            "1kk",
+            "99999999999999999999",
+            "1.0001k",
+        ] {
+            assert!(size(text).is_err(), "size {text:?}");
+            assert!(duration(text).is_err(), "duration {text:?}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `connect` and `idle`.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Floor, bench, echo, ring_available, serve};
+use serde_json::Value;
+use tungstenite::Message;
+
+fn own_pid() -> String {
+    std::process::id().to_string()
+}
+
+#[test]
+fn connections_are_opened_and_closed_by_handshake() {
+    if !ring_available() {
+        return;
+    }
+    let url = format!("ws://{}/", serve(|_, peer| echo(peer)));
+    let (code, summary, errors) = bench(&[
+        "connect",
+        &url,
+        "-c",
+        "200",
+        "--cost",
+        "--server-pid",
+        &own_pid(),
+    ]);
+    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    let connections = &summary["connections"];
+    assert_eq!(connections["count"], 200);
+    for phase in ["tcp_us", "upgrade_us", "close_us"] {
+        assert_eq!(connections[phase]["count"], 200, "{phase}");
+        assert!(connections[phase]["p50"].as_f64().unwrap() > 0.0);
+    }
+    assert!(summary["server"]["cpu_us_per_message"].as_f64().unwrap() > 0.0);
+    assert!(connections["server_close_cpu_us"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_connect_rate_is_kept() {
+    if !ring_available() {
+        return;
+    }
+    let url = format!("ws://{}/", serve(|_, peer| echo(peer)));
+    let args = [
+        "connect",
+        &url,
+        "-c",
+        "150",
+        "--connect-rate",
+        "300",
+        "--source-ip",
+        "127.0.0.5",
+    ];
+    let flags = ["--cost", "--server-pid", &own_pid()];
+    let (code, summary, errors) = bench(&[&args[..], &flags].concat());
+    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    // 150 connections, the last one due after 149/300 s.
+    assert!(summary["window_s"].as_f64().unwrap() >= 0.49, "{summary:#}");
+}
+
+#[test]
+fn churn_counts_whole_cycles() {
+    if !ring_available() {
+        return;
+    }
+    let url = format!("ws://{}/", serve(|_, peer| echo(peer)));
+    let args = [
+        "connect", &url, "--churn", "-z", "500ms", "--warmup", "100ms",
+    ];
+    let flags = ["--concurrency", "8", "--cost", "--server-pid", &own_pid()];
+    let (code, summary, errors) = bench(&[&args[..], &flags].concat());
+    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    assert!(summary["connections"]["count"].as_u64().unwrap() >= 100);
+    assert!(
+        summary["connections"]["close_us"]["count"]
+            .as_u64()
+            .unwrap()
+            >= 100
+    );
+}
+
+#[test]
+fn a_server_that_ends_without_a_closing_handshake_is_reported() {
+    if !ring_available() {
+        return;
+    }
+    // Reads one message, our Close, and drops the TCP connection without an answer.
+    let address = serve(|_, mut peer| {
+        let mut head = [0; 2];
+        let _ = std::io::Read::read_exact(peer.get_mut(), &mut head);
+    });
+    let url = format!("ws://{address}/");
+    let (code, summary, _) = bench(&["connect", &url, "-c", "5"]);
+    assert_eq!(code, 5, "{summary:#}");
+    assert_eq!(summary["errors"]["broken"], 5, "{summary:#}");
+}
+
+#[test]
+fn idle_connections_are_weighed_and_listened_to() {
+    if !ring_available() {
+        return;
+    }
+    let address = serve(|number, mut peer| {
+        // While the window is open: after the settling time, well before the end.
+        std::thread::sleep(Duration::from_millis(1_200));
+        if number < 5 {
+            peer.send(Message::Ping(vec![7].into())).unwrap();
+            peer.send(Message::text("news")).unwrap();
+            assert!(matches!(peer.read(), Ok(Message::Pong(_))));
+        }
+        echo(peer);
+    });
+    let url = format!("ws://{address}/");
+    let args = ["idle", &url, "-c", "60", "-z", "2s", "--settle", "500ms"];
+    let (code, summary, errors) = bench(&[&args[..], &["--server-pid", &own_pid()]].concat());
+    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    let connections = &summary["connections"];
+    assert_eq!(
+        (&connections["count"], &connections["lost"]),
+        (&60.into(), &0.into())
+    );
+    assert_eq!(connections["heard"]["messages"], 5);
+    assert_eq!(connections["heard"]["pings"], 5);
+    // A thread per connection costs something.
+    assert!(
+        summary["memory"]["anonymous_per_connection"]
+            .as_f64()
+            .unwrap()
+            > 1000.0
+    );
+}
+
+#[test]
+fn an_idle_server_shows_zero() {
+    if !ring_available() {
+        return;
+    }
+    let floor = Floor::start("ring");
+    let args = [
+        "idle", &floor.url, "-c", "500", "-z", "500ms", "--settle", "300ms",
+    ];
+    let (code, summary, errors) = bench(&[&args[..], &["--server-pid", &floor.pid()]].concat());
+    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    assert_eq!(summary["server"]["cpu_us"], 0.0, "{summary:#}");
+    assert_eq!(summary["connections"]["count"], 500);
+}
+
+#[test]
+fn connections_that_end_are_lost() {
+    if !ring_available() {
+        return;
+    }
+    let address = serve(|number, peer| {
+        if number == 0 {
+            std::thread::sleep(Duration::from_millis(600));
+        } else {
+            echo(peer);
+        }
+    });
+    let url = format!("ws://{address}/");
+    let args = ["idle", &url, "-c", "5", "-z", "1s", "--settle", "100ms"];
+    let (code, summary, _) = bench(&[&args[..], &["--server-pid", &own_pid()]].concat());
+    assert_eq!(code, 5, "{summary:#}");
+    assert_eq!(summary["connections"]["lost"], 1);
+}
+
+/// Every field is in the schema, and every field of the schema is in some summary.
+#[test]
+fn the_schema_describes_the_summaries() {
+    if !ring_available() {
+        return;
+    }
+    let schema: Value = serde_json::from_str(include_str!("../summary.schema.json")).unwrap();
+    let summaries = one_of_each_kind();
+    let (mut described, mut found) = (Vec::new(), Vec::new());
+    paths(&schema, &schema, String::new(), &mut described);
+    summaries
+        .iter()
+        .for_each(|summary| fields(summary, String::new(), &mut found));
+    for list in [&mut described, &mut found] {
+        list.sort();
+        list.dedup();
+    }
+    assert_eq!(found, described);
+    for summary in &summaries {
+        assert_eq!(summary["schema"], schema["properties"]["schema"]["const"]);
+        for name in schema["required"].as_array().unwrap() {
+            assert!(
+                summary.get(name.as_str().unwrap()).is_some(),
+                "{name} is required"
+            );
+        }
+    }
+}
+
+fn one_of_each_kind() -> Vec<Value> {
+    let floor = Floor::start("epoll");
+    let good = format!("ws://{}/", serve(|_, peer| echo(peer)));
+    // Drops its first connection, for the reasons.
+    let bad = serve(|number, peer| {
+        if number > 0 {
+            echo(peer)
+        }
+    });
+    let bad = format!("ws://{bad}/");
+    let commands = [
+        format!("echo {good} -c 4 --active 2 -r 1k -z 400ms --warmup 100ms"),
+        format!("echo {} -c 1 -z 200ms --warmup 100ms", floor.url),
+        format!("connect {good} -c 5 --connect-rate 1k"),
+        format!("connect {good} --churn -z 200ms"),
+        format!("idle {good} -c 5 -z 200ms"),
+        format!("idle {bad} -c 3 -z 100ms"),
+    ];
+    let run = |command: &String| {
+        let line = format!("{command} --server-pid {}", own_pid());
+        bench(&line.split(' ').collect::<Vec<_>>()).1
+    };
+    commands.iter().map(run).collect()
+}
+
+/// Paths of all properties; `[]` stands for the items of a list.
+fn paths(root: &Value, node: &Value, at: String, out: &mut Vec<String>) {
+    let node = match node["$ref"].as_str() {
+        Some(reference) => root.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => node,
+    };
+    if !node["items"].is_null() {
+        paths(root, &node["items"], format!("{at}[]"), out);
+    }
+    for (name, child) in node["properties"].as_object().into_iter().flatten() {
+        let path = format!("{at}/{name}");
+        out.push(path.clone());
+        paths(root, child, path, out);
+    }
+}
+
+fn fields(node: &Value, at: String, out: &mut Vec<String>) {
+    match node {
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| fields(item, format!("{at}[]"), out)),
+        Value::Object(map) => {
+            for (name, child) in map {
+                let path = format!("{at}/{name}");
+                out.push(path.clone());
+                fields(child, path, out);
+            }
+        }
+        _ => {}
+    }
+}
