@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import time
 from pathlib import Path
 
 from . import peers
@@ -28,6 +29,20 @@ def commit():
         return "uncommitted"
     changed = output(["git", "status", "--porcelain", "--", ".", ":!results"], cwd=ROOT)
     return f"{head}+" if changed else head
+
+
+def busy(seconds=1.0):
+    """How much of the machine others use, 0 to 1, watched for so long while nothing runs."""
+    idle, total = _ticks()
+    time.sleep(seconds)
+    idle_after, total_after = _ticks()
+    return 1 - (idle_after - idle) / max(total_after - total, 1)
+
+
+def _ticks():
+    """Idle and all ticks since the start, of all processors (proc_stat(5))."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def _cpu():

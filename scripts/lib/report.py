@@ -63,8 +63,7 @@ def _case(case, header, records, compared):
     return {
         "name": case.name,
         "title": case.title,
-        **{key: header[key] for key in ("command", "commit", "started", "rounds", "duration")},
-        "machine": header["machine"],
+        **{key: value for key, value in header.items() if key not in ("kind", "case")},
         "metrics": [dataclasses.asdict(metric) for metric in case.metrics],
         "entrants": [
             _entrant(entrant.label, case, results, compared)
@@ -150,7 +149,8 @@ def _case_section(case, compared):
         f"## {case['name']}: {case['title']}",
         "",
         f"`{case['command']}`, {case['rounds']} rounds of {case['duration']:g} s,"
-        f" {case['started']}, commit {case['commit']}.",
+        f" {case['started']}, commit {case['commit']}; others kept the machine"
+        f" {case['busy_before']:.0%} busy before.",
         "",
         f"| server | {' | '.join(titles)} |",
         "|---" * (len(titles) + 1) + "|",

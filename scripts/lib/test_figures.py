@@ -88,6 +88,7 @@ class Report(unittest.TestCase):
         "started": "2000-01-01 00:00",
         "rounds": 5,
         "duration": 5,
+        "busy_before": 0.01,
         "machine": {
             "cpu": "a processor",
             "processors": 2,

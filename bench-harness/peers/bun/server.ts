@@ -1,0 +1,53 @@
+// Echo and broadcast on Bun: `bun server.ts --port 9002 --mode echo|broadcast`.
+//
+// As Bun's own documentation of `Bun.serve` shows it: `ws.send(message)` to answer,
+// `ws.subscribe` and `server.publish` for fan-out, which Bun implements natively.
+
+import { parseArgs } from "node:util";
+
+const { values } = parseArgs({
+  options: {
+    hostname: { type: "string", default: "127.0.0.1" },
+    port: { type: "string", default: "9002" },
+    mode: { type: "string", default: "echo" },
+  },
+});
+if (values.mode !== "echo" && values.mode !== "broadcast") {
+  console.error(`peer-bun: --mode is echo or broadcast, not "${values.mode}"`);
+  process.exit(2);
+}
+
+/** Everybody's topic in broadcast mode. */
+const TOPIC = "all";
+
+/** Well above the largest message measured (1 MiB); as much as the Rust peers accept. */
+const MAX_MESSAGE = 64 * 1024 * 1024;
+
+const broadcast = values.mode === "broadcast";
+
+const server = Bun.serve({
+  hostname: values.hostname,
+  port: Number(values.port),
+  // Errors are not rendered as pages, and sources are not watched.
+  development: false,
+  fetch(request, server) {
+    if (server.upgrade(request)) return;
+    return new Response("This is a WebSocket server.\n", { status: 426 });
+  },
+  websocket: {
+    // No other peer compresses, pings, or times an idle connection out.
+    perMessageDeflate: false,
+    sendPings: false,
+    idleTimeout: 0,
+    maxPayloadLength: MAX_MESSAGE,
+    // A limit drops messages to a slow reader; 0 is no limit, as in the other peers.
+    backpressureLimit: 0,
+    open(ws) {
+      if (broadcast) ws.subscribe(TOPIC);
+    },
+    message: broadcast
+      ? (_ws, message) => void server.publish(TOPIC, message)
+      : (ws, message) => void ws.send(message),
+  },
+});
+console.log(`peer-bun listening on ${server.hostname}:${server.port}`);
