@@ -102,6 +102,10 @@ pub(crate) struct EchoArgs {
     /// Judge the run by server processor time per message only: a saturated client does not spoil it.
     #[arg(long, requires = "server_pid")]
     pub(crate) cost: bool,
+    /// Poll instead of sleeping, so that the client's own wake-ups are not in the latencies: for round
+    /// trips with few connections. The client is then always saturated, hence --cost.
+    #[arg(long, requires = "cost")]
+    pub(crate) busy_poll: bool,
 }
 
 /// `connect`.

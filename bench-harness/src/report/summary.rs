@@ -81,6 +81,8 @@ pub(crate) struct Parameters {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verify: Option<Verify>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) busy_poll: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connect_rate: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) concurrency: Option<u64>,

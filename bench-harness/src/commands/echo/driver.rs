@@ -148,6 +148,7 @@ impl<'a> EchoDriver<'a> {
         progress: &Progress,
         phases: &Phases,
         schedule: Option<Schedule>,
+        busy_poll: bool,
     ) -> Result<(), BenchError> {
         let clock = links.clock();
         std::thread::sleep(clock.until(phases.start));
@@ -167,7 +168,7 @@ impl<'a> EchoDriver<'a> {
             }
             let next_due = self.fall_due(now).min(end);
             let wait = self.flush(links, clock, next_due)?;
-            links.turn(wait, self)?;
+            links.turn(if busy_poll { Wait::No } else { wait }, self)?;
             self.show(progress);
         }
         if matches!(self.pace, Pace::Closed) {

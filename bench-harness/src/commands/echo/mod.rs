@@ -170,7 +170,13 @@ fn drive(
     let schedule = args
         .rate
         .map(|rate| Schedule::new(start, rate, member.index, member.count));
-    driver.run(&mut links, member.progress, &phases, schedule)?;
+    driver.run(
+        &mut links,
+        member.progress,
+        &phases,
+        schedule,
+        args.busy_poll,
+    )?;
     driver.drain(
         &mut links,
         member.progress,
@@ -262,6 +268,7 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
         in_flight: Some(depth(args)),
         rate: args.rate,
         verify: Some(args.verify),
+        busy_poll: Some(args.busy_poll),
         warmup_s: Some(args.warmup.as_secs_f64()),
         duration_s: Some(args.duration.as_secs_f64()),
         cores: setup.cores.clone(),
