@@ -288,7 +288,13 @@ fn send(core: &mut Core, index: u32, received: &[u8]) {
         .take(MAX_PIECES)
         .map(IoSlice::new)
         .collect();
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // In its last turn the bytes wait for the FIN, which follows at once.
+    let last = if conn.state == State::Finishing {
+        libc::MSG_MORE
+    } else {
+        0
+    };
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | last;
     match SockRef::from(&conn.socket().as_fd()).send_vectored_with_flags(&pieces, flags) {
         Ok(sent) if sent == total => {}
         Ok(sent) => core.io.join_backlog(index, sent, received),

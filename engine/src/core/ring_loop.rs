@@ -15,7 +15,9 @@ use super::connection::{Flags, State};
 use super::output::Received;
 use super::tasks::{self, Wake};
 use super::{Core, SharedCore};
-use crate::transport::ring::{BufferRing, Chunk, Completion, MAX_PIECES, Op, Ring, Token, Wait};
+use crate::transport::ring::{
+    BufferRing, Chunk, Completion, MAX_PIECES, Op, Ring, Then, Token, Wait,
+};
 use crate::transport::socket::Socket;
 
 /// How long accepting rests when descriptors or memory have run out.
@@ -138,7 +140,16 @@ impl Pump {
                 continue;
             }
             let token = Token::new(Op::Send, index, conn.generation);
-            batch.send(token, conn.socket(), output.pieces(conn.pending, buffers));
+            let then = match conn.state {
+                State::Finishing => Then::Shutdown,
+                _ => Then::More,
+            };
+            batch.send(
+                token,
+                conn.socket(),
+                output.pieces(conn.pending, buffers),
+                then,
+            );
         }
         batch.submit(wait)
     }
@@ -326,14 +337,20 @@ impl Pump {
             core.on_bytes(index, self.ring.buffers_mut().bytes_mut(chunk), Some(chunk));
         }
         if !completion.more {
-            self.on_receive_ended(core, index, completion.result);
+            self.on_receive_ended(core, completion.token, completion.result);
         }
     }
 
-    fn on_receive_ended(&mut self, core: &mut Core, index: u32, result: i32) {
+    fn on_receive_ended(&mut self, core: &mut Core, token: Token, result: i32) {
+        let index = token.index();
         let conn = &mut core.io.conns[index];
         conn.flags.set(Flags::RECEIVING, false);
         conn.flags.set(Flags::CANCELLING, false);
+        // First, so that a connection that ends here needs no shutdown to make its operations end.
+        core.io.operation_done(index);
+        if !is_current(core, token) {
+            return;
+        }
         match -result {
             0 => core.on_end(index),
             libc::ENOBUFS => self.starved.push_back(index),
@@ -341,7 +358,6 @@ impl Pump {
             ended if ended < 0 || ended == libc::ECANCELED => core.io.lists.reading.push(index),
             _ => core.io.kill(index),
         }
-        core.io.operation_done(index);
     }
 
     fn on_accept(&mut self, core: &mut Core, completion: Completion) {

@@ -178,6 +178,7 @@ impl Drop for Running {
 }
 
 /// Waits for something that has no event to wait for, such as a counter.
+#[track_caller]
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -187,6 +188,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The next thing that a handler reports.
+#[track_caller]
 pub(crate) fn next<T>(reports: &Receiver<T>) -> T {
     match reports.recv_timeout(PATIENCE) {
         Ok(report) => report,
@@ -195,10 +197,10 @@ pub(crate) fn next<T>(reports: &Receiver<T>) -> T {
 }
 
 /// Nothing more is reported for a while.
-pub(crate) fn quiet<T: std::fmt::Debug>(reports: &Receiver<T>, time: Duration) {
-    if let Ok(report) = reports.recv_timeout(time) {
-        panic!("unexpected: {report:?}");
-    }
+#[track_caller]
+pub(crate) fn quiet<T>(reports: &Receiver<T>, time: Duration) {
+    let report = reports.recv_timeout(time);
+    assert!(report.is_err(), "the handler reports something");
 }
 
 /// Sends every message back, and lets TCP hold back a peer that does not read.

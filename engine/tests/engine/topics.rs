@@ -7,7 +7,7 @@ use corecast::{Conn, CoreId, Handler, Io, Message, Published, Publisher, Server}
 
 use crate::common::client::{BINARY, CLOSE, Client, TEXT};
 use crate::common::payload::pattern;
-use crate::common::{Running, eventually, next, over_every_transport, processors, start};
+use crate::common::{Running, eventually, next, over_every_transport, processors, serve_with};
 
 over_every_transport![
     subscribers_receive_and_others_do_not,
@@ -78,20 +78,17 @@ impl Board {
     }
 }
 
-/// Like [`Board`], on the processors given.
-fn board_on(io: Io, cores: Vec<usize>) -> (Running, Receiver<Published>) {
-    let (published, reports) = mpsc::channel();
-    let server = start(io, |server: Server| {
-        server.cores(cores).route("*", move |core| Board {
-            core,
-            published: published.clone(),
-        })
-    });
-    (server, reports)
+fn board(io: Io) -> (Running, Receiver<Published>) {
+    board_with(io, |server| server)
 }
 
-fn board(io: Io) -> (Running, Receiver<Published>) {
-    board_on(io, vec![processors()[0]])
+fn board_with(io: Io, settings: impl FnOnce(Server) -> Server) -> (Running, Receiver<Published>) {
+    let (published, reports) = mpsc::channel();
+    let make = move |core| Board {
+        core,
+        published: published.clone(),
+    };
+    (serve_with(io, settings, make), reports)
 }
 
 /// A client that has been told its core.
@@ -225,7 +222,8 @@ fn publishing_in_close_reaches_those_who_stay(io: Io) {
 
 fn a_thread_publishes_in_order(io: Io) {
     const MESSAGES: usize = 3000;
-    let (server, _reports) = board(io);
+    // Enough for all of them: how fast the subscribers read is not what this is about.
+    let (server, _reports) = board_with(io, |server| server.backlog(64 << 20));
     let mut subscribers: Vec<_> = (0..3).map(|_| subscriber(&server, &["t"])).collect();
     let publisher = server.publisher();
     let thread = std::thread::spawn(move || {
@@ -293,7 +291,7 @@ fn two_cores(io: Io) -> Option<(Running, Receiver<Published>)> {
         eprintln!("skipped: this process may use one processor only");
         return None;
     };
-    Some(board_on(io, vec![first, second]))
+    Some(board_with(io, |server| server.cores([first, second])))
 }
 
 fn two_cores_reach_each_other(io: Io) {

@@ -348,6 +348,15 @@ pub(crate) struct Batch<'r, 'a> {
     bytes: PhantomData<&'a [u8]>,
 }
 
+/// What follows a send on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Anything, at any time.
+    More,
+    /// A shutdown for writing, at once: the bytes wait for the FIN, and leave in one packet with it.
+    Shutdown,
+}
+
 #[derive(Default)]
 struct BatchMemory {
     sends: Vec<QueuedSend>,
@@ -364,6 +373,7 @@ struct QueuedSend {
     /// Its pieces: `pieces[first..first + count]`.
     first: usize,
     count: usize,
+    flags: i32,
 }
 
 impl BatchMemory {
@@ -381,6 +391,7 @@ impl<'a> Batch<'_, 'a> {
         token: Token,
         socket: BorrowedFd<'a>,
         pieces: impl IntoIterator<Item = &'a [u8]>,
+        then: Then,
     ) {
         let memory = &mut self.uring.batch;
         let first = memory.pieces.len();
@@ -397,6 +408,10 @@ impl<'a> Batch<'_, 'a> {
             socket: socket.as_raw_fd(),
             first,
             count,
+            flags: match then {
+                Then::More => INLINE,
+                Then::Shutdown => INLINE | libc::MSG_MORE,
+            },
         });
     }
 
@@ -442,7 +457,7 @@ impl BatchMemory {
         let entry = if let [piece] = pieces {
             let len = u32::try_from(piece.iov_len).unwrap_or(u32::MAX);
             opcode::Send::new(Fd(send.socket), piece.iov_base.cast(), len)
-                .flags(INLINE)
+                .flags(send.flags)
                 .build()
         } else {
             debug_assert!(self.messages.len() < self.messages.capacity());
@@ -457,7 +472,7 @@ impl BatchMemory {
             });
             let message: *const libc::msghdr = &self.messages[self.messages.len() - 1];
             opcode::SendMsg::new(Fd(send.socket), message)
-                .flags(INLINE as u32)
+                .flags(send.flags as u32)
                 .build()
         };
         entry
