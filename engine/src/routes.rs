@@ -170,11 +170,19 @@ impl App for Routes {
         socket: BorrowedFd<'_>,
         response: &mut Vec<u8>,
     ) -> Decision {
-        self.upgrade(request, socket, response)
+        let decision = self
+            .upgrade(request, socket, response)
             .unwrap_or_else(|refusal| {
                 refusal.encode(response);
                 Decision::Respond
-            })
+            });
+        // RFC 9110 §9.3.2: no body, whatever the status.
+        if request.method() == "HEAD"
+            && let Some(end) = response.windows(4).position(|w| w == b"\r\n\r\n")
+        {
+            response.truncate(end + 4);
+        }
+        decision
     }
 
     fn open(&mut self, io: &mut Io, index: u32) {

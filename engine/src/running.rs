@@ -101,6 +101,9 @@ impl ServerHandle {
     }
 }
 
+/// Nobody waits longer, and no clock overflows.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Watches and ends a running server from any thread.
 #[derive(Clone, Debug)]
 pub struct Control {
@@ -148,10 +151,8 @@ impl Control {
     /// Begins to end: accepts no more, closes every connection with 1001 (going away), and cuts what is left after
     /// `deadline`. Returns at once; [`ServerHandle::join`] waits.
     pub fn drain(&self, deadline: Duration) {
-        order(
-            &self.shared.mailboxes,
-            &Mail::Drain(Instant::now() + deadline),
-        );
+        let end = Instant::now() + deadline.min(LONGEST_DRAIN);
+        order(&self.shared.mailboxes, &Mail::Drain(end));
     }
 
     /// Ends at once: connections are cut.
@@ -217,18 +218,23 @@ pub(crate) fn start(setups: Vec<CoreSetup>) -> Result<Vec<CoreThread>> {
         match is_ready.recv() {
             Ok(Ok(())) => {}
             Ok(Err(e)) => failed = Some(e),
-            // The thread panicked before it was ready; joining it says so.
-            Err(mpsc::RecvError) => break,
+            // A thread panicked before it was ready; joining it says which.
+            Err(mpsc::RecvError) => {
+                failed.get_or_insert(Error::Panicked(threads[0].0.0));
+                break;
+            }
         }
     }
-    let Some(error) = failed else {
+    let Some(mut error) = failed else {
         return Ok(threads);
     };
     if let Some(mailboxes) = mailboxes {
         order(&mailboxes, &Mail::Stop);
     }
-    for (_, thread) in threads {
-        let _ = thread.join();
+    for (id, thread) in threads {
+        if thread.join().is_err() {
+            error = Error::Panicked(id.0);
+        }
     }
     Err(error)
 }

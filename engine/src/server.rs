@@ -22,6 +22,9 @@ use crate::transport::choice::{self, Io};
 use crate::transport::listener;
 use crate::{Error, Result};
 
+/// What a message or a backlog may be at most, whatever is asked for: a turn counts bytes in 32 bits.
+const MAX_BYTES: usize = 1 << 30;
+
 /// A server before it runs: addresses, routes and limits.
 pub struct Server {
     /// The first core's listeners; they hold the addresses until the server starts.
@@ -67,6 +70,8 @@ impl Server {
             let failed = |e| Error::Bind(address, e);
             listener::ensure_free(address).map_err(failed)?;
             let socket = listener::bind(address).map_err(failed)?;
+            // Only a listening socket keeps the address from others.
+            listener::listen(&socket).map_err(failed)?;
             let local = socket
                 .local_addr()
                 .map_err(failed)?
@@ -111,8 +116,9 @@ impl Server {
     /// connection with 1009.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
-        self.config.limits.max_message = bytes as u64;
-        self.config.limits.max_frame = bytes as u64;
+        let bytes = bytes.min(MAX_BYTES) as u64;
+        self.config.limits.max_message = bytes;
+        self.config.limits.max_frame = bytes;
         self
     }
 
@@ -120,7 +126,7 @@ impl Server {
     /// is larger than this is still taken when nothing else waits.
     #[must_use]
     pub fn backlog(mut self, bytes: usize) -> Self {
-        self.config.backlog = bytes;
+        self.config.backlog = bytes.min(MAX_BYTES);
         self
     }
 

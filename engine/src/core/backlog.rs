@@ -4,13 +4,16 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Small chunks are sent together up to this many bytes: one system call's worth.
-const SEND_BYTES: usize = 128 << 10;
+/// Small pieces are gathered into chunks of this many bytes: one system call's worth, and few
+/// enough chunks that their bookkeeping is nothing beside their bytes.
+const CHUNK_BYTES: usize = 128 << 10;
 
 /// A connection's unsent bytes. Whole frames, but for the rest of one that was cut by a short send.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     chunks: VecDeque<Bytes>,
+    /// What was copied last; goes behind the chunks.
+    tail: BytesMut,
     bytes: usize,
     /// Bytes at the front that a send in flight covers.
     sending: usize,
@@ -26,37 +29,29 @@ impl Backlog {
         self.bytes == 0
     }
 
-    pub(crate) fn push(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
-            self.bytes += chunk.len();
-            self.chunks.push_back(chunk);
+    /// Appends a copy.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() >= CHUNK_BYTES {
+            self.end_tail();
         }
+    }
+
+    /// Appends bytes that are shared with others: of a broadcast, or of a message that is relayed.
+    pub(crate) fn share(&mut self, bytes: Bytes) {
+        self.end_tail();
+        self.bytes += bytes.len();
+        self.chunks.push_back(bytes);
     }
 
     /// What to send next. [`Self::sent`] has to be told what became of it before this is called again.
     pub(crate) fn next_send(&mut self) -> Option<Bytes> {
         debug_assert_eq!(self.sending, 0, "one send at a time");
-        let first = self.chunks.front()?;
-        let joined = self
-            .chunks
-            .iter()
-            .scan(0, |total, chunk| {
-                *total += chunk.len();
-                Some(*total)
-            })
-            .take_while(|&total| total <= SEND_BYTES)
-            .count();
-        let next = if joined > 1 {
-            let mut together = BytesMut::with_capacity(SEND_BYTES);
-            for chunk in self.chunks.drain(..joined) {
-                together.extend_from_slice(&chunk);
-            }
-            let together = together.freeze();
-            self.chunks.push_front(together.clone());
-            together
-        } else {
-            first.clone()
-        };
+        if self.chunks.is_empty() {
+            self.end_tail();
+        }
+        let next = self.chunks.front()?.clone();
         self.sending = next.len();
         Some(next)
     }
@@ -76,6 +71,13 @@ impl Backlog {
             let _ = front.split_to(bytes);
         }
     }
+
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks
+                .push_back(std::mem::take(&mut self.tail).freeze());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -86,15 +88,18 @@ mod tests {
     fn keeps_order_and_count_over_short_sends() {
         let mut backlog = Backlog::default();
         let mut expected = Vec::new();
-        for n in 0..100_u8 {
-            let chunk = vec![n; 1 + usize::from(n) * 37];
-            expected.extend_from_slice(&chunk);
-            backlog.push(Bytes::from(chunk));
+        for n in 0..200_u8 {
+            let piece = vec![n; 1 + usize::from(n) * 37];
+            expected.extend_from_slice(&piece);
+            if n % 3 == 0 {
+                backlog.share(Bytes::from(piece));
+            } else {
+                backlog.copy(&piece);
+            }
         }
-        backlog.push(Bytes::new());
-        let big = vec![7; 3 * SEND_BYTES];
+        let big = vec![7; 3 * CHUNK_BYTES];
         expected.extend_from_slice(&big);
-        backlog.push(Bytes::from(big));
+        backlog.copy(&big);
         let mut sent = Vec::new();
         let mut step = 1;
         while let Some(next) = backlog.next_send() {
@@ -102,9 +107,22 @@ mod tests {
             let taken = next.len().min(step);
             sent.extend_from_slice(&next[..taken]);
             backlog.sent(taken);
+            if step % 2 == 0 && expected.len() < 2_000_000 {
+                expected.extend_from_slice(b"while sending");
+                backlog.copy(b"while sending");
+            }
             step = step * 3 % 100_000 + 1;
         }
         assert!(backlog.is_empty());
         assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn many_small_pieces_are_few_chunks() {
+        let mut backlog = Backlog::default();
+        for _ in 0..100_000 {
+            backlog.copy(b"tiny");
+        }
+        assert_eq!(backlog.chunks.len(), 400_000 / CHUNK_BYTES);
     }
 }

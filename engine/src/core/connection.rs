@@ -56,6 +56,10 @@ impl Flags {
     pub(crate) const OPENED: Self = Self(1 << 6);
     /// The peer has sent its FIN.
     pub(crate) const ENDED: Self = Self(1 << 8);
+    /// The application has been answered `Queued` since there is a backlog, so that it can know of it.
+    pub(crate) const TOLD: Self = Self(1 << 9);
+    /// The `drain` callback is due once nothing is buffered.
+    pub(crate) const OWED_DRAIN: Self = Self(1 << 10);
     /// Past the connection limit: will be answered with 503.
     pub(crate) const SURPLUS: Self = Self(1 << 7);
 
@@ -68,6 +72,33 @@ impl Flags {
             self.0 |= flag.0;
         } else {
             self.0 &= !flag.0;
+        }
+    }
+}
+
+/// Input that waits to be handled.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    bytes: Vec<u8>,
+    /// Handled already.
+    start: usize,
+}
+
+impl Held {
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn rest(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+
+    /// Moves on; the memory moves only when half of it is done with, so that many small steps stay cheap.
+    pub(crate) fn advance(&mut self, consumed: usize) {
+        self.start += consumed;
+        if self.start * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
         }
     }
 }
@@ -111,11 +142,7 @@ pub(crate) struct Connection {
     pub(crate) share: Share,
     pub(crate) receiver: Receiver,
     /// An incomplete request head, or input beyond the turn's budget.
-    #[expect(
-        clippy::box_collection,
-        reason = "8 bytes while empty, which it nearly always is"
-    )]
-    pub(crate) held: Option<Box<Vec<u8>>>,
+    pub(crate) held: Option<Box<Held>>,
     /// This turn's output.
     pub(crate) pending: Pending,
     /// Output that the socket would not take.

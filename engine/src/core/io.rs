@@ -12,6 +12,7 @@ use corecast_protocol::{CloseCode, encode_close_server};
 use corecast_topics::Topics;
 use socket2::SockRef;
 
+use super::TURN_OUTPUT;
 use super::app::{Ended, Message};
 use super::backlog::Backlog;
 use super::config::{Config, SlowPolicy};
@@ -63,6 +64,8 @@ pub(crate) struct Lists {
     pub(crate) ended: VecDeque<(u32, Ended)>,
     /// They hold input that may be processed.
     pub(crate) ready: VecDeque<u32>,
+    /// Their `drain` callback may be due.
+    pub(crate) drained: Vec<u32>,
 }
 
 impl Lists {
@@ -72,6 +75,7 @@ impl Lists {
             && self.finishing.is_empty()
             && self.ended.is_empty()
             && self.ready.is_empty()
+            && self.drained.is_empty()
     }
 }
 
@@ -90,6 +94,10 @@ pub(crate) struct Io {
     pub(crate) leaving: bool,
     /// Not even to be told so: the deadline has passed.
     pub(crate) closed: bool,
+    /// A connection has so much output in this turn that no more is to be made before it has been sent.
+    pub(crate) crowded: bool,
+    /// Connections past the limit.
+    pub(crate) surplus: usize,
 }
 
 impl Links for Slab {
@@ -113,6 +121,7 @@ impl Io {
                 let pending = &mut self.conns[index].pending;
                 self.output
                     .push_frame(index, pending, message.opcode(), message.as_bytes());
+                self.note_output(index);
                 admitted
             }
         }
@@ -129,26 +138,56 @@ impl Io {
         if self.conns[index].state != State::Open {
             return SendStatus::Closed;
         }
-        let status = self.admit(index, payload.len() + 2);
-        if status != SendStatus::Dropped {
-            self.output
-                .push_frame(index, &mut self.conns[index].pending, opcode, payload);
+        if self.is_full(index, payload.len()) {
+            return SendStatus::Dropped;
         }
-        status
+        let pending = &mut self.conns[index].pending;
+        self.output.push_frame(index, pending, opcode, payload);
+        self.note_output(index);
+        match self.conns[index].backlog {
+            Some(_) => SendStatus::Queued,
+            None => SendStatus::Sent,
+        }
     }
 
-    /// Whether `len` more bytes fit. What is larger than the limit is taken when nothing else waits, so that
-    /// the limit on messages and the limit on backlogs stay independent.
+    /// Lets the turn end early when a connection's output has become much.
     #[inline]
-    fn admit(&self, index: u32, len: usize) -> SendStatus {
+    fn note_output(&mut self, index: u32) {
+        let pending = self.conns[index].pending.bytes(self.output.turn());
+        self.crowded |= pending >= TURN_OUTPUT;
+    }
+
+    /// Whether the application may have `len` more bytes sent.
+    #[inline]
+    fn admit(&mut self, index: u32, len: usize) -> SendStatus {
+        let full = self.is_full(index, len);
+        let conn = &mut self.conns[index];
+        if conn.backlog.is_none() {
+            return if full {
+                SendStatus::Dropped
+            } else {
+                SendStatus::Sent
+            };
+        }
+        // Whoever has not heard of the backlog could not have acted on it.
+        if full && conn.flags.has(Flags::TOLD) {
+            return SendStatus::Dropped;
+        }
+        conn.flags.set(Flags::TOLD, true);
+        SendStatus::Queued
+    }
+
+    /// Whether a connection's backlog has no room for `len` more bytes. Without a backlog the socket has not
+    /// refused anything: then this only bounds what one callback can pile up, since a turn that makes much
+    /// output for one connection ends early ([`Self::crowded`]). So a message larger than the limit is still
+    /// taken when nothing waits.
+    #[inline]
+    fn is_full(&self, index: u32, len: usize) -> bool {
         let conn = &self.conns[index];
-        let buffered = conn.buffered(self.output.turn());
-        if buffered > 0 && buffered + len > self.config.backlog {
-            SendStatus::Dropped
-        } else if conn.backlog.is_some() {
-            SendStatus::Queued
-        } else {
-            SendStatus::Sent
+        let (buffered, limit) = (conn.buffered(self.output.turn()), self.config.backlog);
+        match conn.backlog {
+            Some(_) => buffered + len > limit,
+            None => buffered >= limit.max(TURN_OUTPUT),
         }
     }
 
@@ -157,7 +196,10 @@ impl Io {
     fn overflow(&mut self, index: u32) -> SendStatus {
         self.stats.dropped.add(1);
         match self.config.slow {
-            SlowPolicy::DropNewest => SendStatus::Dropped,
+            SlowPolicy::DropNewest => {
+                self.owe_drain(index);
+                SendStatus::Dropped
+            }
             SlowPolicy::Close => {
                 self.begin_close(index, CloseCode::TRY_AGAIN_LATER, "too slow");
                 SendStatus::Closed
@@ -209,29 +251,25 @@ impl Io {
         except: Option<u32>,
         published: &mut Published,
     ) {
-        let (turn, limit) = (self.output.turn(), self.config.backlog);
+        let turn = self.output.turn();
         let mut overflowed = Vec::new();
         for subscription in self.topics.subscribers(topic) {
             let index = subscription.conn();
-            if except == Some(index) {
+            if except == Some(index) || !self.conns[index].is_open() {
                 continue;
             }
-            let conn = &mut self.conns[index];
-            if conn.state != State::Open {
-                continue;
-            }
-            let buffered = conn.buffered(turn);
-            if buffered > 0 && buffered + frame.len() > limit {
+            if self.is_full(index, frame.len()) {
                 published.dropped += 1;
                 overflowed.push(index);
                 continue;
             }
-            if conn.backlog.is_some() {
-                published.queued += 1;
-            } else {
-                published.sent += 1;
+            let conn = &mut self.conns[index];
+            match conn.backlog {
+                Some(_) => published.queued += 1,
+                None => published.sent += 1,
             }
             self.output.push_encoded(index, &mut conn.pending, frame);
+            self.crowded |= conn.pending.bytes(turn) >= TURN_OUTPUT;
         }
         for index in overflowed {
             self.overflow(index);
@@ -246,6 +284,8 @@ impl Io {
         if self.conns[index].state == State::Open {
             self.push_close(index, Some(code), reason);
             self.enter(index, State::Closing);
+            // The peer's answer has to be heard.
+            self.resume(index);
         }
     }
 
@@ -343,6 +383,7 @@ impl Io {
             let surplus = conn.flags.has(Flags::SURPLUS);
             self.conns.remove(index);
             self.stats.closed(surplus);
+            self.surplus -= usize::from(surplus);
         }
     }
 
@@ -450,8 +491,11 @@ impl Io {
     }
 
     pub(crate) fn pause(&mut self, index: u32) {
-        self.conns[index].flags.set(Flags::PAUSED, true);
-        self.lists.reading.push(index);
+        // In a later state the peer's Close frame has to be heard.
+        if self.conns[index].is_open() {
+            self.conns[index].flags.set(Flags::PAUSED, true);
+            self.lists.reading.push(index);
+        }
     }
 
     pub(crate) fn resume(&mut self, index: u32) {
@@ -482,31 +526,60 @@ impl Io {
     ) {
         let conn = &mut self.conns[index];
         let backlog = conn.backlog.get_or_insert_default();
-        self.output
-            .keep(conn.pending, sent, received, |chunk| backlog.push(chunk));
+        self.output.keep(conn.pending, sent, received, backlog);
         conn.pending = Default::default();
         if !conn.flags.has(Flags::DRAINING) {
             self.lists.draining.push(index);
         }
     }
 
-    /// The kernel took `sent` bytes of a connection's backlog. Says whether nothing is left of it.
-    pub(crate) fn backlog_sent(&mut self, index: u32, sent: usize) -> bool {
+    /// The kernel took `sent` bytes of a connection's backlog.
+    pub(crate) fn backlog_sent(&mut self, index: u32, sent: usize) {
+        let now = self.wheel.now();
         let conn = &mut self.conns[index];
+        if conn.state > State::Open {
+            // It reads, if slowly: what was sent before the end is still wanted.
+            conn.heard = now;
+        }
         let backlog = conn
             .backlog
             .as_mut()
             .expect("a backlog that was being sent");
         backlog.sent(sent);
         if !backlog.is_empty() {
-            self.lists.draining.push(index);
-            return false;
+            return self.lists.draining.push(index);
         }
         conn.backlog = None;
-        if conn.state == State::Finishing {
-            self.lists.finishing.push(index);
+        conn.flags.set(Flags::TOLD, false);
+        match conn.state {
+            State::Finishing => self.lists.finishing.push(index),
+            _ => self.owe_drain(index),
         }
-        true
+    }
+
+    /// The application will be told when nothing is buffered.
+    fn owe_drain(&mut self, index: u32) {
+        let flags = &mut self.conns[index].flags;
+        if !flags.has(Flags::OWED_DRAIN) {
+            flags.set(Flags::OWED_DRAIN, true);
+            self.lists.drained.push(index);
+        }
+    }
+
+    /// Whether the `drain` callback is due now. If it is owed for later, it comes back to the list by then.
+    pub(crate) fn drain_is_due(&mut self, index: u32) -> bool {
+        let turn = self.output.turn();
+        let conn = &mut self.conns[index];
+        if !conn.flags.has(Flags::OWED_DRAIN) {
+            // Another connection's slot by now.
+            return false;
+        }
+        if conn.pending.bytes(turn) > 0 {
+            self.lists.drained.push(index);
+            return false;
+        }
+        conn.flags.set(Flags::OWED_DRAIN, false);
+        conn.is_open() && conn.backlog.is_none()
     }
 
     /// What to send of a connection's backlog, unless a send is in flight already.

@@ -78,10 +78,12 @@ impl Mailbox {
             }
             queue.bytes += bytes;
             queue.mail.push_back(mail);
-        }
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // Full only when it has been rung 2^64 - 2 times: then it is ringing.
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            // Under the lock, as silencing it is: it never rings for mail that is taken already, which a core that
+            // waits for the bell would take for news again and again.
+            if !self.rung.swap(true, Ordering::AcqRel) {
+                // Full only when it has been rung 2^64 - 2 times: then it is ringing.
+                let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            }
         }
         Ok(())
     }
@@ -93,10 +95,9 @@ impl Mailbox {
 
     /// Takes all mail and silences the bell.
     pub(crate) fn take(&self, into: &mut VecDeque<Mail>) {
-        let _ = rustix::io::read(&self.bell, &mut [0_u8; 8]);
-        // Before the queue is emptied: what is posted from here on rings again.
-        self.rung.store(false, Ordering::Release);
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = rustix::io::read(&self.bell, &mut [0_u8; 8]);
+        self.rung.store(false, Ordering::Release);
         into.append(&mut queue.mail);
         queue.bytes = 0;
     }

@@ -54,7 +54,11 @@ const TURN_INPUT: u32 = 256 << 10;
 /// has about 500 of them handled per turn: at some 50 ns each, tens of microseconds that the others wait.
 const MESSAGE_INPUT: u32 = 512;
 
-/// Connections past the limit that are told so (503) at one time; more are closed without a word.
+/// Output of one connection after which the rest of the turn's input waits: what it is for is tried on the
+/// socket first, so that a policy for slow connections never meets one that was not given a chance.
+const TURN_OUTPUT: usize = 512 << 10;
+
+/// Connections past the limit that a core tells so (503) at one time; more are closed without a word.
 const SURPLUS_CONNECTIONS: usize = 64;
 
 /// A core, shared between its loop and the futures that run beside it.
@@ -91,6 +95,8 @@ impl Core {
             post,
             leaving: false,
             closed: false,
+            crowded: false,
+            surplus: 0,
         };
         Self {
             io,
@@ -110,16 +116,11 @@ impl Core {
 
     /// Begins a turn: deadlines, mail, and input that waited for it.
     fn begin_turn(&mut self, now: Instant) {
-        let tick = (now.duration_since(self.started).as_millis() / TICK.as_millis()) as u32;
-        self.io
-            .wheel
-            .expire(&mut self.io.conns, tick, &mut self.due);
+        self.advance(now);
         for index in std::mem::take(&mut self.due) {
             self.io.timer_fired(index);
         }
-        if self.io.post.own().has_mail() {
-            self.read_mail();
-        }
+        self.read_mail();
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;
             self.io.closed = true;
@@ -128,11 +129,22 @@ impl Core {
             }
         }
         for _ in 0..self.io.lists.ready.len() {
-            let Some(index) = self.io.lists.ready.pop_front() else {
+            if self.io.crowded {
                 break;
-            };
-            self.on_ready(index);
+            }
+            if let Some(index) = self.io.lists.ready.pop_front() {
+                self.on_ready(index);
+            }
         }
+    }
+
+    /// Moves the clock of deadlines on, without acting on those that came due: what arrives now counts from now,
+    /// however long the loop has slept, and arrives before it is judged who was silent for too long.
+    fn advance(&mut self, now: Instant) {
+        let tick = (now.duration_since(self.started).as_millis() / TICK.as_millis()) as u32;
+        self.io
+            .wheel
+            .expire(&mut self.io.conns, tick, &mut self.due);
     }
 
     /// Runs the callbacks that are due, until there are none.
@@ -140,6 +152,11 @@ impl Core {
         while let Some((index, ended)) = self.io.lists.ended.pop_front() {
             self.call(index, |app, io| app.close(io, index, &ended));
             self.io.operation_done(index);
+        }
+        for index in std::mem::take(&mut self.io.lists.drained) {
+            if self.io.drain_is_due(index) {
+                self.call(index, |app, io| app.drain(io, index));
+            }
         }
     }
 
@@ -157,8 +174,14 @@ impl Core {
 
     /// Whether there is anything to do before the next completion.
     fn has_work(&self) -> bool {
-        !self.io.output.dirty().is_empty()
-            || !self.io.lists.is_empty()
+        !self.io.output.dirty().is_empty() || !self.io.lists.is_empty() || self.has_input()
+    }
+
+    /// Whether there is something to begin a turn with.
+    fn has_input(&self) -> bool {
+        !self.due.is_empty()
+            || !self.mail.is_empty()
+            || !self.io.lists.ready.is_empty()
             || self.io.post.own().has_mail()
     }
 
@@ -170,19 +193,22 @@ impl Core {
     fn end_turn(&mut self) {
         let shared = &mut self.shared;
         self.io.output.end_turn(|buffer| shared.recycle(buffer));
+        self.io.crowded = false;
     }
 
     fn read_mail(&mut self) {
-        let mut mail = std::mem::take(&mut self.mail);
-        self.io.post.own().take(&mut mail);
-        for mail in mail.drain(..) {
+        if self.io.post.own().has_mail() {
+            self.io.post.own().take(&mut self.mail);
+        }
+        while !self.io.crowded
+            && let Some(mail) = self.mail.pop_front()
+        {
             match mail {
                 Mail::Publish { topic, frame } => self.io.deliver_mail(&topic, &frame),
                 Mail::Drain(deadline) => self.drain(deadline),
                 Mail::Stop => self.drain(Instant::now()),
             }
         }
-        self.mail = mail;
     }
 
     /// Closes every connection with 1001; what is left at the deadline is cut.
@@ -215,15 +241,16 @@ impl Core {
             return None;
         }
         let surplus = io.leaving || !io.stats.count_in();
-        let id = match io.conns.insert(socket, io.wheel.now()) {
-            Some(id) => id,
-            None => {
-                io.stats.closed(surplus);
-                io.stats.refused.add(1);
-                return None;
-            }
+        let place = !surplus || io.surplus < SURPLUS_CONNECTIONS;
+        let now = io.wheel.now();
+        let id = place.then(|| io.conns.insert(socket, now)).flatten();
+        let Some(id) = id else {
+            io.stats.closed(surplus);
+            io.stats.refused.add(1);
+            return None;
         };
         if surplus {
+            io.surplus += 1;
             io.stats.refused.add(1);
         } else {
             io.stats.accepted.add(1);
@@ -247,23 +274,27 @@ impl Core {
             }
             State::Closing => self.on_frames(index, bytes, chunk),
             State::Handshake => self.on_head(index, bytes, chunk),
-            State::Free | State::Finishing | State::Lingering | State::Dead => {}
+            // Thrown away, but not for nothing: see `Pump::on_receive_ended`.
+            State::Free | State::Finishing | State::Lingering | State::Dead => {
+                let turn = self.io.output.turn();
+                let left = conn.share.left(turn).saturating_sub(bytes.len() as u32);
+                conn.share.set(turn, left);
+            }
         }
     }
 
     /// Bytes of a connection that is open: they queue behind what is held, or are handled now.
     #[inline]
     fn on_frames(&mut self, index: u32, bytes: &mut [u8], chunk: Option<Chunk>) {
-        let conn = &mut self.io.conns[index];
-        if let Some(held) = &mut conn.held {
-            held.extend_from_slice(bytes);
-            return;
+        let conn = &self.io.conns[index];
+        if conn.held.is_some() || conn.flags.has(Flags::PAUSED) || self.io.crowded {
+            return self.hold(index, bytes);
         }
         self.io.output.lend_received(bytes, chunk);
         let consumed = self.handle_frames(index, bytes);
         self.io.output.end_lending();
         if consumed < bytes.len() {
-            self.hold(index, bytes[consumed..].to_vec());
+            self.hold(index, &bytes[consumed..]);
         }
     }
 
@@ -277,21 +308,25 @@ impl Core {
         let Some(mut held) = conn.held.take() else {
             return;
         };
-        let consumed = self.handle_frames(index, &mut held);
-        if consumed < held.len() {
-            held.drain(..consumed);
-            self.hold(index, *held);
+        let consumed = self.handle_frames(index, held.rest());
+        held.advance(consumed);
+        let conn = &mut self.io.conns[index];
+        if !held.rest().is_empty() && matches!(conn.state, State::Open | State::Closing) {
+            conn.held = Some(held);
+            self.io.make_ready(index);
         } else {
             self.io.lists.reading.push(index);
         }
         self.end_if_peer_ended(index);
     }
 
-    /// Keeps input for a later turn, and stops receiving until it is used up.
-    fn hold(&mut self, index: u32, bytes: Vec<u8>) {
+    /// Keeps input for a later turn, and stops receiving until it is used up. What is kept stays below what had been
+    /// received when the receive was stopped.
+    #[cold]
+    fn hold(&mut self, index: u32, bytes: &[u8]) {
         let conn = &mut self.io.conns[index];
         if matches!(conn.state, State::Open | State::Closing) {
-            conn.held = Some(Box::new(bytes));
+            conn.held.get_or_insert_default().append(bytes);
             self.io.make_ready(index);
             self.io.lists.reading.push(index);
         }
@@ -311,6 +346,7 @@ impl Core {
             match receiver.poll(&mut self.shared, &mut input) {
                 Ok(Some(event)) => self.on_event(index, event),
                 Ok(None) => {
+                    share = share.saturating_sub((input.consumed() - consumed) as u32);
                     consumed = input.consumed();
                     break;
                 }
@@ -322,9 +358,15 @@ impl Core {
             share = share.saturating_sub((input.consumed() - consumed) as u32 + MESSAGE_INPUT);
             consumed = input.consumed();
             let conn = &self.io.conns[index];
-            if !matches!(conn.state, State::Open | State::Closing) || conn.flags.has(Flags::PAUSED)
+            if !matches!(conn.state, State::Open | State::Closing)
+                || conn.flags.has(Flags::PAUSED)
+                || self.io.crowded
             {
                 break;
+            }
+            // Its answers are tried on the socket before more are made: what the kernel takes waits for nobody.
+            if conn.pending.bytes(turn) >= TURN_INPUT as usize {
+                share = 0;
             }
         }
         let conn = &mut self.io.conns[index];
@@ -353,7 +395,7 @@ impl Core {
             Event::Ping(payload) => {
                 self.io.control(index, Opcode::Pong, payload);
             }
-            Event::Pong(_) => {}
+            Event::Pong(_) | Event::Fragment => {}
             Event::Close(given) => self.io.peer_closed(index, given),
         }
     }
@@ -421,10 +463,7 @@ impl Core {
         if conn.state != State::Dead {
             match result {
                 Ok(sent) => {
-                    let emptied = self.io.backlog_sent(index, sent);
-                    if emptied && self.io.conns[index].state == State::Open {
-                        self.call(index, |app, io| app.drain(io, index));
-                    }
+                    self.io.backlog_sent(index, sent);
                 }
                 Err(_) => self.io.kill(index),
             }
@@ -437,19 +476,28 @@ impl Core {
         let Some(mut held) = self.io.conns[index].held.take() else {
             let consumed = self.handshake(index, bytes);
             if self.io.conns[index].state == State::Handshake {
-                self.io.conns[index].held = Some(Box::new(bytes.to_vec()));
+                self.io.conns[index]
+                    .held
+                    .get_or_insert_default()
+                    .append(bytes);
             } else if consumed < bytes.len() {
                 let chunk = chunk.map(|chunk| chunk.skip(consumed));
                 self.on_bytes(index, &mut bytes[consumed..], chunk);
             }
             return;
         };
-        held.extend_from_slice(bytes);
-        let consumed = self.handshake(index, &held);
+        held.append(bytes);
+        // A head ends with a line's end: until one comes, it is not read again from its start.
+        let limit = self.io.config.head.max_bytes;
+        if !bytes.contains(&b'\n') && held.rest().len() < limit {
+            self.io.conns[index].held = Some(held);
+            return;
+        }
+        let consumed = self.handshake(index, held.rest());
         if self.io.conns[index].state == State::Handshake {
             self.io.conns[index].held = Some(held);
-        } else if consumed < held.len() {
-            self.on_bytes(index, &mut held[consumed..], None);
+        } else if consumed < held.rest().len() {
+            self.on_bytes(index, &mut held.rest()[consumed..], None);
         }
     }
 
@@ -461,10 +509,7 @@ impl Core {
             Ok(Parsed::Partial) => 0,
             Ok(Parsed::Complete(request, len)) => {
                 if self.io.conns[index].flags.has(Flags::SURPLUS) {
-                    self.refuse(
-                        index,
-                        &Refusal::new(503, "the server is full: try again later"),
-                    );
+                    self.refuse(index, &Refusal::OVERLOADED);
                 } else {
                     self.answer(index, &request);
                 }

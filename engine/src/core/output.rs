@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use corecast_protocol::frame::{Header, Opcode};
 
+use super::backlog::Backlog;
 use crate::transport::ring::Chunk;
 
 /// Payloads of at least this many bytes are referenced where they lie, if they lie in memory that outlives the turn;
@@ -20,6 +21,9 @@ const OWN_BYTES: usize = 64 << 10;
 
 /// The arena keeps at most this much memory from one turn to the next.
 const ARENA_KEPT: usize = 1 << 20;
+
+/// The turn's lists keep room for this many entries.
+const LIST_KEPT: usize = 64 << 10;
 
 /// Beyond this the arena takes no more, and further frames get memory of their own: offsets are 32 bits.
 const ARENA_LIMIT: usize = 1 << 30;
@@ -363,16 +367,15 @@ impl Output {
         })
     }
 
-    /// A connection's output but for its first `skip` bytes, in chunks that outlive the turn. What is owned is
-    /// shared; the rest is copied.
+    /// Moves a connection's output but for its first `skip` bytes behind its backlog. Large owned pieces are
+    /// shared; the rest is copied, also a small part of a large message, which would keep all of it.
     pub(crate) fn keep(
         &self,
         pending: Pending,
         mut skip: usize,
         received: &(impl Received + ?Sized),
-        mut chunk: impl FnMut(Bytes),
+        backlog: &mut Backlog,
     ) {
-        let mut copied = Vec::new();
         let mut next = if pending.bytes(self.turn) > 0 {
             pending.first
         } else {
@@ -388,25 +391,28 @@ impl Output {
             );
             match piece.source {
                 Source::Owned(slot) => {
-                    chunk(Bytes::from(std::mem::take(&mut copied)));
-                    chunk(self.owned[slot as usize].slice(start..end));
+                    let owner = &self.owned[slot as usize];
+                    if end - start >= OWN_BYTES && (end - start) * 2 >= owner.len() {
+                        backlog.share(owner.slice(start..end));
+                    } else {
+                        backlog.copy(&owner[start..end]);
+                    }
                 }
-                Source::Arena => copied.extend_from_slice(&self.arena[start..end]),
-                Source::Received(buffer) => copied.extend_from_slice(received.bytes(Chunk {
+                Source::Arena => backlog.copy(&self.arena[start..end]),
+                Source::Received(buffer) => backlog.copy(received.bytes(Chunk {
                     buffer,
                     offset: start as u32,
                     len: (end - start) as u32,
                 })),
             }
         }
-        chunk(Bytes::from(copied));
     }
 
     /// Ends the turn: all sends are over. Hands out owned messages whose memory can be used again.
     pub(crate) fn end_turn(&mut self, mut recycle: impl FnMut(Vec<u8>)) {
         self.turn = self.turn.wrapping_add(1).max(1);
-        self.dirty.clear();
-        self.pieces.clear();
+        clear(&mut self.dirty);
+        clear(&mut self.pieces);
         self.arena.clear();
         if self.arena.capacity() > ARENA_KEPT {
             self.arena.shrink_to(ARENA_KEPT);
@@ -417,6 +423,12 @@ impl Output {
             }
         }
     }
+}
+
+/// Empties a list; memory of a rare burst does not stay.
+fn clear<T>(list: &mut Vec<T>) {
+    list.clear();
+    list.shrink_to(LIST_KEPT);
 }
 
 /// What was lent before a message: to be given back.

@@ -29,6 +29,9 @@ use crate::transport::socket::{Socket, Writer};
 /// How long accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// A read of at least so many bytes says that more may be there already.
+const YIELD_BYTES: usize = 16 << 10;
+
 /// Runs a core over monoio's sockets until it is done.
 pub(crate) async fn run_portable(
     core: SharedCore,
@@ -44,6 +47,7 @@ pub(crate) async fn run_portable(
         core,
         paused: RefCell::default(),
         listening: RefCell::default(),
+        yielding: RefCell::default(),
         planned: Cell::default(),
     });
     for listener in listeners {
@@ -68,17 +72,20 @@ pub(crate) async fn run_portable(
             }
         };
         wake.set_asleep(true);
-        if sleep != Some(Duration::ZERO) {
-            let signal = either(bell.readable(false), nudge.readable(false));
-            // Why it woke makes no difference: the turn looks at everything.
-            match sleep {
-                Some(time) => drop(monoio::time::timeout(time, signal).await),
-                None => signal.await,
-            }
-        } else {
-            tasks::yield_now().await;
+        if sleep == Some(Duration::ZERO) {
+            // The others' turn, but not for long.
+            tasks::wake_loop();
+        }
+        let signal = either(bell.readable(false), nudge.readable(false));
+        // Why it woke makes no difference: the turn looks at everything.
+        match sleep {
+            Some(time) if !time.is_zero() => drop(monoio::time::timeout(time, signal).await),
+            _ => signal.await,
         }
         wake.set_asleep(false);
+        for reader in driver.yielding.borrow_mut().drain(..) {
+            reader.wake();
+        }
     }
 }
 
@@ -108,6 +115,8 @@ struct Driver {
     paused: RefCell<HashMap<u32, Waker>>,
     /// The listeners, to end the tasks that accept from them.
     listening: RefCell<Vec<Socket2>>,
+    /// Readers that let the others go first.
+    yielding: RefCell<Vec<Waker>>,
     /// The deadline that the main task sleeps towards, as a tick.
     planned: Cell<Option<u32>>,
 }
@@ -136,18 +145,31 @@ impl Driver {
     }
 
     fn take_in(self: &Rc<Self>, reader: Reader, socket: Socket) {
-        let mut core = self.core.borrow_mut();
+        let core = &mut *self.core.borrow_mut();
+        core.advance(Instant::now());
         if let Some(id) = core.accept(socket) {
             let conn = &mut core.io.conns[id.index];
             conn.flags.set(Flags::RECEIVING, true);
             conn.operations += 1;
             monoio::spawn(read(Rc::clone(self), id, reader));
         }
+        self.wake_if_due(core);
+    }
+
+    /// Wakes the main task where it has something to do before it would wake by itself.
+    fn wake_if_due(&self, core: &Core) {
+        let next = core.io.wheel.next_tick();
+        let sooner =
+            next.is_some_and(|next| self.planned.get().is_none_or(|planned| next < planned));
+        if sooner || core.has_work() || core.is_done() {
+            tasks::wake_loop();
+        }
     }
 
     /// Handles what a read brought, and says whether to go on.
     fn on_read(self: &Rc<Self>, id: ConnId, read: io::Result<&mut [u8]>) -> bool {
         let core = &mut *self.core.borrow_mut();
+        core.advance(Instant::now());
         let index = id.index;
         let goes_on = match read {
             Ok([]) => {
@@ -196,14 +218,9 @@ impl Driver {
                 reader.wake();
             }
         }
-        let next = core.io.wheel.next_tick();
-        let sooner =
-            next.is_some_and(|next| self.planned.get().is_none_or(|planned| next < planned));
-        if sooner || core.has_work() || core.is_done() {
-            // A deadline before the one that the main task sleeps towards, input that was held for
-            // fairness, output of a callback that ran just now: its turn, after the other connections'.
-            tasks::wake_loop();
-        }
+        // A deadline before the one that the main task sleeps towards, input that was held for
+        // fairness, output of a callback that ran just now: its turn, after the other connections'.
+        self.wake_if_due(core);
     }
 
     fn start_drain(self: &Rc<Self>, core: &mut Core, index: u32) {
@@ -212,6 +229,21 @@ impl Driver {
         {
             monoio::spawn(drain(Rc::clone(self), id, writer.clone(), bytes));
         }
+    }
+
+    /// Waits until the main task has had its turn. It comes by way of the eventfd, so that the runtime looks for I/O and
+    /// at its timers meanwhile, which it does not while a task is ready at once.
+    async fn next_round(&self) {
+        let mut waited = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            self.yielding.borrow_mut().push(context.waker().clone());
+            tasks::wake_loop();
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Waits until input is wanted. `false` when the connection is over.
@@ -240,8 +272,13 @@ async fn read(driver: Rc<Driver>, id: ConnId, mut reader: Reader) {
             true => reader.read().await,
             false => Ok(&mut [][..]),
         };
+        let much = read.as_ref().is_ok_and(|bytes| bytes.len() >= YIELD_BYTES);
         if !driver.on_read(id, read) {
             return;
+        }
+        if much {
+            // There may be more at once, and more after that: the others first.
+            driver.next_round().await;
         }
     }
 }

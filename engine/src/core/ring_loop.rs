@@ -14,7 +14,7 @@ use socket2::Socket as Socket2;
 use super::connection::{Flags, State};
 use super::output::Received;
 use super::tasks::{self, Wake};
-use super::{Core, SharedCore};
+use super::{Core, SharedCore, TURN_INPUT};
 use crate::transport::ring::{
     BufferRing, Chunk, Completion, MAX_PIECES, Op, Ring, Then, Token, Wait,
 };
@@ -28,6 +28,14 @@ impl Received for BufferRing {
         Self::bytes(self, chunk)
     }
 }
+
+/// Receives that found no buffer and are tried again in one turn: more than a pool's worth would only
+/// fail again.
+const STARVED_PER_TURN: usize = 256;
+
+/// How often the runtime is made to look at its timers and its own I/O while the ring keeps the loop busy: its timers
+/// have ticks of a millisecond.
+const PARK_EVERY: Duration = Duration::from_millis(1);
 
 /// Runs a core over its ring until it is done.
 pub(crate) async fn run_ring(
@@ -56,6 +64,7 @@ pub(crate) async fn run_ring(
     pump.ring.uring().register_eventfd(sleeper.wake.eventfd())?;
     pump.ring.uring().signal_eventfd(false);
     pump.watch_bell(&core.borrow())?;
+    let mut parked = Instant::now();
     loop {
         let progress = pump.turn(&mut core.borrow_mut())?;
         if core.borrow().is_done() {
@@ -63,6 +72,10 @@ pub(crate) async fn run_ring(
         }
         if tasks::any() {
             tasks::yield_now().await;
+            if parked.elapsed() >= PARK_EVERY {
+                sleeper.park().await?;
+                parked = Instant::now();
+            }
             if !progress {
                 pump.sleep_in_runtime(&core, &sleeper).await?;
             }
@@ -97,6 +110,9 @@ impl Pump {
         core.begin_turn(now);
         core.settle();
         self.submit(core, now)?;
+        // It may have slept.
+        let now = Instant::now();
+        core.advance(now);
 
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.take_completions(&mut completions);
@@ -124,12 +140,12 @@ impl Pump {
 
     /// Arms what wants to be armed, and enters the kernel with the turn's sends.
     fn submit(&mut self, core: &mut Core, now: Instant) -> io::Result<()> {
-        let wait = self.wait(core, now);
         self.ring.rotate();
         self.spill(core);
         self.arm_accepts(core, now)?;
         self.arm_receives(core)?;
         self.send_backlogs(core)?;
+        let wait = self.wait(core, now);
 
         let (uring, buffers) = self.ring.split();
         let mut batch = uring.batch();
@@ -174,12 +190,13 @@ impl Pump {
         let spins = self
             .busy_poll
             .is_some_and(|limit| now - self.last_progress < limit);
-        let sends_only = core.io.lists.ready.is_empty()
-            && core.io.lists.ended.is_empty()
-            && core.io.lists.finishing.is_empty()
-            && self.starved.is_empty()
-            && !core.io.post.own().has_mail();
-        if spins || !sends_only || tasks::any() || core.is_done() {
+        let lists = &core.io.lists;
+        let work = core.has_input()
+            || !lists.ended.is_empty()
+            || !lists.finishing.is_empty()
+            || !lists.drained.is_empty()
+            || !self.starved.is_empty();
+        if spins || work || tasks::any() || core.is_done() {
             return Wait::No;
         }
         Wait::For(self.time_to_sleep(core, now))
@@ -258,7 +275,8 @@ impl Pump {
     fn arm_receives(&mut self, core: &mut Core) -> io::Result<()> {
         let available = self.ring.buffers().available();
         if available {
-            core.io.lists.reading.extend(self.starved.drain(..));
+            let again = self.starved.len().min(STARVED_PER_TURN);
+            core.io.lists.reading.extend(self.starved.drain(..again));
         }
         for index in std::mem::take(&mut core.io.lists.reading) {
             let conn = &mut core.io.conns[index];
@@ -343,7 +361,9 @@ impl Pump {
 
     fn on_receive_ended(&mut self, core: &mut Core, token: Token, result: i32) {
         let index = token.index();
+        let turn = core.io.output.turn();
         let conn = &mut core.io.conns[index];
+        let got_nothing = conn.share.left(turn) == TURN_INPUT;
         conn.flags.set(Flags::RECEIVING, false);
         conn.flags.set(Flags::CANCELLING, false);
         // First, so that a connection that ends here needs no shutdown to make its operations end.
@@ -353,6 +373,8 @@ impl Pump {
         }
         match -result {
             0 => core.on_end(index),
+            // Whoever got nothing comes first: one that always takes all there is would do so for ever.
+            libc::ENOBUFS if got_nothing => self.starved.push_front(index),
             libc::ENOBUFS => self.starved.push_back(index),
             // Cut short by a full completion queue, or cancelled: armed again if it is still wanted.
             ended if ended < 0 || ended == libc::ECANCELED => core.io.lists.reading.push(index),
@@ -379,15 +401,14 @@ impl Pump {
     }
 
     fn on_accept_failed(&mut self, listener: usize, e: &io::Error) {
-        let exhausted = matches!(
+        // The connection's own end is no reason to rest; anything else may last.
+        let passing = matches!(
             e.raw_os_error(),
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+            Some(libc::ECONNABORTED | libc::EPROTO | libc::EINTR)
         );
-        if exhausted && let Some(accepting) = self.accepting.get_mut(listener) {
-            tracing::warn!(error = %e, "accepting rests; raise the limit with `ulimit -n`");
+        if !passing && let Some(accepting) = self.accepting.get_mut(listener) {
+            tracing::warn!(error = %e, "accepting rests; if descriptors ran out, raise `ulimit -n`");
             *accepting = Accepting::RestingUntil(Instant::now() + ACCEPT_REST);
-        } else if self.accepting.get(listener).is_some() {
-            tracing::debug!(error = %e, "accept");
         }
     }
 }
@@ -412,6 +433,15 @@ impl Sleeper {
             wake,
             readable: monoio::net::UnixStream::from_std(eventfd)?,
         })
+    }
+
+    /// Has the runtime run out of tasks once: only then it looks at its timers.
+    async fn park(&self) -> io::Result<()> {
+        self.wake.set_asleep(true);
+        tasks::wake_loop();
+        let woken = self.readable.readable(false).await;
+        self.wake.set_asleep(false);
+        woken
     }
 
     async fn sleep(&self, time: Option<Duration>) -> io::Result<()> {

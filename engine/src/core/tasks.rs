@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -103,41 +104,53 @@ pub(crate) fn any() -> bool {
     LIVE.get() > 0
 }
 
-/// Spawns a future on this core's runtime.
+/// Spawns a future on this core's runtime. One that panics ends there, and never completes.
 ///
 /// # Panics
 /// On a thread that is not a core's.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> monoio::task::JoinHandle<T> {
     LIVE.set(LIVE.get() + 1);
-    monoio::spawn(Counted(Box::pin(future)))
+    monoio::spawn(Counted(Some(Box::pin(future))))
 }
 
 /// Counts a future as live until it is dropped.
-struct Counted<F>(Pin<Box<F>>);
+struct Counted<F>(Option<Pin<Box<F>>>);
 
 impl<F: Future> Future for Counted<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.0.as_mut().poll(context)
+        let Some(future) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll,
+            Err(_) => {
+                tracing::error!("a future panicked; whoever waits for it waits in vain");
+                self.end();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<F> Counted<F> {
+    fn end(&mut self) {
+        if self.0.take().is_some() {
+            LIVE.set(LIVE.get() - 1);
+        }
     }
 }
 
 impl<F> Drop for Counted<F> {
     fn drop(&mut self) {
-        LIVE.set(LIVE.get() - 1);
+        self.end();
     }
 }
 
 /// Lets the runtime's other tasks run once.
+///
+/// By way of a task that is queued behind them: monoio puts a task that wakes itself in front of all others.
 pub(crate) async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    monoio::spawn(std::future::ready(())).await;
 }

@@ -2,7 +2,12 @@
 //!
 //! The client speaks WebSocket without `corecast-protocol`, so that a mistake made on both sides cannot hide.
 
-#![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "every test binary uses a part of it"
+)]
 
 pub(crate) mod client;
 pub(crate) mod payload;

@@ -45,7 +45,8 @@ fn a_silent_handshake_is_cut(io: Io) {
     let start = Instant::now();
     let answer = read_to_end(tcp(server.address()));
     assert_eq!(answer, "", "nothing was asked, so nothing is answered");
-    assert_on_time(start);
+    // The kernel may keep a silent connection to itself for a second or two before that.
+    assert!((LIMIT..LIMIT + 2 * LATE).contains(&start.elapsed()));
 }
 
 fn half_a_request_gets_408(io: Io) {

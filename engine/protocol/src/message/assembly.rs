@@ -60,6 +60,8 @@ enum Data {
 pub(super) enum Ready {
     Text(String),
     Binary(Vec<u8>),
+    /// More follow.
+    Fragment,
     /// Its payload is [`Assembly::control`].
     Control(Opcode),
 }
@@ -79,29 +81,25 @@ impl Default for Assembly {
 }
 
 impl Assembly {
-    /// Reads on until a message or control frame is whole, or the input is used up.
+    /// Reads on until a frame is whole, or the input is used up.
     pub(super) fn poll(
         &mut self,
         shared: &mut Shared,
         input: &mut Input<'_>,
     ) -> Result<Option<Ready>, ProtocolError> {
-        loop {
-            let mut frame = match self.frame.take() {
+        let mut frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => match self.read_header(shared, input)? {
                 Some(frame) => frame,
-                None => match self.read_header(shared, input)? {
-                    Some(frame) => frame,
-                    None => return Ok(None),
-                },
-            };
-            self.read_payload(&mut frame, shared, input)?;
-            if frame.remaining > 0 {
-                self.frame = Some(frame);
-                return Ok(None);
-            }
-            if let Some(ready) = self.end_frame(&frame)? {
-                return Ok(Some(ready));
-            }
+                None => return Ok(None),
+            },
+        };
+        self.read_payload(&mut frame, shared, input)?;
+        if frame.remaining > 0 {
+            self.frame = Some(frame);
+            return Ok(None);
         }
+        self.end_frame(&frame).map(Some)
     }
 
     /// Whether no part of a frame or message is held.
@@ -184,19 +182,18 @@ impl Assembly {
         Ok(())
     }
 
-    /// `None`: more fragments follow.
-    fn end_frame(&mut self, frame: &Frame) -> Result<Option<Ready>, ProtocolError> {
+    fn end_frame(&mut self, frame: &Frame) -> Result<Ready, ProtocolError> {
         if frame.opcode.is_control() {
             if let Some(key) = frame.mask {
                 corecast_simd::unmask(&mut self.control[..self.control_len.into()], key, 0);
             }
             self.closed = frame.opcode == Opcode::Close;
-            return Ok(Some(Ready::Control(frame.opcode)));
+            return Ok(Ready::Control(frame.opcode));
         }
-        if !frame.fin {
-            return Ok(None);
+        match self.message.take_if(|_| frame.fin) {
+            Some(message) => message.finish(),
+            None => Ok(Ready::Fragment),
         }
-        self.message.take().map(Message::finish).transpose()
     }
 }
 

@@ -24,6 +24,9 @@ pub enum Event<'a> {
     Text(Cow<'a, str>),
     /// A whole binary message: borrowed or owned as with text.
     Binary(Cow<'a, [u8]>),
+    /// One more fragment of a message that is not whole yet (§5.4). Nothing to do but to count: fragments
+    /// can be as short as empty, so work is bounded by their number, not by their bytes.
+    Fragment,
     /// A ping: answer with a pong that carries the same payload (§5.5.2).
     Ping(&'a [u8]),
     /// A pong (§5.5.3).
@@ -203,6 +206,7 @@ impl Receiver {
             Ok(None) => Ok(None),
             Ok(Some(Ready::Text(text))) => Ok(Some(Event::Text(Cow::Owned(text)))),
             Ok(Some(Ready::Binary(bytes))) => Ok(Some(Event::Binary(Cow::Owned(bytes)))),
+            Ok(Some(Ready::Fragment)) => Ok(Some(Event::Fragment)),
             Ok(Some(Ready::Control(opcode))) => self.lend_control(opcode),
             Err(error) => self.fail(error),
         }

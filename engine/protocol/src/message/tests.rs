@@ -26,6 +26,7 @@ impl From<Event<'_>> for Got {
             Event::Ping(bytes) => Self::Ping(bytes.to_vec()),
             Event::Pong(bytes) => Self::Pong(bytes.to_vec()),
             Event::Close(close) => Self::Close(close.map(|(code, why)| (code, why.to_owned()))),
+            Event::Fragment => unreachable!("counted, not kept"),
         }
     }
 }
@@ -34,6 +35,7 @@ struct Peer {
     shared: Shared,
     receiver: Receiver,
     got: Vec<Got>,
+    fragments: usize,
 }
 
 impl Peer {
@@ -42,6 +44,7 @@ impl Peer {
             shared: Shared::new(role, limits),
             receiver: Receiver::new(),
             got: Vec::new(),
+            fragments: 0,
         }
     }
 
@@ -52,6 +55,7 @@ impl Peer {
         loop {
             match self.receiver.poll(&mut self.shared, &mut input) {
                 Ok(None) => break,
+                Ok(Some(Event::Fragment)) => self.fragments += 1,
                 Ok(Some(event)) => self.got.push(event.into()),
                 Err(error) => self.got.push(Got::Failed(error)),
             }
@@ -477,6 +481,7 @@ fn idle_and_buffered_follow_the_state() {
         assert_eq!(peer.receiver.buffered() == 0, done, "after byte {at}");
     }
     assert_eq!(peer.got, [Got::Text("halfhalf".into())]);
+    assert_eq!(peer.fragments, 1, "one event for every fragment but the last");
 }
 
 mod spares {

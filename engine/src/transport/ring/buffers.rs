@@ -149,8 +149,12 @@ impl BufferRing {
         );
         self.filled[slot] += len;
         if !(more && self.incremental) {
-            debug_assert_eq!(self.published.front(), Some(&buffer));
-            self.published.pop_front();
+            let used = self.published.pop_front();
+            assert_eq!(
+                used,
+                Some(buffer),
+                "the kernel uses buffers in the order of the ring"
+            );
             self.held.push(buffer);
         }
         Chunk {
@@ -247,12 +251,13 @@ impl BufferRing {
         }
         // The most recently used come last in `free`: they stay back.
         let count = self.free.len() - reserve;
-        for buffer in self.free.drain(..count).collect::<Vec<_>>() {
-            let position = self.tail;
-            self.write_entry(position, buffer);
+        for position in 0..count {
+            let buffer = self.free[position];
+            self.write_entry(self.tail, buffer);
             self.published.push_back(buffer);
             self.tail = self.tail.wrapping_add(1);
         }
+        self.free.drain(..count);
         // SAFETY: the tail shares memory with the first entry's reserved field, which nothing else
         // writes; the kernel reads it with acquire semantics.
         let tail = unsafe {

@@ -1,8 +1,11 @@
 //! The data ring: multishot accept and receive, silent inline sends, one `enter` per turn.
 //!
-//! This is one of the engine's two leaves with `unsafe` code, and its interface is safe: bytes to send are
+//! This is the engine's leaf with `unsafe` code for io_uring, and its interface is safe: bytes to send are
 //! borrowed until the call that sends them returns, received bytes are lent out of the ring's own
 //! pool, and what the kernel uses for longer is owned here until its completion has been seen.
+//!
+//! Descriptors are looked up when an operation is submitted, at the end of the turn: callers keep a socket open
+//! until then, and until its last completion.
 
 #![allow(unsafe_code)]
 
@@ -47,9 +50,18 @@ pub(crate) struct Ring {
 pub(crate) struct Uring {
     io: IoUring,
     features: Features,
-    completions: Vec<Completion>,
+    completions: Vec<Raw>,
     batch: BatchMemory,
     owned: HashMap<Token, Bytes>,
+    /// A submission failed half-way: entries may be queued that point to memory which is no longer lent.
+    broken: bool,
+}
+
+/// A completion as the kernel left it.
+struct Raw {
+    token: Token,
+    result: i32,
+    flags: u32,
 }
 
 /// What became of an operation.
@@ -95,6 +107,7 @@ impl Ring {
             completions: Vec::new(),
             batch: BatchMemory::default(),
             owned: HashMap::new(),
+            broken: false,
         };
         let mut ring = Self { uring, buffers };
         ring.buffers.allow_exchange(exchange);
@@ -128,17 +141,20 @@ impl Ring {
     }
 
     /// Takes the completions that the last submission left, in order, and gives back the receive
-    /// buffers of the turn before. With the result comes an empty vector's capacity for the next.
+    /// buffers of the turn before.
     pub(crate) fn take_completions(&mut self, into: &mut Vec<Completion>) {
-        into.clear();
-        std::mem::swap(into, &mut self.uring.completions);
         let before = self.buffers.held();
-        for completion in into.iter_mut() {
-            completion.chunk = completion.chunk.map(|raw| {
-                self.buffers
-                    .received(raw.buffer, raw.len, raw.offset == RAW_MORE)
-            });
-        }
+        let Self { uring, buffers } = self;
+        into.clear();
+        into.extend(uring.completions.drain(..).map(|raw| Completion {
+            token: raw.token,
+            result: raw.result,
+            more: cqueue::more(raw.flags),
+            chunk: cqueue::buffer_select(raw.flags).map(|buffer| {
+                let len = raw.result.max(0) as u32;
+                buffers.received(buffer, len, cqueue::buffer_more(raw.flags))
+            }),
+        }));
         self.buffers.release_first(before);
     }
 
@@ -150,6 +166,8 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
+        // Or else the ring lives as long as its thread. Fails only if it was never registered.
+        let _ = self.uring.io.submitter().unregister_ring_fd();
         let cancelled = (self.uring.io.submitter())
             .register_sync_cancel(Some(Timespec::from(CANCEL_TIME)), CancelBuilder::any());
         let nothing_left = match &cancelled {
@@ -166,9 +184,6 @@ impl Drop for Ring {
         }
     }
 }
-
-/// Stands in a chunk's offset until the pool has accounted for it: the buffer is not used up.
-const RAW_MORE: u32 = 1;
 
 impl Uring {
     /// Begins a turn's sends.
@@ -258,6 +273,9 @@ impl Uring {
     }
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("the ring has failed before"));
+        }
         let queued = self.io.submission().len() as u32;
         // GETEVENTS always: deferred work, which is all receiving, runs only then.
         let flags = EnterFlags::GETEVENTS;
@@ -287,24 +305,14 @@ impl Uring {
     /// Moves completions out of the kernel's queue.
     fn reap(&mut self) {
         for entry in self.io.completion() {
-            let (token, flags) = (Token::from_bits(entry.user_data()), entry.flags());
-            let chunk = cqueue::buffer_select(flags).map(|buffer| Chunk {
-                buffer,
-                offset: if cqueue::buffer_more(flags) {
-                    RAW_MORE
-                } else {
-                    0
-                },
-                len: entry.result().max(0) as u32,
-            });
+            let token = Token::from_bits(entry.user_data());
             if token.op() == Some(Op::Drain) {
                 self.owned.remove(&token);
             }
-            self.completions.push(Completion {
+            self.completions.push(Raw {
                 token,
                 result: entry.result(),
-                more: cqueue::more(flags),
-                chunk,
+                flags: entry.flags(),
             });
         }
     }
@@ -364,9 +372,6 @@ struct BatchMemory {
     messages: Vec<libc::msghdr>,
 }
 
-// SAFETY: the pointers are only followed between `Batch::send` and the end of `Batch::submit`, on one thread.
-unsafe impl Send for BatchMemory {}
-
 struct QueuedSend {
     token: Token,
     socket: RawFd,
@@ -402,7 +407,10 @@ impl<'a> Batch<'_, 'a> {
                 iov_len: piece.len(),
             }));
         let count = memory.pieces.len() - first;
-        debug_assert!((1..=MAX_PIECES).contains(&count));
+        assert!(
+            (1..=MAX_PIECES).contains(&count),
+            "a send has 1 to {MAX_PIECES} pieces"
+        );
         memory.sends.push(QueuedSend {
             token,
             socket: socket.as_raw_fd(),
@@ -417,8 +425,21 @@ impl<'a> Batch<'_, 'a> {
 
     /// Submits the sends and whatever was queued before them, and collects completions. On return
     /// every send is over: those that fell short have left a completion with what was taken.
+    ///
+    /// # Errors
+    /// The kernel refuses to take submissions; the ring cannot be used again.
     pub(crate) fn submit(self, wait: Wait) -> io::Result<()> {
         let uring = self.uring;
+        let submitted = uring.submit_batch(wait);
+        uring.broken |= submitted.is_err();
+        submitted
+    }
+}
+
+impl Uring {
+    /// The end of [`Batch::submit`].
+    fn submit_batch(&mut self, wait: Wait) -> io::Result<()> {
+        let uring = self;
         let gathered = uring
             .batch
             .sends
@@ -430,7 +451,7 @@ impl<'a> Batch<'_, 'a> {
         for index in 0..uring.batch.sends.len() {
             let entry = uring.batch.entry(index);
             loop {
-                // SAFETY: the entry points to bytes borrowed for `'a`, or to a message in `batch.messages` whose
+                // SAFETY: the entry points to bytes borrowed for the batch's `'a`, or to a message in `batch.messages` whose
                 // pieces are such bytes. `'a` outlives `self`, `batch` is not touched before the sends are
                 // over, and with MSG_DONTWAIT the kernel neither defers a send nor polls for it (it
                 // sets REQ_F_NOWAIT): it is over when the `enter` below has submitted it.
