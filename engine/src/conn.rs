@@ -6,21 +6,21 @@ use std::net::SocketAddr;
 
 use socket2::SockRef;
 
-use crate::core::{ConnId, Io, Message, Published, SendStatus, tasks};
+use crate::core::{ConnId, Hub, Message, Published, SendStatus, tasks};
 use crate::{CloseCode, CoreId};
 
 /// A connection for the length of a callback, with the application's data for it.
 pub struct Conn<'a, D> {
-    io: &'a mut Io,
+    hub: &'a mut Hub,
     index: u32,
     core: CoreId,
     data: &'a mut D,
 }
 
 impl<'a, D> Conn<'a, D> {
-    pub(crate) fn new(io: &'a mut Io, index: u32, core: CoreId, data: &'a mut D) -> Self {
+    pub(crate) fn new(hub: &'a mut Hub, index: u32, core: CoreId, data: &'a mut D) -> Self {
         Self {
-            io,
+            hub,
             index,
             core,
             data,
@@ -44,7 +44,7 @@ impl<'a, D> Conn<'a, D> {
     /// A payload that lies in the message at hand is not copied when it is large.
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> SendStatus {
-        self.io.send(self.index, message)
+        self.hub.send(self.index, message)
     }
 
     /// Sends text.
@@ -67,7 +67,7 @@ impl<'a, D> Conn<'a, D> {
             payload.len() <= 125,
             "a ping carries at most 125 bytes (RFC 6455 §5.5)"
         );
-        self.io.ping(self.index, payload)
+        self.hub.ping(self.index, payload)
     }
 
     /// Starts the closing handshake (§7.1.2): what was sent before still goes out, no further message is
@@ -79,62 +79,62 @@ impl<'a, D> Conn<'a, D> {
         } else {
             CloseCode::INTERNAL
         };
-        self.io.begin_close(self.index, code, reason);
+        self.hub.begin_close(self.index, code, reason);
     }
 
     /// Subscribes to a topic; `false` when it was subscribed already.
     pub fn subscribe(&mut self, topic: &str) -> bool {
-        self.io.subscribe(self.index, topic)
+        self.hub.subscribe(self.index, topic)
     }
 
     /// Ends a subscription; `false` when there was none.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
-        self.io.topics.unsubscribe(self.index, topic)
+        self.hub.topics.unsubscribe(self.index, topic)
     }
 
     /// Whether it is subscribed to a topic.
     #[must_use]
     pub fn is_subscribed(&self, topic: &str) -> bool {
-        self.io.topics.is_subscribed(self.index, topic)
+        self.hub.topics.is_subscribed(self.index, topic)
     }
 
     /// The topics it is subscribed to, in no particular order.
     pub fn topics(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.io.topics.topics_of(self.index)
+        self.hub.topics.topics_of(self.index)
     }
 
     /// Sends a message to every subscriber of a topic, on all cores; to this connection too if it is one.
     pub fn publish(&mut self, topic: &str, message: Message<'_>) -> Published {
-        self.io.publish(topic, message, None)
+        self.hub.publish(topic, message, None)
     }
 
     /// Sends a message to every subscriber of a topic but this connection.
     pub fn publish_others(&mut self, topic: &str, message: Message<'_>) -> Published {
-        self.io.publish(topic, message, Some(self.index))
+        self.hub.publish(topic, message, Some(self.index))
     }
 
     /// Bytes sent, headers included, that the kernel has not taken yet.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.io.conns[self.index].buffered(self.io.output.turn())
+        self.hub.conns[self.index].buffered(self.hub.output.turn())
     }
 
     /// Stops reading: no further message is delivered, and the peer is held back by TCP once its window is
     /// full. Deadlines go on, the idle timeout included.
     pub fn pause(&mut self) {
-        self.io.pause(self.index);
+        self.hub.pause(self.index);
     }
 
     /// Reads again after [`pause`](Self::pause).
     pub fn resume(&mut self) {
-        self.io.resume(self.index);
+        self.hub.resume(self.index);
     }
 
     /// A reference that a future may keep.
     #[must_use]
     pub fn handle(&self) -> ConnHandle<D> {
         ConnHandle {
-            id: self.io.conns.id(self.index),
+            id: self.hub.conns.id(self.index),
             data: PhantomData,
             here: PhantomData,
         }
@@ -143,7 +143,7 @@ impl<'a, D> Conn<'a, D> {
     /// The peer's address; `None` when it is gone already. Costs a system call.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        SockRef::from(&self.io.conns[self.index].socket())
+        SockRef::from(&self.hub.conns[self.index].socket())
             .peer_addr()
             .ok()?
             .as_socket()
@@ -181,11 +181,11 @@ impl<D: 'static> ConnHandle<D> {
     /// at hand already.
     pub fn with<R>(&self, f: impl FnOnce(&mut Conn<'_, D>) -> R) -> Option<R> {
         tasks::with_core(|core| {
-            core.with_app(|app, io| {
-                let conn = io.conns.get(self.id).filter(|conn| conn.is_open())?;
+            core.with_app(|app, hub| {
+                let conn = hub.conns.get(self.id).filter(|conn| conn.is_open())?;
                 let (core, data) = app.data(conn.route, conn.data)?;
                 Some(f(&mut Conn::new(
-                    io,
+                    hub,
                     self.id.index,
                     core,
                     data.downcast_mut()?,

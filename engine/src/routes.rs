@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use corecast_protocol::handshake::{self, Refusal, encode_http, encode_switching};
 
-use crate::core::{App, CoreId, Decision, Ended, Io, Message};
+use crate::core::{App, CoreId, Decision, Ended, Hub, Message};
 use crate::handler::{Accept, Closed, Handler, Reject};
 use crate::{Conn, Request};
 
@@ -185,30 +185,30 @@ impl App for Routes {
         decision
     }
 
-    fn open(&mut self, io: &mut Io, index: u32) {
-        let (route, slot) = place(io, index);
-        self.endpoints[route].open(io, index, slot);
+    fn open(&mut self, hub: &mut Hub, index: u32) {
+        let (route, slot) = place(hub, index);
+        self.endpoints[route].open(hub, index, slot);
     }
 
     #[inline]
-    fn message(&mut self, io: &mut Io, index: u32, message: Message<'_>) {
-        let (route, slot) = place(io, index);
-        self.endpoints[route].message(io, index, slot, message);
+    fn message(&mut self, hub: &mut Hub, index: u32, message: Message<'_>) {
+        let (route, slot) = place(hub, index);
+        self.endpoints[route].message(hub, index, slot, message);
     }
 
-    fn drain(&mut self, io: &mut Io, index: u32) {
-        let (route, slot) = place(io, index);
-        self.endpoints[route].drain(io, index, slot);
+    fn drain(&mut self, hub: &mut Hub, index: u32) {
+        let (route, slot) = place(hub, index);
+        self.endpoints[route].drain(hub, index, slot);
     }
 
-    fn close(&mut self, io: &mut Io, index: u32, ended: &Ended) {
-        let (route, slot) = place(io, index);
+    fn close(&mut self, hub: &mut Hub, index: u32, ended: &Ended) {
+        let (route, slot) = place(hub, index);
         let why = Closed {
             code: ended.code,
             reason: &ended.reason,
             clean: ended.clean,
         };
-        self.endpoints[route].close(io, index, slot, why);
+        self.endpoints[route].close(hub, index, slot, why);
     }
 
     fn data(&mut self, route: u16, slot: u32) -> Option<(CoreId, &mut dyn Any)> {
@@ -217,8 +217,8 @@ impl App for Routes {
     }
 }
 
-fn place(io: &Io, index: u32) -> (usize, u32) {
-    let conn = &io.conns[index];
+fn place(hub: &Hub, index: u32) -> (usize, u32) {
+    let conn = &hub.conns[index];
     (usize::from(conn.route), conn.data)
 }
 
@@ -227,10 +227,10 @@ trait Endpoint {
     fn upgrade(&mut self, request: &Request<'_>) -> Result<Accept<u32>, Reject>;
     /// Drops the data of a connection that did not come to be.
     fn forget(&mut self, slot: u32);
-    fn open(&mut self, io: &mut Io, index: u32, slot: u32);
-    fn message(&mut self, io: &mut Io, index: u32, slot: u32, message: Message<'_>);
-    fn drain(&mut self, io: &mut Io, index: u32, slot: u32);
-    fn close(&mut self, io: &mut Io, index: u32, slot: u32, why: Closed<'_>);
+    fn open(&mut self, hub: &mut Hub, index: u32, slot: u32);
+    fn message(&mut self, hub: &mut Hub, index: u32, slot: u32, message: Message<'_>);
+    fn drain(&mut self, hub: &mut Hub, index: u32, slot: u32);
+    fn close(&mut self, hub: &mut Hub, index: u32, slot: u32, why: Closed<'_>);
     fn data(&mut self, slot: u32) -> Option<&mut dyn Any>;
 }
 
@@ -259,33 +259,33 @@ impl<H: Handler> Endpoint for Typed<H> {
         self.data.remove(slot);
     }
 
-    fn open(&mut self, io: &mut Io, index: u32, slot: u32) {
+    fn open(&mut self, hub: &mut Hub, index: u32, slot: u32) {
         if let Some(data) = self.data.get(slot) {
             self.handler
-                .open(&mut Conn::new(io, index, self.core, data));
+                .open(&mut Conn::new(hub, index, self.core, data));
         }
     }
 
     #[inline]
-    fn message(&mut self, io: &mut Io, index: u32, slot: u32, message: Message<'_>) {
+    fn message(&mut self, hub: &mut Hub, index: u32, slot: u32, message: Message<'_>) {
         if let Some(data) = self.data.get(slot) {
             self.handler
-                .message(&mut Conn::new(io, index, self.core, data), message);
+                .message(&mut Conn::new(hub, index, self.core, data), message);
         }
     }
 
-    fn drain(&mut self, io: &mut Io, index: u32, slot: u32) {
+    fn drain(&mut self, hub: &mut Hub, index: u32, slot: u32) {
         if let Some(data) = self.data.get(slot) {
             self.handler
-                .drain(&mut Conn::new(io, index, self.core, data));
+                .drain(&mut Conn::new(hub, index, self.core, data));
         }
     }
 
-    fn close(&mut self, io: &mut Io, index: u32, slot: u32, why: Closed<'_>) {
+    fn close(&mut self, hub: &mut Hub, index: u32, slot: u32, why: Closed<'_>) {
         // Out of the table first: a panic in the callback must not keep the slot.
         if let Some(mut data) = self.data.remove(slot) {
             self.handler
-                .close(&mut Conn::new(io, index, self.core, &mut data), why);
+                .close(&mut Conn::new(hub, index, self.core, &mut data), why);
         }
     }
 

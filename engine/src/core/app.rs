@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use corecast_protocol::CloseCode;
 use corecast_protocol::handshake::Request;
 
-use super::io::Io;
+use super::hub::Hub;
 
 /// A processor's number, as the operating system counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,13 +69,13 @@ pub(crate) trait App {
         response: &mut Vec<u8>,
     ) -> Decision;
     /// A connection is open.
-    fn open(&mut self, io: &mut Io, index: u32);
+    fn open(&mut self, hub: &mut Hub, index: u32);
     /// A message arrived.
-    fn message(&mut self, io: &mut Io, index: u32, message: Message<'_>);
+    fn message(&mut self, hub: &mut Hub, index: u32, message: Message<'_>);
     /// All that was queued has been taken by the kernel.
-    fn drain(&mut self, io: &mut Io, index: u32);
+    fn drain(&mut self, hub: &mut Hub, index: u32);
     /// The last word on a connection that was open.
-    fn close(&mut self, io: &mut Io, index: u32, ended: &Ended);
+    fn close(&mut self, hub: &mut Hub, index: u32, ended: &Ended);
     /// The core's number and a connection's data, for futures that reach it by a handle.
     fn data(&mut self, route: u16, slot: u32) -> Option<(CoreId, &mut dyn Any)>;
 }

@@ -37,7 +37,7 @@ pub(crate) struct Config {
 impl Config {
     /// A million: above what one machine's memory holds at the kernel's 4 KB per connection and more.
     pub(crate) const MAX_CONNECTIONS: usize = 1_000_000;
-    /// A second's worth of a fast link; see `Io::admit` for messages that are larger.
+    /// A second's worth of a fast link; see `Hub::is_full` for messages that are larger.
     pub(crate) const BACKLOG: usize = 1 << 20;
     /// Long enough for a mobile network, short enough that slow heads do not pile up.
     pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ mod app;
 mod backlog;
 mod config;
 mod connection;
-mod io;
+mod hub;
 pub(crate) mod mailbox;
 mod output;
 mod portable_loop;
@@ -36,8 +36,8 @@ pub use app::{CoreId, Message};
 pub(crate) use config::Config;
 pub use config::SlowPolicy;
 use connection::{Flags, State};
-pub(crate) use io::Io;
-pub use io::{Published, SendStatus};
+pub(crate) use hub::Hub;
+pub use hub::{Published, SendStatus};
 use mailbox::{Mail, Post};
 pub(crate) use portable_loop::run_portable;
 pub(crate) use ring_loop::run_ring;
@@ -66,7 +66,7 @@ pub(crate) type SharedCore = Rc<RefCell<Core>>;
 
 /// One core's state.
 pub(crate) struct Core {
-    pub(crate) io: Io,
+    pub(crate) hub: Hub,
     app: Box<dyn App>,
     shared: Shared,
     started: Instant,
@@ -84,14 +84,14 @@ impl Core {
         app: Box<dyn App>,
     ) -> Self {
         let shared = Shared::new(Role::Server, config.limits);
-        let io = Io {
+        let hub = Hub {
             conns: Slab::new(config.slots.saturating_add(SURPLUS_CONNECTIONS)),
             config,
             stats,
             output: output::Output::new(),
             topics: Topics::new(),
             wheel: Wheel::new(),
-            lists: io::Lists::default(),
+            lists: hub::Lists::default(),
             post,
             leaving: false,
             closed: false,
@@ -99,7 +99,7 @@ impl Core {
             surplus: 0,
         };
         Self {
-            io,
+            hub,
             app,
             shared,
             started: Instant::now(),
@@ -110,29 +110,29 @@ impl Core {
     }
 
     /// Runs `f` with the application's type-erased half and the connections.
-    pub(crate) fn with_app<R>(&mut self, f: impl FnOnce(&mut dyn App, &mut Io) -> R) -> R {
-        f(&mut *self.app, &mut self.io)
+    pub(crate) fn with_app<R>(&mut self, f: impl FnOnce(&mut dyn App, &mut Hub) -> R) -> R {
+        f(&mut *self.app, &mut self.hub)
     }
 
     /// Begins a turn: deadlines, mail, and input that waited for it.
     fn begin_turn(&mut self, now: Instant) {
         self.advance(now);
         for index in std::mem::take(&mut self.due) {
-            self.io.timer_fired(index);
+            self.hub.timer_fired(index);
         }
         self.read_mail();
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;
-            self.io.closed = true;
-            for index in self.io.conns.indices() {
-                self.io.kill(index);
+            self.hub.closed = true;
+            for index in self.hub.conns.indices() {
+                self.hub.kill(index);
             }
         }
-        for _ in 0..self.io.lists.ready.len() {
-            if self.io.crowded {
+        for _ in 0..self.hub.lists.ready.len() {
+            if self.hub.crowded {
                 break;
             }
-            if let Some(index) = self.io.lists.ready.pop_front() {
+            if let Some(index) = self.hub.lists.ready.pop_front() {
                 self.on_ready(index);
             }
         }
@@ -142,28 +142,28 @@ impl Core {
     /// however long the loop has slept, and arrives before it is judged who was silent for too long.
     fn advance(&mut self, now: Instant) {
         let tick = (now.duration_since(self.started).as_millis() / TICK.as_millis()) as u32;
-        self.io
+        self.hub
             .wheel
-            .expire(&mut self.io.conns, tick, &mut self.due);
+            .expire(&mut self.hub.conns, tick, &mut self.due);
     }
 
     /// Runs the callbacks that are due, until there are none.
     fn settle(&mut self) {
-        while let Some((index, ended)) = self.io.lists.ended.pop_front() {
-            self.call(index, |app, io| app.close(io, index, &ended));
-            self.io.operation_done(index);
+        while let Some((index, ended)) = self.hub.lists.ended.pop_front() {
+            self.call(index, |app, hub| app.close(hub, index, &ended));
+            self.hub.operation_done(index);
         }
-        for index in std::mem::take(&mut self.io.lists.drained) {
-            if self.io.drain_is_due(index) {
-                self.call(index, |app, io| app.drain(io, index));
+        for index in std::mem::take(&mut self.hub.lists.drained) {
+            if self.hub.drain_is_due(index) {
+                self.call(index, |app, hub| app.drain(hub, index));
             }
         }
     }
 
     /// How long the loop may sleep: `None` is until something happens.
     fn time_to_sleep(&self, now: Instant) -> Option<Duration> {
-        let timer = self.io.wheel.next().map(|ticks| {
-            let due = TICK * (self.io.wheel.now() + ticks);
+        let timer = self.hub.wheel.next().map(|ticks| {
+            let due = TICK * (self.hub.wheel.now() + ticks);
             (self.started + due).saturating_duration_since(now)
         });
         let end = self
@@ -174,37 +174,37 @@ impl Core {
 
     /// Whether there is anything to do before the next completion.
     fn has_work(&self) -> bool {
-        !self.io.output.dirty().is_empty() || !self.io.lists.is_empty() || self.has_input()
+        !self.hub.output.dirty().is_empty() || !self.hub.lists.is_empty() || self.has_input()
     }
 
     /// Whether there is something to begin a turn with.
     fn has_input(&self) -> bool {
         !self.due.is_empty()
             || !self.mail.is_empty()
-            || !self.io.lists.ready.is_empty()
-            || self.io.post.own().has_mail()
+            || !self.hub.lists.ready.is_empty()
+            || self.hub.post.own().has_mail()
     }
 
     /// Whether the core is on its way out and nothing is left.
     fn is_done(&self) -> bool {
-        self.io.leaving && self.io.conns.len() == 0
+        self.hub.leaving && self.hub.conns.len() == 0
     }
 
     fn end_turn(&mut self) {
         let shared = &mut self.shared;
-        self.io.output.end_turn(|buffer| shared.recycle(buffer));
-        self.io.crowded = false;
+        self.hub.output.end_turn(|buffer| shared.recycle(buffer));
+        self.hub.crowded = false;
     }
 
     fn read_mail(&mut self) {
-        if self.io.post.own().has_mail() {
-            self.io.post.own().take(&mut self.mail);
+        if self.hub.post.own().has_mail() {
+            self.hub.post.own().take(&mut self.mail);
         }
-        while !self.io.crowded
+        while !self.hub.crowded
             && let Some(mail) = self.mail.pop_front()
         {
             match mail {
-                Mail::Publish { topic, frame } => self.io.deliver_mail(&topic, &frame),
+                Mail::Publish { topic, frame } => self.hub.deliver_mail(&topic, &frame),
                 Mail::Drain(deadline) => self.drain(deadline),
                 Mail::Stop => self.drain(Instant::now()),
             }
@@ -213,18 +213,18 @@ impl Core {
 
     /// Closes every connection with 1001; what is left at the deadline is cut.
     fn drain(&mut self, deadline: Instant) {
-        self.io.leaving = true;
+        self.hub.leaving = true;
         self.deadline = Some(
             self.deadline
                 .map_or(deadline, |earlier| earlier.min(deadline)),
         );
-        for index in self.io.conns.indices() {
-            match self.io.conns[index].state {
+        for index in self.hub.conns.indices() {
+            match self.hub.conns[index].state {
                 State::Open => {
-                    self.io
+                    self.hub
                         .begin_close(index, CloseCode::GOING_AWAY, "server shutting down");
                 }
-                State::Handshake => self.io.kill(index),
+                State::Handshake => self.hub.kill(index),
                 _ => {}
             }
         }
@@ -235,29 +235,29 @@ impl Core {
 impl Core {
     /// Takes a new connection in. `None` when there is no place for it at all.
     fn accept(&mut self, socket: Socket) -> Option<ConnId> {
-        let io = &mut self.io;
-        if io.closed {
-            io.stats.refused.add(1);
+        let hub = &mut self.hub;
+        if hub.closed {
+            hub.stats.refused.add(1);
             return None;
         }
-        let surplus = io.leaving || !io.stats.count_in();
-        let place = !surplus || io.surplus < SURPLUS_CONNECTIONS;
-        let now = io.wheel.now();
-        let id = place.then(|| io.conns.insert(socket, now)).flatten();
+        let surplus = hub.leaving || !hub.stats.count_in();
+        let place = !surplus || hub.surplus < SURPLUS_CONNECTIONS;
+        let now = hub.wheel.now();
+        let id = place.then(|| hub.conns.insert(socket, now)).flatten();
         let Some(id) = id else {
-            io.stats.closed(surplus);
-            io.stats.refused.add(1);
+            hub.stats.closed(surplus);
+            hub.stats.refused.add(1);
             return None;
         };
         if surplus {
-            io.surplus += 1;
-            io.stats.refused.add(1);
+            hub.surplus += 1;
+            hub.stats.refused.add(1);
         } else {
-            io.stats.accepted.add(1);
+            hub.stats.accepted.add(1);
         }
-        io.conns[id.index].flags.set(Flags::SURPLUS, surplus);
-        io.set_timer(id.index);
-        io.lists.reading.push(id.index);
+        hub.conns[id.index].flags.set(Flags::SURPLUS, surplus);
+        hub.set_timer(id.index);
+        hub.lists.reading.push(id.index);
         Some(id)
     }
 
@@ -265,10 +265,10 @@ impl Core {
     /// be sent out of it.
     #[inline]
     fn on_bytes(&mut self, index: u32, bytes: &mut [u8], chunk: Option<Chunk>) {
-        let conn = &mut self.io.conns[index];
+        let conn = &mut self.hub.conns[index];
         match conn.state {
             State::Open => {
-                conn.heard = self.io.wheel.now();
+                conn.heard = self.hub.wheel.now();
                 conn.flags.set(Flags::PINGED, false);
                 self.on_frames(index, bytes, chunk);
             }
@@ -276,7 +276,7 @@ impl Core {
             State::Handshake => self.on_head(index, bytes, chunk),
             // Thrown away, but not for nothing: see `Pump::on_receive_ended`.
             State::Free | State::Finishing | State::Lingering | State::Dead => {
-                let turn = self.io.output.turn();
+                let turn = self.hub.output.turn();
                 let left = conn.share.left(turn).saturating_sub(bytes.len() as u32);
                 conn.share.set(turn, left);
             }
@@ -286,13 +286,13 @@ impl Core {
     /// Bytes of a connection that is open: they queue behind what is held, or are handled now.
     #[inline]
     fn on_frames(&mut self, index: u32, bytes: &mut [u8], chunk: Option<Chunk>) {
-        let conn = &self.io.conns[index];
-        if conn.held.is_some() || conn.flags.has(Flags::PAUSED) || self.io.crowded {
+        let conn = &self.hub.conns[index];
+        if conn.held.is_some() || conn.flags.has(Flags::PAUSED) || self.hub.crowded {
             return self.hold(index, bytes);
         }
-        self.io.output.lend_received(bytes, chunk);
+        self.hub.output.lend_received(bytes, chunk);
         let consumed = self.handle_frames(index, bytes);
-        self.io.output.end_lending();
+        self.hub.output.end_lending();
         if consumed < bytes.len() {
             self.hold(index, &bytes[consumed..]);
         }
@@ -300,7 +300,7 @@ impl Core {
 
     /// Held input whose turn has come.
     fn on_ready(&mut self, index: u32) {
-        let conn = &mut self.io.conns[index];
+        let conn = &mut self.hub.conns[index];
         conn.flags.set(Flags::READY, false);
         if !matches!(conn.state, State::Open | State::Closing) || conn.flags.has(Flags::PAUSED) {
             return;
@@ -310,12 +310,12 @@ impl Core {
         };
         let consumed = self.handle_frames(index, held.rest());
         held.advance(consumed);
-        let conn = &mut self.io.conns[index];
+        let conn = &mut self.hub.conns[index];
         if !held.rest().is_empty() && matches!(conn.state, State::Open | State::Closing) {
             conn.held = Some(held);
-            self.io.make_ready(index);
+            self.hub.make_ready(index);
         } else {
-            self.io.lists.reading.push(index);
+            self.hub.lists.reading.push(index);
         }
         self.end_if_peer_ended(index);
     }
@@ -324,19 +324,19 @@ impl Core {
     /// received when the receive was stopped.
     #[cold]
     fn hold(&mut self, index: u32, bytes: &[u8]) {
-        let conn = &mut self.io.conns[index];
+        let conn = &mut self.hub.conns[index];
         if matches!(conn.state, State::Open | State::Closing) {
             conn.held.get_or_insert_default().append(bytes);
-            self.io.make_ready(index);
-            self.io.lists.reading.push(index);
+            self.hub.make_ready(index);
+            self.hub.lists.reading.push(index);
         }
     }
 
     /// Handles frames until the input or the connection's share of the turn is used up. Gives the bytes consumed.
     #[inline]
     fn handle_frames(&mut self, index: u32, bytes: &mut [u8]) -> usize {
-        let turn = self.io.output.turn();
-        let conn = &mut self.io.conns[index];
+        let turn = self.hub.output.turn();
+        let conn = &mut self.hub.conns[index];
         let mut share = conn.share.left(turn);
         // Out of the table for the time of the callbacks, which may reach the table.
         let mut receiver = std::mem::take(&mut conn.receiver);
@@ -346,21 +346,20 @@ impl Core {
             match receiver.poll(&mut self.shared, &mut input) {
                 Ok(Some(event)) => self.on_event(index, event),
                 Ok(None) => {
-                    share = share.saturating_sub((input.consumed() - consumed) as u32);
                     consumed = input.consumed();
                     break;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "peer broke the protocol");
-                    self.io.fail(index, error.close_code(), &error.to_string());
+                    self.hub.fail(index, error.close_code(), &error.to_string());
                 }
             }
             share = share.saturating_sub((input.consumed() - consumed) as u32 + MESSAGE_INPUT);
             consumed = input.consumed();
-            let conn = &self.io.conns[index];
+            let conn = &self.hub.conns[index];
             if !matches!(conn.state, State::Open | State::Closing)
                 || conn.flags.has(Flags::PAUSED)
-                || self.io.crowded
+                || self.hub.crowded
             {
                 break;
             }
@@ -369,7 +368,7 @@ impl Core {
                 share = 0;
             }
         }
-        let conn = &mut self.io.conns[index];
+        let conn = &mut self.hub.conns[index];
         conn.share.set(turn, share);
         if matches!(conn.state, State::Open | State::Closing) {
             conn.receiver = receiver;
@@ -383,41 +382,41 @@ impl Core {
             Event::Text(Cow::Borrowed(text)) => self.on_message(index, Message::Text(text)),
             Event::Binary(Cow::Borrowed(bytes)) => self.on_message(index, Message::Binary(bytes)),
             Event::Text(Cow::Owned(text)) => {
-                let before = self.io.output.lend_message(text.as_bytes());
+                let before = self.hub.output.lend_message(text.as_bytes());
                 self.on_message(index, Message::Text(&text));
                 self.reclaim(text.into_bytes(), before);
             }
             Event::Binary(Cow::Owned(bytes)) => {
-                let before = self.io.output.lend_message(&bytes);
+                let before = self.hub.output.lend_message(&bytes);
                 self.on_message(index, Message::Binary(&bytes));
                 self.reclaim(bytes, before);
             }
             Event::Ping(payload) => {
-                self.io.control(index, Opcode::Pong, payload);
+                self.hub.control(index, Opcode::Pong, payload);
             }
             Event::Pong(_) | Event::Fragment => {}
-            Event::Close(given) => self.io.peer_closed(index, given),
+            Event::Close(given) => self.hub.peer_closed(index, given),
         }
     }
 
     #[inline]
     fn on_message(&mut self, index: u32, message: Message<'_>) {
-        if self.io.conns[index].state == State::Open {
-            self.call(index, |app, io| app.message(io, index, message));
+        if self.hub.conns[index].state == State::Open {
+            self.call(index, |app, hub| app.message(hub, index, message));
         }
     }
 
     fn reclaim(&mut self, message: Vec<u8>, before: output::Interrupted) {
-        if let Some(unused) = self.io.output.reclaim_message(message, before) {
+        if let Some(unused) = self.hub.output.reclaim_message(message, before) {
             self.shared.recycle(unused);
         }
     }
 
     /// Runs a callback. A panic costs its connection, never the core.
     #[inline]
-    fn call(&mut self, index: u32, callback: impl FnOnce(&mut dyn App, &mut Io)) {
-        let (app, io) = (&mut *self.app, &mut self.io);
-        if catch_unwind(AssertUnwindSafe(|| callback(app, io))).is_err() {
+    fn call(&mut self, index: u32, callback: impl FnOnce(&mut dyn App, &mut Hub)) {
+        let (app, hub) = (&mut *self.app, &mut self.hub);
+        if catch_unwind(AssertUnwindSafe(|| callback(app, hub))).is_err() {
             self.on_panic(index);
         }
     }
@@ -425,11 +424,11 @@ impl Core {
     #[cold]
     fn on_panic(&mut self, index: u32) {
         self.count_panic(index);
-        self.io.fail(index, CloseCode::INTERNAL, "internal error");
+        self.hub.fail(index, CloseCode::INTERNAL, "internal error");
     }
 
     fn count_panic(&mut self, index: u32) {
-        self.io.stats.panics.add(1);
+        self.hub.stats.panics.add(1);
         tracing::error!(
             connection = index,
             "a handler panicked; its connection ends"
@@ -438,12 +437,12 @@ impl Core {
 
     /// The peer will send no more.
     fn on_end(&mut self, index: u32) {
-        self.io.conns[index].flags.set(Flags::ENDED, true);
+        self.hub.conns[index].flags.set(Flags::ENDED, true);
         self.end_if_peer_ended(index);
     }
 
     fn end_if_peer_ended(&mut self, index: u32) {
-        let conn = &self.io.conns[index];
+        let conn = &self.hub.conns[index];
         if !conn.flags.has(Flags::ENDED) {
             return;
         }
@@ -452,31 +451,31 @@ impl Core {
             State::Open | State::Closing if conn.holds_frames() => {}
             // The answer to its Close frame, or a response, still goes out.
             State::Finishing => {}
-            _ => self.io.kill(index),
+            _ => self.hub.kill(index),
         }
     }
 
     /// The backlog send of a connection has ended, with bytes sent or an errno.
     fn on_backlog_sent(&mut self, index: u32, result: Result<usize, i32>) {
-        let conn = &mut self.io.conns[index];
+        let conn = &mut self.hub.conns[index];
         conn.flags.set(Flags::DRAINING, false);
         if conn.state != State::Dead {
             match result {
                 Ok(sent) => {
-                    self.io.backlog_sent(index, sent);
+                    self.hub.backlog_sent(index, sent);
                 }
-                Err(_) => self.io.kill(index),
+                Err(_) => self.hub.kill(index),
             }
         }
-        self.io.operation_done(index);
+        self.hub.operation_done(index);
     }
 
     /// Bytes of a request head.
     fn on_head(&mut self, index: u32, bytes: &mut [u8], chunk: Option<Chunk>) {
-        let Some(mut held) = self.io.conns[index].held.take() else {
+        let Some(mut held) = self.hub.conns[index].held.take() else {
             let consumed = self.handshake(index, bytes);
-            if self.io.conns[index].state == State::Handshake {
-                self.io.conns[index]
+            if self.hub.conns[index].state == State::Handshake {
+                self.hub.conns[index]
                     .held
                     .get_or_insert_default()
                     .append(bytes);
@@ -488,14 +487,14 @@ impl Core {
         };
         held.append(bytes);
         // A head ends with a line's end: until one comes, it is not read again from its start.
-        let limit = self.io.config.head.max_bytes;
+        let limit = self.hub.config.head.max_bytes;
         if !bytes.contains(&b'\n') && held.rest().len() < limit {
-            self.io.conns[index].held = Some(held);
+            self.hub.conns[index].held = Some(held);
             return;
         }
         let consumed = self.handshake(index, held.rest());
-        if self.io.conns[index].state == State::Handshake {
-            self.io.conns[index].held = Some(held);
+        if self.hub.conns[index].state == State::Handshake {
+            self.hub.conns[index].held = Some(held);
         } else if consumed < held.rest().len() {
             self.on_bytes(index, &mut held.rest()[consumed..], None);
         }
@@ -504,11 +503,11 @@ impl Core {
     /// Answers a request if its head is whole. Gives the head's length.
     fn handshake(&mut self, index: u32, bytes: &[u8]) -> usize {
         let mut slots = HeaderSlots::new();
-        let config = self.io.config.clone();
+        let config = self.hub.config.clone();
         match parse_request(bytes, &mut slots, &config.head) {
             Ok(Parsed::Partial) => 0,
             Ok(Parsed::Complete(request, len)) => {
-                if self.io.conns[index].flags.has(Flags::SURPLUS) {
+                if self.hub.conns[index].flags.has(Flags::SURPLUS) {
                     self.refuse(index, &Refusal::OVERLOADED);
                 } else {
                     self.answer(index, &request);
@@ -523,16 +522,16 @@ impl Core {
     }
 
     fn refuse(&mut self, index: u32, refusal: &Refusal) {
-        let pending = &mut self.io.conns[index].pending;
-        self.io
+        let pending = &mut self.hub.conns[index].pending;
+        self.hub
             .output
             .push_bytes(index, pending, |out| refusal.encode(out));
-        self.io.finish(index);
+        self.hub.finish(index);
     }
 
     fn answer(&mut self, index: u32, request: &corecast_protocol::handshake::Request<'_>) {
         let mut response = Vec::new();
-        let (app, conn) = (&mut self.app, &self.io.conns[index]);
+        let (app, conn) = (&mut self.app, &self.hub.conns[index]);
         let decision = catch_unwind(AssertUnwindSafe(|| {
             app.request(request, conn.socket(), &mut response)
         }));
@@ -540,19 +539,19 @@ impl Core {
             self.count_panic(index);
             return self.refuse(index, &Refusal::new(500, "the application failed"));
         };
-        let conn = &mut self.io.conns[index];
-        self.io.output.push_bytes(index, &mut conn.pending, |out| {
+        let conn = &mut self.hub.conns[index];
+        self.hub.output.push_bytes(index, &mut conn.pending, |out| {
             out.extend_from_slice(&response)
         });
         match decision {
-            Decision::Respond => self.io.finish(index),
+            Decision::Respond => self.hub.finish(index),
             Decision::Accept { route, data } => {
                 (conn.route, conn.data) = (route, data);
                 conn.receiver = Receiver::new();
                 conn.flags.set(Flags::OPENED, true);
-                self.io.stats.opened.add(1);
-                self.io.enter(index, State::Open);
-                self.call(index, |app, io| app.open(io, index));
+                self.hub.stats.opened.add(1);
+                self.hub.enter(index, State::Open);
+                self.call(index, |app, hub| app.open(hub, index));
             }
         }
     }

@@ -39,7 +39,7 @@ pub(crate) async fn run_portable(
     wake: Rc<Wake>,
 ) -> io::Result<()> {
     let _entered = tasks::enter(&core, &wake);
-    let bell = core.borrow().io.post.own().bell().try_clone_to_owned()?;
+    let bell = core.borrow().hub.post.own().bell().try_clone_to_owned()?;
     let bell = monoio::net::UnixStream::from_std(UnixStream::from(bell))?;
     let nudge = wake.eventfd().try_clone_to_owned()?;
     let nudge = monoio::net::UnixStream::from_std(UnixStream::from(nudge))?;
@@ -59,13 +59,13 @@ pub(crate) async fn run_portable(
             let core = &mut *driver.core.borrow_mut();
             core.begin_turn(Instant::now());
             driver.carry_out(core, &[]);
-            if core.io.leaving {
+            if core.hub.leaving {
                 driver.stop_accepting();
             }
             if core.is_done() {
                 return Ok(());
             }
-            driver.planned.set(core.io.wheel.next_tick());
+            driver.planned.set(core.hub.wheel.next_tick());
             match core.has_work() {
                 true => Some(Duration::ZERO),
                 false => core.time_to_sleep(Instant::now()),
@@ -125,7 +125,7 @@ async fn accept(driver: Rc<Driver>, listener: Listener) {
     loop {
         match listener.accept().await {
             Ok((reader, socket)) => driver.take_in(reader, socket),
-            Err(_) if driver.core.borrow().io.leaving => return,
+            Err(_) if driver.core.borrow().hub.leaving => return,
             Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNABORTED)) => {}
             Err(e) => {
                 tracing::warn!(error = %e, "accepting rests; raise the limit with `ulimit -n`");
@@ -148,7 +148,7 @@ impl Driver {
         let core = &mut *self.core.borrow_mut();
         core.advance(Instant::now());
         if let Some(id) = core.accept(socket) {
-            let conn = &mut core.io.conns[id.index];
+            let conn = &mut core.hub.conns[id.index];
             conn.flags.set(Flags::RECEIVING, true);
             conn.operations += 1;
             monoio::spawn(read(Rc::clone(self), id, reader));
@@ -158,7 +158,7 @@ impl Driver {
 
     /// Wakes the main task where it has something to do before it would wake by itself.
     fn wake_if_due(&self, core: &Core) {
-        let next = core.io.wheel.next_tick();
+        let next = core.hub.wheel.next_tick();
         let sooner =
             next.is_some_and(|next| self.planned.get().is_none_or(|planned| next < planned));
         if sooner || core.has_work() || core.is_done() {
@@ -187,14 +187,14 @@ impl Driver {
                 true
             }
             Err(_) => {
-                core.io.kill(index);
+                core.hub.kill(index);
                 false
             }
         };
-        let goes_on = goes_on && core.io.conns[index].state != State::Dead;
+        let goes_on = goes_on && core.hub.conns[index].state != State::Dead;
         if !goes_on {
-            core.io.conns[index].flags.set(Flags::RECEIVING, false);
-            core.io.operation_done(index);
+            core.hub.conns[index].flags.set(Flags::RECEIVING, false);
+            core.hub.operation_done(index);
             self.carry_out(core, &[]);
         }
         goes_on
@@ -203,17 +203,17 @@ impl Driver {
     /// Sends the output, and does what the callbacks left to do.
     fn carry_out(self: &Rc<Self>, core: &mut Core, received: &[u8]) {
         core.settle();
-        for position in 0..core.io.output.dirty().len() {
-            let index = core.io.output.dirty()[position];
+        for position in 0..core.hub.output.dirty().len() {
+            let index = core.hub.output.dirty()[position];
             send(core, index, received);
         }
         core.end_turn();
-        core.io.finish_writing();
+        core.hub.finish_writing();
         core.settle();
-        for index in std::mem::take(&mut core.io.lists.draining) {
+        for index in std::mem::take(&mut core.hub.lists.draining) {
             self.start_drain(core, index);
         }
-        for index in std::mem::take(&mut core.io.lists.reading) {
+        for index in std::mem::take(&mut core.hub.lists.reading) {
             if let Some(reader) = self.paused.borrow_mut().remove(&index) {
                 reader.wake();
             }
@@ -224,8 +224,8 @@ impl Driver {
     }
 
     fn start_drain(self: &Rc<Self>, core: &mut Core, index: u32) {
-        if let Some((id, bytes)) = core.io.next_backlog_send(index)
-            && let Socket::Portable(writer) = core.io.conns[index].any_socket()
+        if let Some((id, bytes)) = core.hub.next_backlog_send(index)
+            && let Socket::Portable(writer) = core.hub.conns[index].any_socket()
         {
             monoio::spawn(drain(Rc::clone(self), id, writer.clone(), bytes));
         }
@@ -250,7 +250,7 @@ impl Driver {
     async fn wanted(&self, id: ConnId) -> bool {
         std::future::poll_fn(|context| {
             let core = self.core.borrow();
-            let conn = &core.io.conns[id.index];
+            let conn = &core.hub.conns[id.index];
             if conn.state == State::Dead {
                 return Poll::Ready(false);
             }
@@ -311,14 +311,14 @@ async fn drain(driver: Rc<Driver>, id: ConnId, writer: Writer, mut bytes: Bytes)
 
 /// Sends a connection's output of this turn; what the socket does not take joins its backlog.
 fn send(core: &mut Core, index: u32, received: &[u8]) {
-    let output = &core.io.output;
-    let conn = &core.io.conns[index];
+    let output = &core.hub.output;
+    let conn = &core.hub.conns[index];
     let total = conn.pending.bytes(output.turn());
     if total == 0 || conn.state == State::Dead {
         return;
     }
     if conn.backlog.is_some() {
-        return core.io.join_backlog(index, 0, received);
+        return core.hub.join_backlog(index, 0, received);
     }
     let pieces: Vec<_> = output
         .pieces(conn.pending, received)
@@ -334,8 +334,10 @@ fn send(core: &mut Core, index: u32, received: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | last;
     match SockRef::from(&conn.socket().as_fd()).send_vectored_with_flags(&pieces, flags) {
         Ok(sent) if sent == total => {}
-        Ok(sent) => core.io.join_backlog(index, sent, received),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => core.io.join_backlog(index, 0, received),
-        Err(_) => core.io.kill(index),
+        Ok(sent) => core.hub.join_backlog(index, sent, received),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            core.hub.join_backlog(index, 0, received)
+        }
+        Err(_) => core.hub.kill(index),
     }
 }

@@ -53,7 +53,7 @@ pub(crate) async fn run_ring(
     );
     let sleeper = Sleeper::new(wake)?;
     let mut pump = Pump {
-        busy_poll: core.borrow().io.config.busy_poll,
+        busy_poll: core.borrow().hub.config.busy_poll,
         ring,
         accepting: vec![Accepting::Idle; listeners.len()],
         listeners,
@@ -124,7 +124,7 @@ impl Pump {
             self.on_short_send(core, completion);
         }
         core.end_turn();
-        core.io.finish_writing();
+        core.hub.finish_writing();
 
         let progress = !completions.is_empty();
         for completion in completions.drain(..) {
@@ -149,9 +149,9 @@ impl Pump {
 
         let (uring, buffers) = self.ring.split();
         let mut batch = uring.batch();
-        let output = &core.io.output;
+        let output = &core.hub.output;
         for &index in output.dirty() {
-            let conn = &core.io.conns[index];
+            let conn = &core.hub.conns[index];
             if conn.pending.bytes(output.turn()) == 0 || conn.state == State::Dead {
                 continue;
             }
@@ -172,15 +172,15 @@ impl Pump {
 
     /// Output that cannot be sent inline joins its connection's backlog.
     fn spill(&mut self, core: &mut Core) {
-        let turn = core.io.output.turn();
-        for position in 0..core.io.output.dirty().len() {
-            let index = core.io.output.dirty()[position];
-            let conn = &core.io.conns[index];
+        let turn = core.hub.output.turn();
+        for position in 0..core.hub.output.dirty().len() {
+            let index = core.hub.output.dirty()[position];
+            let conn = &core.hub.conns[index];
             if conn.state == State::Dead || conn.pending.bytes(turn) == 0 {
                 continue;
             }
             if conn.backlog.is_some() || conn.pending.pieces(turn) > MAX_PIECES {
-                core.io.join_backlog(index, 0, self.ring.buffers());
+                core.hub.join_backlog(index, 0, self.ring.buffers());
             }
         }
     }
@@ -190,7 +190,7 @@ impl Pump {
         let spins = self
             .busy_poll
             .is_some_and(|limit| now - self.last_progress < limit);
-        let lists = &core.io.lists;
+        let lists = &core.hub.lists;
         let work = core.has_input()
             || !lists.ended.is_empty()
             || !lists.finishing.is_empty()
@@ -237,11 +237,11 @@ impl Pump {
     fn watch_bell(&mut self, core: &Core) -> io::Result<()> {
         self.ring
             .uring()
-            .watch(Token::new(Op::Bell, 0, 0), core.io.post.own().bell())
+            .watch(Token::new(Op::Bell, 0, 0), core.hub.post.own().bell())
     }
 
     fn arm_accepts(&mut self, core: &Core, now: Instant) -> io::Result<()> {
-        if core.io.leaving {
+        if core.hub.leaving {
             self.stop_accepting();
             return Ok(());
         }
@@ -276,10 +276,10 @@ impl Pump {
         let available = self.ring.buffers().available();
         if available {
             let again = self.starved.len().min(STARVED_PER_TURN);
-            core.io.lists.reading.extend(self.starved.drain(..again));
+            core.hub.lists.reading.extend(self.starved.drain(..again));
         }
-        for index in std::mem::take(&mut core.io.lists.reading) {
-            let conn = &mut core.io.conns[index];
+        for index in std::mem::take(&mut core.hub.lists.reading) {
+            let conn = &mut core.hub.conns[index];
             let wants = conn.wants_input() && !conn.flags.has(Flags::ENDED);
             let token = Token::new(Op::Recv, index, conn.generation);
             if wants && !conn.flags.has(Flags::RECEIVING) {
@@ -305,10 +305,10 @@ impl Pump {
     }
 
     fn send_backlogs(&mut self, core: &mut Core) -> io::Result<()> {
-        for index in std::mem::take(&mut core.io.lists.draining) {
-            if let Some((id, bytes)) = core.io.next_backlog_send(index) {
+        for index in std::mem::take(&mut core.hub.lists.draining) {
+            if let Some((id, bytes)) = core.hub.next_backlog_send(index) {
                 let token = Token::new(Op::Drain, index, id.generation);
-                let socket = core.io.conns[index].socket();
+                let socket = core.hub.conns[index].socket();
                 self.ring.uring().send_owned(token, socket, bytes)?;
             }
         }
@@ -323,10 +323,10 @@ impl Pump {
         }
         match completion.result {
             sent if sent >= 0 => core
-                .io
+                .hub
                 .join_backlog(index, sent as usize, self.ring.buffers()),
-            e if e == -libc::EAGAIN => core.io.join_backlog(index, 0, self.ring.buffers()),
-            _ => core.io.kill(index),
+            e if e == -libc::EAGAIN => core.hub.join_backlog(index, 0, self.ring.buffers()),
+            _ => core.hub.kill(index),
         }
     }
 
@@ -361,13 +361,13 @@ impl Pump {
 
     fn on_receive_ended(&mut self, core: &mut Core, token: Token, result: i32) {
         let index = token.index();
-        let turn = core.io.output.turn();
-        let conn = &mut core.io.conns[index];
+        let turn = core.hub.output.turn();
+        let conn = &mut core.hub.conns[index];
         let got_nothing = conn.share.left(turn) == TURN_INPUT;
         conn.flags.set(Flags::RECEIVING, false);
         conn.flags.set(Flags::CANCELLING, false);
         // First, so that a connection that ends here needs no shutdown to make its operations end.
-        core.io.operation_done(index);
+        core.hub.operation_done(index);
         if !is_current(core, token) {
             return;
         }
@@ -377,8 +377,8 @@ impl Pump {
             libc::ENOBUFS if got_nothing => self.starved.push_front(index),
             libc::ENOBUFS => self.starved.push_back(index),
             // Cut short by a full completion queue, or cancelled: armed again if it is still wanted.
-            ended if ended < 0 || ended == libc::ECANCELED => core.io.lists.reading.push(index),
-            _ => core.io.kill(index),
+            ended if ended < 0 || ended == libc::ECANCELED => core.hub.lists.reading.push(index),
+            _ => core.hub.kill(index),
         }
     }
 
@@ -415,7 +415,7 @@ impl Pump {
 
 #[inline]
 fn is_current(core: &Core, token: Token) -> bool {
-    let conn = &core.io.conns[token.index()];
+    let conn = &core.hub.conns[token.index()];
     conn.generation == token.generation() && conn.state != State::Free
 }
 

@@ -30,10 +30,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// 2 MiB per core: large enough that a 60 kB frame is rarely cut in two at a buffer's end, small
-    /// enough that the part in use stays in a second-level cache.
+    /// 8 MiB per core, of which only what a turn fills becomes real memory. Large buffers seldom cut a frame in two at
+    /// their end, and a pool that is never used up ends no receive: both cost more than the cache that a
+    /// small pool would save (measured in ARCHITECTURE.md).
     pub(crate) const INCREMENTAL: Self = Self {
-        size: 256 << 10,
+        size: 1 << 20,
         count: 8,
     };
     /// Without incremental consumption a receive takes a whole buffer, however short the message.

@@ -80,7 +80,7 @@ impl Lists {
 }
 
 /// Connections and everything that can be done to them.
-pub(crate) struct Io {
+pub(crate) struct Hub {
     pub(crate) config: Arc<Config>,
     pub(crate) stats: Arc<CoreStats>,
     pub(crate) conns: Slab,
@@ -107,7 +107,7 @@ impl Links for Slab {
 }
 
 /// Sending.
-impl Io {
+impl Hub {
     /// Queues a message for this turn.
     #[inline]
     pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> SendStatus {
@@ -121,7 +121,6 @@ impl Io {
                 let pending = &mut self.conns[index].pending;
                 self.output
                     .push_frame(index, pending, message.opcode(), message.as_bytes());
-                self.note_output(index);
                 admitted
             }
         }
@@ -143,18 +142,10 @@ impl Io {
         }
         let pending = &mut self.conns[index].pending;
         self.output.push_frame(index, pending, opcode, payload);
-        self.note_output(index);
         match self.conns[index].backlog {
             Some(_) => SendStatus::Queued,
             None => SendStatus::Sent,
         }
-    }
-
-    /// Lets the turn end early when a connection's output has become much.
-    #[inline]
-    fn note_output(&mut self, index: u32) {
-        let pending = self.conns[index].pending.bytes(self.output.turn());
-        self.crowded |= pending >= TURN_OUTPUT;
     }
 
     /// Whether the application may have `len` more bytes sent.
@@ -278,7 +269,7 @@ impl Io {
 }
 
 /// Closing.
-impl Io {
+impl Hub {
     /// Starts the closing handshake (RFC 6455 §7.1.2).
     pub(crate) fn begin_close(&mut self, index: u32, code: CloseCode, reason: &str) {
         if self.conns[index].state == State::Open {
@@ -411,7 +402,7 @@ impl Io {
 }
 
 /// Input, deadlines and the state that ties them together.
-impl Io {
+impl Hub {
     /// Enters a state, whose deadline counts from now.
     pub(crate) fn enter(&mut self, index: u32, state: State) {
         let now = self.wheel.now();
