@@ -83,7 +83,7 @@ fn end_on_signals(signals: &mut Signals, control: &Control, deadline: Duration) 
 }
 
 /// Memory is to follow the connections. With huge pages, which the allocator asks for, it would go in steps of
-/// 2 MiB, and start at 12 MiB instead of 3.
+/// 2 MiB, and start at 12 MiB instead of 6.
 fn use_small_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay in use");

@@ -481,7 +481,10 @@ fn idle_and_buffered_follow_the_state() {
         assert_eq!(peer.receiver.buffered() == 0, done, "after byte {at}");
     }
     assert_eq!(peer.got, [Got::Text("halfhalf".into())]);
-    assert_eq!(peer.fragments, 1, "one event for every fragment but the last");
+    assert_eq!(
+        peer.fragments, 1,
+        "one event for every fragment but the last"
+    );
 }
 
 mod spares {

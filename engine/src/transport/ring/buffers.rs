@@ -6,7 +6,7 @@
 //! at the head is exchanged for the one that was freed last: two buffers alternate and stay warm,
 //! and every turn begins with a whole buffer. See [`BufferRing::rotate`] for why that is sound.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::collections::VecDeque;
 use std::io;
 use std::ptr::NonNull;
@@ -98,6 +98,11 @@ impl BufferRing {
     ) -> io::Result<Self> {
         let entries = usize::from(shape.count);
         let ring = Pages::new(entries * size_of::<BufRingEntry>());
+        // SAFETY: the layout covers these bytes, and nothing else knows of them yet. The ring's tail is among them.
+        unsafe {
+            ring.start()
+                .write_bytes(0, entries * size_of::<BufRingEntry>())
+        };
         let memory = Pages::new(entries * shape.size as usize);
         let flags = if incremental { IOU_PBUF_RING_INC } else { 0 };
         // SAFETY: `ring` is page-aligned memory for `count` entries that lives, together with the
@@ -284,7 +289,7 @@ impl BufferRing {
     }
 }
 
-/// Zeroed, page-aligned memory; untouched pages cost nothing.
+/// Page-aligned memory; untouched pages cost nothing.
 #[derive(Debug)]
 struct Pages {
     start: NonNull<u8>,
@@ -295,12 +300,13 @@ struct Pages {
 impl Pages {
     const ALIGN: usize = 4096;
 
+    /// Not initialised: clearing the pool would make all of it real memory.
     fn new(bytes: usize) -> Self {
         let layout =
             Layout::from_size_align(bytes.max(1).next_multiple_of(Self::ALIGN), Self::ALIGN)
                 .expect("a pool of a few MiB");
         // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
+        let start = unsafe { alloc(layout) };
         let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
         Self {
             start,
