@@ -30,12 +30,13 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// 8 MiB per core, of which only what a turn fills becomes real memory. Large buffers seldom cut a frame in two at
-    /// their end, and a pool that is never used up ends no receive: both cost more than the cache that a
-    /// small pool would save (measured in ARCHITECTURE.md).
+    /// 4 MiB per core, of which only what a turn fills becomes real memory. Large buffers seldom cut a frame in two at
+    /// their end, and a pool that is seldom used up seldom ends a receive: both cost more than the cache that a small
+    /// pool would save (measured in ARCHITECTURE.md). What a turn can receive is also what one
+    /// flooding connection can make the core hold, so it is not larger still.
     pub(crate) const INCREMENTAL: Self = Self {
         size: 1 << 20,
-        count: 8,
+        count: 4,
     };
     /// Without incremental consumption a receive takes a whole buffer, however short the message.
     pub(crate) const WHOLE: Self = Self {
