@@ -23,6 +23,7 @@ over_every_transport![
     frames_may_be_cut_at_every_offset,
     pings_and_pongs_of_every_size,
     many_connections_at_once,
+    steered_connections_work_on_every_core,
 ];
 
 /// Around every change of the header's form, of the engine's buffers and of its limits.
@@ -279,4 +280,15 @@ fn many_connections_at_once(io: Io) {
         client.close(1000);
     }
     crate::common::eventually("all are gone", || server.stats().connections == 0);
+}
+
+fn steered_connections_work_on_every_core(io: Io) {
+    let settings =
+        |server: corecast::Server| server.steer(true).cores(corecast::usable_processors());
+    let server = serve_with(io, settings, |_| Echo);
+    for n in 0..20 {
+        let mut client = Client::connect(server.address());
+        client.round_trip(&format!("connection {n}"));
+        client.close(1000);
+    }
 }
