@@ -58,6 +58,9 @@ const MESSAGE_INPUT: u32 = 512;
 /// socket first, so that a policy for slow connections never meets one that was not given a chance.
 const TURN_OUTPUT: usize = 512 << 10;
 
+/// How long accepting rests when descriptors or memory have run out.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
 /// Connections past the limit that a core tells so (503) at one time; more are closed without a word.
 const SURPLUS_CONNECTIONS: usize = 64;
 

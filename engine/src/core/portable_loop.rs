@@ -21,13 +21,10 @@ use super::connection::{Flags, State};
 use super::output::Received;
 use super::slab::ConnId;
 use super::tasks::{self, Wake};
-use super::{Core, SharedCore};
+use super::{ACCEPT_REST, Core, SharedCore};
 use crate::transport::portable::{Listener, Reader};
 use crate::transport::ring::{Chunk, MAX_PIECES};
 use crate::transport::socket::{Socket, Writer};
-
-/// How long accepting rests when descriptors or memory have run out.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// A read of at least so many bytes says that more may be there already.
 const YIELD_BYTES: usize = 16 << 10;

@@ -14,14 +14,11 @@ use socket2::Socket as Socket2;
 use super::connection::{Flags, State};
 use super::output::Received;
 use super::tasks::{self, Wake};
-use super::{Core, SharedCore, TURN_INPUT};
+use super::{ACCEPT_REST, Core, SharedCore, TURN_INPUT};
 use crate::transport::ring::{
     BufferRing, Chunk, Completion, MAX_PIECES, Op, Ring, Then, Token, Wait,
 };
 use crate::transport::socket::Socket;
-
-/// How long accepting rests when descriptors or memory have run out.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 impl Received for BufferRing {
     fn bytes(&self, chunk: Chunk) -> &[u8] {
