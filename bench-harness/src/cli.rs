@@ -125,6 +125,10 @@ pub(crate) struct ConnectArgs {
     /// Open, upgrade and close over and over, --concurrency at a time, for the time of -z.
     #[arg(long, conflicts_with_all = ["connections", "connect_rate"])]
     pub(crate) churn: bool,
+    /// With --churn, messages that every connection has echoed, one after the other, before it closes.
+    /// Default: none.
+    #[arg(long, value_name = "COUNT", value_parser = units::count, requires = "churn")]
+    pub(crate) messages: Option<u64>,
     /// Time to measure with --churn, after the warm-up.
     #[arg(short = 'z', visible_short_alias = 'd', long, value_name = "TIME", default_value = "5s", value_parser = units::duration, requires = "churn")]
     pub(crate) duration: Duration,

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{Floor, bench, echo, ring_available, serve};
@@ -80,6 +82,53 @@ fn churn_counts_whole_cycles() {
             .unwrap()
             >= 100
     );
+}
+
+#[test]
+fn churning_connections_talk_before_they_close() {
+    if !ring_available() {
+        return;
+    }
+    let heard = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&heard);
+    let address = serve(move |_, mut peer| {
+        while let Ok(message) = peer.read() {
+            if message.is_binary() {
+                counter.fetch_add(1, Ordering::Relaxed);
+                let _ = peer.send(message);
+            }
+        }
+    });
+    let url = format!("ws://{address}/");
+    let args = [
+        "connect", &url, "--churn", "-z", "500ms", "--warmup", "100ms",
+    ];
+    let flags = ["--concurrency", "4", "--messages", "3", "--cost"];
+    let (code, summary, errors) =
+        bench(&[&args[..], &flags, &["--server-pid", &own_pid()]].concat());
+    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    let cycles = summary["connections"]["count"].as_u64().unwrap();
+    assert!(cycles >= 20, "{summary:#}");
+    // Those of the warm-up are not among the cycles, and some were under way at the end.
+    assert!(heard.load(Ordering::Relaxed) >= 3 * cycles);
+    assert_eq!(summary["parameters"]["messages"], 3);
+}
+
+#[test]
+fn a_wrong_reply_breaks_a_churning_connection() {
+    if !ring_available() {
+        return;
+    }
+    let address = serve(|_, mut peer| {
+        while peer.read().is_ok() {
+            let _ = peer.send(Message::Binary(vec![0; 64].into()));
+        }
+    });
+    let url = format!("ws://{address}/");
+    let args = ["connect", &url, "--churn", "-z", "300ms", "--messages", "1"];
+    let (code, summary, errors) = bench(&args);
+    assert_eq!(code, 1, "{errors}\n{summary:#}");
+    assert!(errors.contains("no connection could be opened"), "{errors}");
 }
 
 #[test]
@@ -210,7 +259,7 @@ fn one_of_each_kind() -> Vec<Value> {
         format!("echo {good} -c 4 --active 2 -r 1k -z 400ms --warmup 100ms"),
         format!("echo {} -c 1 -z 200ms --warmup 100ms", floor.url),
         format!("connect {good} -c 5 --connect-rate 1k"),
-        format!("connect {good} --churn -z 200ms"),
+        format!("connect {good} --churn -z 200ms --messages 1"),
         format!("idle {good} -c 5 -z 200ms"),
         format!("idle {bad} -c 3 -z 100ms"),
     ];

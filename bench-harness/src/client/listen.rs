@@ -8,6 +8,8 @@ use super::links::Outbox;
 pub(crate) struct Listener {
     shared: Shared,
     key: [u8; 4],
+    /// What every message has to be, if anything.
+    expected: Option<Vec<u8>>,
 }
 
 /// What a piece of input contained.
@@ -27,13 +29,19 @@ impl Listener {
         Self {
             shared: Shared::new(Role::Client, Limits::default()),
             key,
+            expected: None,
         }
+    }
+
+    /// Messages are echoes of this payload.
+    pub(crate) fn expect(&mut self, payload: &[u8]) {
+        self.expected = Some(payload.to_vec());
     }
 
     /// Takes in bytes of connection `slot` and answers pings.
     ///
     /// # Errors
-    /// The rule that the server broke.
+    /// The rule that the server broke, or a message that is not the expected one.
     pub(crate) fn hear(
         &mut self,
         receiver: &mut Receiver,
@@ -49,7 +57,20 @@ impl Listener {
             .map_err(broken)?
         {
             match event {
-                Event::Text(_) | Event::Binary(_) => heard.messages += 1,
+                Event::Binary(payload) => {
+                    heard.messages += 1;
+                    if self
+                        .expected
+                        .as_ref()
+                        .is_some_and(|wanted| **wanted != *payload)
+                    {
+                        return Err("a reply differs from what was sent".to_owned());
+                    }
+                }
+                Event::Text(_) if self.expected.is_some() => {
+                    return Err("a reply is text, not binary".to_owned());
+                }
+                Event::Text(_) => heard.messages += 1,
                 Event::Ping(payload) => {
                     heard.pings += 1;
                     let mut pong = Vec::new();

@@ -88,6 +88,9 @@ pub(crate) struct Parameters {
     pub(crate) concurrency: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) churn: Option<bool>,
+    /// Messages that every connection of `--churn` has echoed before it closes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) messages: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) warmup_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

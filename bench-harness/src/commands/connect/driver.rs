@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use corecast_protocol::{CloseCode, Receiver, encode_close_client};
+use corecast_protocol::{CloseCode, Opcode, Receiver, encode_client, encode_close_client};
 
 use super::Outcome;
 use crate::cli::Common;
@@ -22,6 +22,9 @@ use crate::target::Wire;
 /// A connection may take this long from our Close frame to the end of the TCP connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
+/// Payload of the messages that connections have echoed before they close, in bytes.
+const MESSAGE_BYTES: usize = 64;
+
 /// A place whose connection could not be opened tries again after this.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -31,6 +34,9 @@ pub(super) struct ConnectDriver {
     listener: Listener,
     /// The Close frame, masked once and sent by all.
     close_frame: Vec<u8>,
+    /// The frame to have echoed, likewise, and how often before a connection closes.
+    message: Vec<u8>,
+    messages: u64,
     places: Vec<Place>,
     churn: bool,
     measured: Range<Nanos>,
@@ -50,6 +56,8 @@ struct Place {
     receiver: Receiver,
     /// Connections so far; tells an old deadline from a new one.
     cycle: u32,
+    /// Messages that are still to be echoed.
+    unanswered: u64,
     /// When our Close frame was sent, and whether the server's has come.
     closing: Option<Nanos>,
     closed: bool,
@@ -57,16 +65,26 @@ struct Place {
 
 impl ConnectDriver {
     /// For so many connections at once.
-    pub(super) fn new(common: &Common, places: u32, churn: bool) -> Self {
-        let key = Rng::new(common.seed, 0).bytes();
+    pub(super) fn new(common: &Common, places: u32, churn: bool, messages: u64) -> Self {
+        let mut rng = Rng::new(common.seed, 0);
+        let key = rng.bytes();
+        let payload: [u8; MESSAGE_BYTES] = rng.bytes();
+        let mut message = Vec::new();
+        encode_client(&mut message, Opcode::Binary, &payload, key);
+        let mut listener = Listener::new(key);
+        if messages > 0 {
+            listener.expect(&payload);
+        }
         let mut close_frame = Vec::new();
         encode_close_client(&mut close_frame, CloseCode::NORMAL, "", key);
         let mut list = Vec::new();
         list.resize_with(places as usize, Place::default);
         Self {
             wire: common.target.wire,
-            listener: Listener::new(key),
+            listener,
             close_frame,
+            message,
+            messages,
             places: list,
             churn,
             measured: 0..Nanos::MAX,
@@ -155,11 +173,21 @@ impl ConnectDriver {
         let place = &mut self.places[slot as usize];
         *place = Place {
             cycle: place.cycle.wrapping_add(1),
+            unanswered: self.messages,
             ..Place::default()
         };
         if let Err(error) = links.dial(slot) {
             self.outcome.refused.add(format!("socket: {error}"));
             self.retry.push_back((now + nanos(RETRY), slot));
+        }
+    }
+
+    /// The next message, or our Close frame when all have been answered.
+    fn go_on(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
+        if self.places[slot as usize].unanswered > 0 {
+            out.send(slot, self.message.clone());
+        } else {
+            self.begin_close(slot, now, out);
         }
     }
 
@@ -203,7 +231,7 @@ impl Driver for ConnectDriver {
             }
         }
         if self.churn {
-            self.begin_close(slot, now, out);
+            self.go_on(slot, now, out);
         }
     }
 
@@ -211,7 +239,7 @@ impl Driver for ConnectDriver {
         &mut self,
         slot: u32,
         bytes: &mut [u8],
-        _now: Nanos,
+        now: Nanos,
         out: &mut Outbox,
     ) -> Result<(), String> {
         if self.wire == Wire::Raw {
@@ -225,6 +253,11 @@ impl Driver for ConnectDriver {
             }
             Some(_) => {
                 place.closed = true;
+                Ok(())
+            }
+            None if heard.messages > 0 && place.unanswered > 0 => {
+                place.unanswered = place.unanswered.saturating_sub(heard.messages);
+                self.go_on(slot, now, out);
                 Ok(())
             }
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! `connect`: what opening and closing connections costs.
 //!
 //! Either so many connections are opened, held until all are open, and closed; or, with `--churn`, a fixed
-//! number of places opens, upgrades and closes over and over. Closing is always the WebSocket closing handshake, after
+//! number of places opens, upgrades, talks (`--messages`) and closes over and over. Closing is always the WebSocket closing handshake, after
 //! which the server ends the TCP connection (RFC 6455 §7.1.1), so that ports spent in TIME_WAIT are
 //! the server's, where they do no harm.
 
@@ -23,6 +23,7 @@ use crate::report;
 use crate::report::summary::{Connections, Errors, Parameters, Summary};
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
+use crate::target::Wire;
 use driver::ConnectDriver;
 
 /// Connections per source address matter per TIME_WAIT interval (60 s), not at once: churn takes
@@ -56,6 +57,9 @@ struct Seen {
 /// # Errors
 /// Bad flags, no io_uring, no connection at all, or a server that ended.
 pub(crate) fn run(args: &ConnectArgs) -> Result<Verdict, BenchError> {
+    if args.messages.is_some() && args.common.target.wire == Wire::Raw {
+        return Err(BenchError::usage("--messages needs a ws:// server"));
+    }
     let at_once = if args.churn {
         args.concurrency
     } else {
@@ -131,7 +135,7 @@ fn open_and_close(
     let connections = member.share(args.connections) as u32;
     let concurrency = (args.concurrency as usize).div_ceil(member.count);
     let mut links = setup.links(member, connections as usize)?;
-    let mut driver = ConnectDriver::new(&args.common, connections, false);
+    let mut driver = ConnectDriver::new(&args.common, connections, false, 0);
     let start = member.rendezvous(0)?;
     let rate = args.connect_rate;
     let schedule = rate.map(|rate| Schedule::new(start, rate, member.index, member.count));
@@ -157,7 +161,7 @@ fn churn(
 ) -> Result<Outcome, BenchError> {
     let places = member.share(args.concurrency) as u32;
     let mut links = setup.links(member, places as usize)?;
-    let mut driver = ConnectDriver::new(&args.common, places, true);
+    let mut driver = ConnectDriver::new(&args.common, places, true, args.messages.unwrap_or(0));
     let start = member.rendezvous(0)?;
     let from = start + nanos(args.warmup);
     let end = from + nanos(args.duration);
@@ -233,6 +237,7 @@ fn parameters(args: &ConnectArgs, setup: &Setup<'_>) -> Parameters {
         connect_rate: args.connect_rate,
         concurrency: Some(args.concurrency),
         churn: Some(args.churn),
+        messages: args.messages,
         warmup_s: timed(args.warmup),
         duration_s: timed(args.duration),
         cores: setup.cores.clone(),
