@@ -1,5 +1,6 @@
-"""Paths, errors and child processes, shared by the scripts."""
+"""Paths, arguments, errors and child processes, shared by the scripts."""
 
+import argparse
 import functools
 import json
 import shutil
@@ -26,6 +27,17 @@ def main(command):
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def some_of(known):
+    """An argument type: names from `known`, separated by commas."""
+    def parse(text):
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"unknown name {name!r}; known: {', '.join(known)}")
+        return names
+    return parse
 
 
 def need(tool, why):

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import resource
 import subprocess
 import tempfile
 import time
@@ -12,6 +13,13 @@ from .common import ROOT, Failure, need, release_directory, run
 START_LIMIT_S = 15
 
 POLL_S = 0.02
+
+# What `--io` takes, and what the server then says that it runs on.
+TRANSPORTS = {
+    "ring": "io_uring (data ring)",
+    "monoio": "monoio over io_uring",
+    "epoll": "monoio over epoll",
+}
 
 
 def build(*packages):
@@ -26,22 +34,31 @@ def program(name):
 
 
 @contextlib.contextmanager
-def serving(binary, *flags):
-    """A server with these flags on a free port; it is gone when the block ends."""
-    with Server(binary, flags) as server:
+def serving(binary, *flags, **how):
+    """A server with these flags on a free port; it is gone when the block ends. See `Server`."""
+    with Server(binary, flags, **how) as server:
         server.wait_until_it_listens()
         yield server
 
 
 class Server:
-    """A server process. `host` is HOST:PORT once it listens."""
+    """A server process. `host` is HOST:PORT once it listens.
 
-    def __init__(self, binary, flags):
+    `address` is where it listens; `wrap` makes of its command one that runs it elsewhere; it may open
+    at most `descriptors`.
+    """
+
+    def __init__(self, binary, flags, address="127.0.0.1", wrap=list, descriptors=None):
         self._log = tempfile.TemporaryFile()
-        command = [str(word) for word in [binary, "serve", "--listen", "127.0.0.1:0", *flags]]
+        command = [str(word) for word in [binary, "serve", "--listen", f"{address}:0", *flags]]
+        limits = (descriptors, descriptors)
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+                wrap(command),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                preexec_fn=descriptors and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits)),
             )
         except OSError as error:
             raise Failure(f"{binary} cannot be started: {error.strerror}") from None
