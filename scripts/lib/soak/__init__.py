@@ -1,0 +1,1 @@
+"""A long churn of connections, and whether anything grows under it."""
