@@ -14,19 +14,36 @@ pub(crate) struct Backlog {
     chunks: VecDeque<Bytes>,
     /// What was copied last; goes behind the chunks.
     tail: BytesMut,
+    /// Bytes of both.
     bytes: usize,
     /// Bytes at the front that a send in flight covers.
     sending: usize,
+    pong: Option<Pong>,
+}
+
+/// The answer to the latest ping, as long as nothing of it has been given to the kernel.
+#[derive(Debug)]
+struct Pong {
+    frame: Bytes,
+    /// Bytes that go out before it.
+    ahead: usize,
 }
 
 impl Backlog {
     /// Bytes that the kernel has not taken.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.pong.as_ref().map_or(0, |pong| pong.frame.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.bytes() == 0
+    }
+
+    /// Appends a pong, behind `coming` bytes that are still to be appended. It takes the place of one that
+    /// waits, so that pings cannot fill memory (RFC 6455 §5.5.3).
+    pub(crate) fn pong(&mut self, frame: Bytes, coming: usize) {
+        let ahead = self.bytes + coming;
+        self.pong = Some(Pong { frame, ahead });
     }
 
     /// Appends a copy.
@@ -48,10 +65,17 @@ impl Backlog {
     /// What to send next. [`Self::sent`] has to be told what became of it before this is called again.
     pub(crate) fn next_send(&mut self) -> Option<Bytes> {
         debug_assert_eq!(self.sending, 0, "one send at a time");
+        if let Some(pong) = self.pong.take_if(|pong| pong.ahead == 0) {
+            // From here on it goes out like everything else: a part of it may be on its way.
+            self.bytes += pong.frame.len();
+            self.chunks.push_front(pong.frame);
+        }
         if self.chunks.is_empty() {
             self.end_tail();
         }
-        let next = self.chunks.front()?.clone();
+        let front = self.chunks.front()?;
+        let end = self.pong.as_ref().map_or(usize::MAX, |pong| pong.ahead);
+        let next = front.slice(..front.len().min(end));
         self.sending = next.len();
         Some(next)
     }
@@ -61,6 +85,9 @@ impl Backlog {
         assert!(bytes <= self.sending, "more bytes sent than were given");
         self.sending = 0;
         self.bytes -= bytes;
+        if let Some(pong) = &mut self.pong {
+            pong.ahead -= bytes;
+        }
         let front = self
             .chunks
             .front_mut()
@@ -115,6 +142,60 @@ mod tests {
         }
         assert!(backlog.is_empty());
         assert_eq!(sent, expected);
+    }
+
+    /// Everything that is left, in sends of at most `step` bytes.
+    fn drain(backlog: &mut Backlog, step: usize) -> Vec<u8> {
+        let mut sent = Vec::new();
+        while let Some(next) = backlog.next_send() {
+            let taken = next.len().min(step);
+            sent.extend_from_slice(&next[..taken]);
+            backlog.sent(taken);
+        }
+        assert!(backlog.is_empty());
+        sent
+    }
+
+    #[test]
+    fn only_the_latest_pong_waits_and_overtakes_nothing() {
+        for step in [1, 2, 3, usize::MAX] {
+            let mut backlog = Backlog::default();
+            backlog.copy(b"first ");
+            for _ in 0..1000 {
+                backlog.pong(Bytes::from_static(b"(an old pong) "), 0);
+            }
+            backlog.share(Bytes::from_static(b"second "));
+            backlog.pong(Bytes::from_static(b"(pong) "), 6);
+            // What was queued before the ping came, and is appended when its turn ends, with what followed it.
+            backlog.copy(b"third fourth");
+            assert_eq!(backlog.bytes(), 32);
+            assert_eq!(
+                drain(&mut backlog, step),
+                b"first second third (pong) fourth"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pong_that_has_begun_to_go_out_is_finished() {
+        let mut backlog = Backlog::default();
+        backlog.pong(Bytes::from_static(b"(one)"), 0);
+        assert_eq!(backlog.next_send().as_deref(), Some(&b"(one)"[..]));
+        backlog.pong(Bytes::from_static(b"(two)"), 0);
+        backlog.sent(2);
+        backlog.copy(b" more");
+        backlog.pong(Bytes::from_static(b"(three)"), 0);
+        assert_eq!(backlog.bytes(), 3 + 5 + 7);
+        assert_eq!(drain(&mut backlog, usize::MAX), b"ne) more(three)");
+    }
+
+    #[test]
+    fn a_pong_waits_for_what_is_still_to_come() {
+        let mut backlog = Backlog::default();
+        backlog.pong(Bytes::from_static(b"(pong)"), 4);
+        assert_eq!(backlog.next_send(), None);
+        backlog.copy(b"data");
+        assert_eq!(drain(&mut backlog, usize::MAX), b"data(pong)");
     }
 
     #[test]

@@ -126,14 +126,9 @@ impl Hub {
         }
     }
 
-    /// Sends a ping with at most 125 bytes of payload (RFC 6455 §5.5.2).
+    /// Sends a ping with at most 125 bytes of payload (RFC 6455 §5.5.2). It does not count against the policy, but a
+    /// peer that does not read gets none beyond its backlog's limit.
     pub(crate) fn ping(&mut self, index: u32, payload: &[u8]) -> SendStatus {
-        self.control(index, Opcode::Ping, payload)
-    }
-
-    /// Answers a ping. Control frames never count against the policy, but a peer that does not read
-    /// gets none beyond its backlog's limit: a pong for each ping would be memory at its command.
-    pub(crate) fn control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) -> SendStatus {
         if self.conns[index].state != State::Open {
             return SendStatus::Closed;
         }
@@ -141,11 +136,31 @@ impl Hub {
             return SendStatus::Dropped;
         }
         let pending = &mut self.conns[index].pending;
-        self.output.push_frame(index, pending, opcode, payload);
+        self.output
+            .push_frame(index, pending, Opcode::Ping, payload);
         match self.conns[index].backlog {
             Some(_) => SendStatus::Queued,
             None => SendStatus::Sent,
         }
+    }
+
+    /// Answers a ping (§5.5.3). While the peer does not read, only the latest is answered: a pong for each would be
+    /// memory at its command.
+    pub(crate) fn pong(&mut self, index: u32, payload: &[u8]) {
+        let conn = &mut self.conns[index];
+        if conn.state != State::Open {
+            return;
+        }
+        let Some(backlog) = &mut conn.backlog else {
+            return self
+                .output
+                .push_frame(index, &mut conn.pending, Opcode::Pong, payload);
+        };
+        let mut frame = Vec::new();
+        corecast_protocol::encode_server(&mut frame, Opcode::Pong, payload);
+        // Where there is a backlog, this turn's output joins it as a whole.
+        let coming = conn.pending.bytes(self.output.turn());
+        backlog.pong(Bytes::from(frame), coming);
     }
 
     /// Whether the application may have `len` more bytes sent.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corecast_protocol::handshake::{HeaderSlots, Parsed, Refusal, parse_request};
-use corecast_protocol::{CloseCode, Event, Input, Opcode, Receiver, Role, Shared};
+use corecast_protocol::{CloseCode, Event, Input, Receiver, Role, Shared};
 use corecast_topics::Topics;
 
 use crate::transport::ring::Chunk;
@@ -394,9 +394,7 @@ impl Core {
                 self.on_message(index, Message::Binary(&bytes));
                 self.reclaim(bytes, before);
             }
-            Event::Ping(payload) => {
-                self.hub.control(index, Opcode::Pong, payload);
-            }
+            Event::Ping(payload) => self.hub.pong(index, payload),
             Event::Pong(_) | Event::Fragment => {}
             Event::Close(given) => self.hub.peer_closed(index, given),
         }

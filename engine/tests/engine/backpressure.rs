@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use corecast::{Closed, Conn, Handler, Io, Message, Server, SlowPolicy};
 
-use crate::common::client::{BINARY, CLOSE, Client, PING, PONG, TEXT, frame};
+use crate::common::client::{BINARY, Client, PING, PONG, frame};
 use crate::common::payload::pattern;
 use crate::common::{Running, eventually, next, over_every_transport, serve_with};
 
@@ -17,7 +17,8 @@ over_every_transport![
     statuses_say_what_happens,
     drain_tells_when_all_is_gone,
     a_stalled_subscriber_does_not_slow_the_others,
-    pings_to_a_peer_that_does_not_read_are_bounded,
+    only_the_latest_ping_is_answered_while_the_peer_does_not_read,
+    every_ping_is_answered_while_the_peer_reads,
 ];
 
 const BACKLOG: usize = 256 << 10;
@@ -314,31 +315,40 @@ fn a_stalled_subscriber_does_not_slow_the_others(io: Io) {
     reader.expect_text("all is well");
 }
 
-/// A pong for each ping would be memory at the peer's command.
-fn pings_to_a_peer_that_does_not_read_are_bounded(io: Io) {
+/// A pong for each ping would be memory at the peer's command (RFC 6455 §5.5.3).
+fn only_the_latest_ping_is_answered_while_the_peer_does_not_read(io: Io) {
     let (server, reports) = source(io, |server| server);
     let mut client = Client::connect_narrow(server.address());
     let taken = fill(&mut client, &reports);
-    let pings = frame(PING, &[7; 125]).repeat(20_000);
-    client.write(&pings);
-    // It comes after them, and finds no room.
-    client.text(&format!("burst 1 {PIECE}"));
-    let Report::Burst([0, 0, 0, 1], buffered) = next(&reports) else {
+    for round in 0..20_u8 {
+        client.write(&frame(PING, &[round; 125]).repeat(1_000));
+    }
+    client.send(PING, b"the latest");
+    // It comes after them, and finds room.
+    client.text("burst 1 100");
+    let Report::Burst([0, 1, 0, 0], buffered) = next(&reports) else {
         panic!("the pongs have filled the backlog");
     };
-    assert!(buffered <= BOUND, "{buffered} bytes wait");
-    for _ in 0..taken {
-        number_of(&client.frame().payload, PIECE);
+    assert!(
+        buffered <= BACKLOG / 2 + PIECE + 300,
+        "{buffered} bytes wait"
+    );
+    for n in 0..taken {
+        client.expect(BINARY, &numbered(n, PIECE));
     }
-    let mut pongs = 0;
-    loop {
-        let frame = client.frame();
-        match frame.opcode {
-            PONG => pongs += 1,
-            CLOSE => break,
-            BINARY | TEXT => {}
-            other => panic!("opcode {other}"),
-        }
+    client.expect(PONG, b"the latest");
+    client.expect(BINARY, &numbered(taken, 100));
+    assert_eq!(next(&reports), Report::Drained(0));
+    client.close(1000);
+}
+
+fn every_ping_is_answered_while_the_peer_reads(io: Io) {
+    let (server, _reports) = source(io, |server| server);
+    let mut client = Client::connect(server.address());
+    let pings: Vec<u8> = (0..100_u8).flat_map(|n| frame(PING, &[n; 125])).collect();
+    client.write(&pings);
+    for n in 0..100_u8 {
+        client.expect(PONG, &[n; 125]);
     }
-    assert!(pongs * 127 <= BOUND, "{pongs} pongs");
+    client.close(1000);
 }
