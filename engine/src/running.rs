@@ -150,6 +150,12 @@ impl Control {
 
     /// Begins to end: accepts no more, closes every connection with 1001 (going away), and cuts what is left after
     /// `deadline`. Returns at once; [`ServerHandle::join`] waits.
+    ///
+    /// The listeners close and unfinished handshakes are cut at once. Open connections are closed one after the other in the
+    /// first half of the time, at no less than 32 per core and 32 ms, so that their clients do not come back all at once;
+    /// until its turn comes a connection works on. The second half is for the peers' answers.
+    ///
+    /// A further call can only bring the end forward.
     pub fn drain(&self, deadline: Duration) {
         let end = Instant::now() + deadline.min(LONGEST_DRAIN);
         order(&self.shared.mailboxes, &Mail::Drain(end));

@@ -22,7 +22,7 @@ const MAX_MAIL_BYTES: usize = 64 << 20;
 pub(crate) enum Mail {
     /// An encoded frame for the subscribers of a topic.
     Publish { topic: Arc<str>, frame: Bytes },
-    /// Stop accepting, close every connection with 1001, and end by this time.
+    /// Stop accepting, close the connections with 1001 one after the other, and end by this time.
     Drain(Instant),
     /// End now.
     Stop,

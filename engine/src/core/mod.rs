@@ -7,6 +7,7 @@ mod app;
 mod backlog;
 mod config;
 mod connection;
+mod drain;
 mod hub;
 pub(crate) mod mailbox;
 mod output;
@@ -36,6 +37,7 @@ pub use app::{CoreId, Message};
 pub(crate) use config::Config;
 pub use config::SlowPolicy;
 use connection::{Flags, State};
+use drain::Drain;
 pub(crate) use hub::Hub;
 pub use hub::{Published, SendStatus};
 use mailbox::{Mail, Post};
@@ -73,8 +75,8 @@ pub(crate) struct Core {
     app: Box<dyn App>,
     shared: Shared,
     started: Instant,
-    /// When the last connections are cut, if the core is on its way out.
-    deadline: Option<Instant>,
+    /// If the core is on its way out.
+    drain: Option<Drain>,
     due: Vec<u32>,
     mail: VecDeque<Mail>,
 }
@@ -106,7 +108,7 @@ impl Core {
             app,
             shared,
             started: Instant::now(),
-            deadline: None,
+            drain: None,
             due: Vec::new(),
             mail: VecDeque::new(),
         }
@@ -123,14 +125,8 @@ impl Core {
         for index in std::mem::take(&mut self.due) {
             self.hub.timer_fired(index);
         }
-        self.read_mail();
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            self.deadline = None;
-            self.hub.closed = true;
-            for index in self.hub.conns.indices() {
-                self.hub.kill(index);
-            }
-        }
+        self.read_mail(now);
+        self.go_on_draining(now);
         for _ in 0..self.hub.lists.ready.len() {
             if self.hub.crowded {
                 break;
@@ -169,10 +165,7 @@ impl Core {
             let due = TICK * (self.hub.wheel.now() + ticks);
             (self.started + due).saturating_duration_since(now)
         });
-        let end = self
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(now));
-        timer.into_iter().chain(end).min()
+        timer.into_iter().chain(self.time_to_drain(now)).min()
     }
 
     /// Whether there is anything to do before the next completion.
@@ -199,7 +192,7 @@ impl Core {
         self.hub.crowded = false;
     }
 
-    fn read_mail(&mut self) {
+    fn read_mail(&mut self, now: Instant) {
         if self.hub.post.own().has_mail() {
             self.hub.post.own().take(&mut self.mail);
         }
@@ -208,27 +201,8 @@ impl Core {
         {
             match mail {
                 Mail::Publish { topic, frame } => self.hub.deliver_mail(&topic, &frame),
-                Mail::Drain(deadline) => self.drain(deadline),
-                Mail::Stop => self.drain(Instant::now()),
-            }
-        }
-    }
-
-    /// Closes every connection with 1001; what is left at the deadline is cut.
-    fn drain(&mut self, deadline: Instant) {
-        self.hub.leaving = true;
-        self.deadline = Some(
-            self.deadline
-                .map_or(deadline, |earlier| earlier.min(deadline)),
-        );
-        for index in self.hub.conns.indices() {
-            match self.hub.conns[index].state {
-                State::Open => {
-                    self.hub
-                        .begin_close(index, CloseCode::GOING_AWAY, "server shutting down");
-                }
-                State::Handshake => self.hub.kill(index),
-                _ => {}
+                Mail::Drain(deadline) => self.drain(now, deadline),
+                Mail::Stop => self.drain(now, now),
             }
         }
     }

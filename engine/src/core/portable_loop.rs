@@ -55,10 +55,11 @@ pub(crate) async fn run_portable(
         let sleep = {
             let core = &mut *driver.core.borrow_mut();
             core.begin_turn(Instant::now());
-            driver.carry_out(core, &[]);
+            // Before anybody is told that the server ends.
             if core.hub.leaving {
                 driver.stop_accepting();
             }
+            driver.carry_out(core, &[]);
             if core.is_done() {
                 return Ok(());
             }

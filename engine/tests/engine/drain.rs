@@ -15,6 +15,7 @@ use crate::common::{
 
 over_every_transport![
     draining_closes_with_1001_and_ends_early,
+    draining_takes_its_time_with_many,
     nobody_gets_in_while_it_drains,
     whoever_does_not_answer_is_cut_at_the_deadline,
     draining_lets_queued_output_out,
@@ -77,6 +78,37 @@ fn draining_closes_with_1001_and_ends_early(io: Io) {
     server.join(SOON).expect("a clean end");
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(is_refused(address));
+}
+
+/// Clients that are all told at once would all come back at once.
+fn draining_takes_its_time_with_many(io: Io) {
+    const CONNECTIONS: usize = 480;
+    corecast::raise_descriptor_limit();
+    let (server, _ends) = reporter(io);
+    let address = server.address();
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(address)).collect();
+    let start = Instant::now();
+    server.drain(Duration::from_secs(40));
+    // Its turn comes last, and until then it works.
+    let last = clients.last_mut().expect("many");
+    last.round_trip("still here");
+    let mut told = 0;
+    for client in &mut clients {
+        client.expect_close(1001);
+        told += 1;
+        // At most 32 in a tick of 32 ms, of which the first may have begun before.
+        let ticks = start.elapsed().as_millis() / 32 + 2;
+        assert!(
+            told as u128 <= 32 * ticks,
+            "{told} in {:?}",
+            start.elapsed()
+        );
+        client.answer_close(1001);
+        client.expect_end();
+    }
+    assert!(start.elapsed() < Duration::from_secs(20));
+    drop(clients);
+    server.join(SOON).expect("a clean end");
 }
 
 fn nobody_gets_in_while_it_drains(io: Io) {
