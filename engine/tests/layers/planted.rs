@@ -52,6 +52,10 @@ fn imports_against_the_table_are_found() {
             "engine/server/src/apps/chat.rs",
             "extern crate corecast_topics;",
         ),
+        (
+            "engine/protocol/examples/client.rs",
+            "use corecast::Server;",
+        ),
         ("bench-harness/src/main.rs", "use corecast::Server;"),
         (
             "bench-harness/src/main.rs",
@@ -95,6 +99,10 @@ fn imports_within_the_table_pass() {
         (
             "engine/protocol/src/handshake/tests.rs",
             "use std::time::Instant;",
+        ),
+        (
+            "engine/protocol/examples/client.rs",
+            "use std::net::TcpStream; use corecast_protocol::Receiver;",
         ),
         (
             "engine/protocol/src/a.rs",
