@@ -33,6 +33,12 @@ def program(name):
     return release_directory(ROOT) / name
 
 
+def build_victim():
+    """Builds the server that misbehaves on demand; its path."""
+    run(["cargo", "build", "--release", "--locked", "--package=corecast-server", "--example=victim"])
+    return release_directory(ROOT) / "examples" / "victim"
+
+
 @contextlib.contextmanager
 def serving(binary, *flags, **how):
     """A server with these flags on a free port; it is gone when the block ends. See `Server`."""
@@ -50,7 +56,7 @@ class Server:
 
     def __init__(self, binary, flags, address="127.0.0.1", wrap=list, descriptors=None):
         self._log = tempfile.TemporaryFile()
-        command = [str(word) for word in [binary, "serve", "--listen", f"{address}:0", *flags]]
+        command = [str(word) for word in [binary, "--listen", f"{address}:0", *flags]]
         limits = (descriptors, descriptors)
         try:
             self._process = subprocess.Popen(
@@ -81,7 +87,7 @@ class Server:
             code = self._process.poll()
             if code is not None:
                 raise Failure(f"the server ended with {code}: {self._printed_in_one_line()}")
-            found = re.search(r"^listening +(\S+)$", self.output(), re.MULTILINE)
+            found = re.search(r"^listening +(?:on )?(\S+)$", self.output(), re.MULTILINE)
             if found:
                 self.host = found[1]
                 return

@@ -32,7 +32,10 @@ class ProtocolError(Exception):
 
 
 class WebSocket:
-    """An open connection. `timeout` (seconds) bounds every single read and write."""
+    """An open connection. `timeout` (seconds) bounds every single read and write.
+
+    `headers` are the response's, by lower-case name.
+    """
 
     def __init__(self, host, port, path="/", timeout=10.0):
         self._socket = socket.create_connection((host, port), timeout)
@@ -112,6 +115,7 @@ class WebSocket:
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         status, headers = self._response_head()
+        self.headers = headers
         if status != 101:
             raise ProtocolError(f"the opening handshake was answered with status {status}")
         accept = base64.b64encode(hashlib.sha1(key + _ACCEPT_GUID).digest()).decode()

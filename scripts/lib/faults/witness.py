@@ -14,16 +14,19 @@ PACE_S = 0.005
 # How long a single reply may take before the witness gives up, in seconds.
 PATIENCE_S = 20.0
 
+# The kernel spreads connections evenly over the cores: far more than it takes to meet one of a few.
+ATTEMPTS = 200
+
 # In a process of its own: what the attack does in Python must not delay it.
 _fork = multiprocessing.get_context("fork")
 
 
 class Witness:
-    """Echoes messages from its making until `verdict`."""
+    """Echoes messages from its making until `verdict`; on a certain core of the victim, if it is told one."""
 
-    def __init__(self, host, port, path="/echo"):
+    def __init__(self, host, port, core=None):
         self._pipe, theirs = _fork.Pipe()
-        self._process = _fork.Process(target=_testify, args=(host, port, path, theirs), daemon=True)
+        self._process = _fork.Process(target=_testify, args=(host, port, core, theirs), daemon=True)
         self._process.start()
         theirs.close()
         if self._hear("connect") != "ready":
@@ -69,22 +72,32 @@ class Witness:
 
 
 @contextlib.contextmanager
-def watching(server, path="/echo"):
+def watching(server, core=None):
     """A witness on a server, gone at the end whatever happens."""
     host, _, port = server.host.rpartition(":")
-    witness = Witness(host, int(port), path)
+    witness = Witness(host, int(port), core)
     try:
         yield witness
     finally:
         witness.end()
 
 
-def _testify(host, port, path, pipe):
+def on_core(host, port, path, core):
+    """A connection that lives on this core of the victim, or on any for None."""
+    for _ in range(ATTEMPTS):
+        socket = ws.WebSocket(host, port, path, timeout=PATIENCE_S)
+        if core is None or socket.headers.get("x-core") == str(core):
+            return socket
+        socket.close()
+    raise Failure(f"none of {ATTEMPTS} connections came to core {core}")
+
+
+def _testify(host, port, core, pipe):
     try:
-        with ws.WebSocket(host, port, path, timeout=PATIENCE_S) as socket:
+        with on_core(host, port, "/echo", core) as socket:
             pipe.send("ready")
             pipe.send(_times(socket, pipe))
-    except (OSError, ws.ProtocolError, _Wrong) as error:
+    except (OSError, ws.ProtocolError, Failure, _Wrong) as error:
         pipe.send(f"{type(error).__name__}: {error}")
 
 
