@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use crate::core::mailbox::Mailbox;
 use crate::core::stats::CoreStats;
-use crate::core::{Config, CoreId, SlowPolicy};
+use crate::core::{Config, CoreId, SlowPolicy, Upkeep};
 use crate::handler::Handler;
 use crate::limits;
 use crate::publisher::{Mailboxes, Publisher};
@@ -208,6 +208,16 @@ impl Server {
         make: impl Fn(CoreId) -> H + Send + Sync + 'static,
     ) -> Self {
         self.site.routes.push(Blueprint::new(pattern, make));
+        self
+    }
+
+    /// Calls `run` on every core's thread: at most once in `every`, and that long after a core has had work; never on
+    /// one that stays idle. For what is done rarely and must not wait for the next message, such as making the
+    /// allocator give memory back. It blocks its core meanwhile.
+    #[must_use]
+    pub fn upkeep(mut self, every: Duration, run: impl Fn() + Send + Sync + 'static) -> Self {
+        let run = Arc::new(run);
+        self.config.upkeep = Some(Upkeep { every, run });
         self
     }
 

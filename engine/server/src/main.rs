@@ -1,8 +1,8 @@
 //! The corecast server: the engine with built-in applications, flags and a configuration file.
 //!
 //! Exit codes: 0 clean, 1 runtime failure, 2 bad flags or configuration.
-#![forbid(unsafe_code)]
 
+mod allocator;
 mod apps;
 mod cores;
 mod file;
@@ -14,9 +14,6 @@ mod units;
 use std::process::ExitCode;
 
 use crate::options::Options;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let outcome = Options::from_args(std::env::args_os())

@@ -10,9 +10,9 @@ use corecast::{Control, Server, ServerHandle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::apps;
 use crate::cores::Cores;
 use crate::options::{App, Options};
+use crate::{allocator, apps};
 
 /// Only this machine can reach it: whoever serves others says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:9001";
@@ -110,7 +110,10 @@ fn server(options: Options) -> Result<Server, Failure> {
         .origin
         .into_iter()
         .fold(server, Server::allow_origin);
-    Ok(apps::serve(server, options.app))
+    Ok(allocator::give_back_regularly(apps::serve(
+        server,
+        options.app,
+    )))
 }
 
 fn processors(choice: &Cores) -> Result<Vec<usize>, Failure> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use corecast_protocol::Limits;
 use corecast_protocol::handshake::HeadLimits;
 
+use super::upkeep::Upkeep;
+
 /// What happens to a connection whose backlog is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) close_timeout: Duration,
     pub(crate) busy_poll: Option<Duration>,
+    pub(crate) upkeep: Option<Upkeep>,
 }
 
 impl Config {
@@ -63,6 +66,7 @@ impl Default for Config {
             ping_interval: Some(Self::PING_INTERVAL),
             close_timeout: Self::CLOSE_TIMEOUT,
             busy_poll: None,
+            upkeep: None,
         }
     }
 }

@@ -17,6 +17,7 @@ mod slab;
 pub(crate) mod stats;
 pub(crate) mod tasks;
 mod timers;
+mod upkeep;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -47,6 +48,7 @@ pub(crate) use slab::ConnId;
 use slab::Slab;
 use stats::CoreStats;
 use timers::{TICK, Wheel};
+pub(crate) use upkeep::Upkeep;
 
 /// Input that one connection may have handled in one turn, in bytes. A bounded share of the turn, and well below the
 /// default backlog, so that an echo of it fits.
@@ -79,6 +81,7 @@ pub(crate) struct Core {
     drain: Option<Drain>,
     due: Vec<u32>,
     mail: VecDeque<Mail>,
+    upkeep_due: Option<Instant>,
 }
 
 impl Core {
@@ -111,6 +114,7 @@ impl Core {
             drain: None,
             due: Vec::new(),
             mail: VecDeque::new(),
+            upkeep_due: None,
         }
     }
 
@@ -122,6 +126,10 @@ impl Core {
     /// Begins a turn: deadlines, mail, and input that waited for it.
     fn begin_turn(&mut self, now: Instant) {
         self.advance(now);
+        self.keep_up(now);
+        if !self.due.is_empty() {
+            self.worked(now);
+        }
         for index in std::mem::take(&mut self.due) {
             self.hub.timer_fired(index);
         }
@@ -165,7 +173,11 @@ impl Core {
             let due = TICK * (self.hub.wheel.now() + ticks);
             (self.started + due).saturating_duration_since(now)
         });
-        timer.into_iter().chain(self.time_to_drain(now)).min()
+        timer
+            .into_iter()
+            .chain(self.time_to_drain(now))
+            .chain(self.time_to_keep_up(now))
+            .min()
     }
 
     /// Whether there is anything to do before the next completion.

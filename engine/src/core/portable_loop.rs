@@ -167,7 +167,11 @@ impl Driver {
     /// Handles what a read brought, and says whether to go on.
     fn on_read(self: &Rc<Self>, id: ConnId, read: io::Result<&mut [u8]>) -> bool {
         let core = &mut *self.core.borrow_mut();
-        core.advance(Instant::now());
+        let now = Instant::now();
+        core.advance(now);
+        if core.worked(now) {
+            tasks::wake_loop();
+        }
         let index = id.index;
         let goes_on = match read {
             Ok([]) => {

@@ -124,6 +124,9 @@ impl Pump {
         core.hub.finish_writing();
 
         let progress = !completions.is_empty();
+        if progress {
+            core.worked(now);
+        }
         for completion in completions.drain(..) {
             self.on_completion(core, completion)?;
         }

@@ -16,3 +16,4 @@ mod panics;
 mod pause;
 mod protocol_errors;
 mod topics;
+mod upkeep;

@@ -46,7 +46,7 @@ def inflict(server, _quick):
         took = time.monotonic() - start
         # It was stopped as well: what it may not do is wait for all the others' messages.
         seen = witness.verdict(worst_s=5)
-    settled = account.settle(limit_s=20, spare=64 << 20)
+    settled = account.settle(limit_s=20, spare=16 << 20)
     return {"bytes waiting": waiting, "times the pool": round(waiting / POOL, 1),
             "messages whole": len(talks), "seconds": round(took, 2),
             "seconds to settle": round(settled, 2), "witness": seen}

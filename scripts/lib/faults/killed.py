@@ -14,7 +14,7 @@ from .witness import watching
 # Messages of 1 MiB, of which so many bytes are sent.
 CONNECTIONS, MESSAGE, SENT = 500, 1 * MIB, 64 << 10
 
-SPARE, GROWTH = 48 * MIB, 4 * MIB
+SPARE, GROWTH = 16 * MIB, 4 * MIB
 
 # What the server may hold for a byte that has arrived: its buffer grows by doubling.
 OVERHEAD = 2.2

@@ -1,0 +1,73 @@
+//! What is done now and then comes after work, and only then.
+
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use corecast::{Io, Server};
+
+use crate::common::client::Client;
+use crate::common::{Echo, Running, eventually, next, over_every_transport, quiet, serve_with};
+
+over_every_transport![
+    it_follows_work_once,
+    a_busy_core_sees_it_regularly,
+    a_panic_in_it_is_counted_and_it_comes_again,
+];
+
+const EVERY: Duration = Duration::from_millis(300);
+
+/// A server whose upkeep says when it runs.
+fn keeping_up(io: Io) -> (Running, Receiver<Instant>) {
+    let (ran, reports) = mpsc::channel();
+    let settings = move |server: Server| {
+        server.upkeep(EVERY, move || {
+            // Nobody listens any more at the end of a test.
+            let _ = ran.send(Instant::now());
+        })
+    };
+    (serve_with(io, settings, |_| Echo), reports)
+}
+
+fn it_follows_work_once(io: Io) {
+    let (server, reports) = keeping_up(io);
+    quiet(&reports, EVERY * 2);
+    let before = Instant::now();
+    let mut client = Client::connect(server.address());
+    client.round_trip("work");
+    let after = Instant::now();
+    let ran = next(&reports);
+    assert!(ran >= before + EVERY, "not at once");
+    // Late only as the machine is.
+    assert!(ran - after < EVERY + Duration::from_secs(2));
+    quiet(&reports, EVERY * 3);
+    client.round_trip("more work");
+    next(&reports);
+}
+
+fn a_busy_core_sees_it_regularly(io: Io) {
+    let (server, reports) = keeping_up(io);
+    let mut client = Client::connect(server.address());
+    let start = Instant::now();
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        client.round_trip("work");
+        seen.extend(reports.try_iter());
+        assert!(start.elapsed() < Duration::from_secs(20), "{seen:?}");
+    }
+    for pair in seen.windows(2) {
+        assert!(pair[1] - pair[0] >= EVERY, "{seen:?}");
+    }
+}
+
+fn a_panic_in_it_is_counted_and_it_comes_again(io: Io) {
+    let settings = |server: Server| server.upkeep(Duration::from_millis(20), || panic!("as told"));
+    let server = serve_with(io, settings, |_| Echo);
+    let mut client = Client::connect(server.address());
+    for panics in 1..=3 {
+        client.round_trip("work");
+        eventually("the panic is counted", || {
+            server.stats().handler_panics >= panics
+        });
+    }
+    client.round_trip("still there");
+}
