@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -151,28 +151,46 @@ impl Connection {
         let mut shared = Shared::new(Role::Client, Limits::default());
         let mut receiver = Receiver::new();
         let mut filled = self.early;
+        let mut closing = false;
         loop {
             let mut input = Input::new(&mut self.incoming[..filled]);
             loop {
                 match receiver.poll(&mut shared, &mut input) {
                     Ok(None) => break,
                     Ok(Some(event)) => {
+                        closing |= matches!(event, Event::Close(_));
                         on_event(&event, &mut self.outgoing);
                         self.outgoing.answer(&event);
                     }
                     // After this the receiver ignores what comes (RFC 6455 §7.1.7).
-                    Err(error) => self.outgoing.close(error.close_code()),
+                    Err(error) => {
+                        closing = true;
+                        self.outgoing.close(error.close_code());
+                    }
                 }
             }
-            self.stream.write_all(&self.outgoing.bytes)?;
-            self.outgoing.bytes.clear();
-            // The server closes first (§7.1.1): a client waits for the end of the stream.
-            filled = self.stream.read(&mut self.incoming)?;
-            if filled == 0 {
-                return Ok(());
+            filled = match self.exchange() {
+                // The server closes first (§7.1.1): a client waits for the end of the stream.
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                // The fuzzing server does not linger after the closing handshake.
+                Err(error) if closing && is_reset(&error) => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
     }
+
+    /// Sends what there is to send, and reads once. 0: the end of the stream.
+    fn exchange(&mut self) -> io::Result<usize> {
+        self.stream.write_all(&self.outgoing.bytes)?;
+        self.outgoing.bytes.clear();
+        self.stream.read(&mut self.incoming)
+    }
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
 /// Frames to send, each masked with a key of its own.
