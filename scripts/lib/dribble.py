@@ -1,7 +1,8 @@
 """A TCP proxy that sends every byte on in a segment of its own, in both directions.
 
-What reads from a socket sees its input cut at every possible place, as far as it keeps up with
-the sender. Linux only: MSG_EOR ends a segment there.
+What reads from a socket sees its input cut at every possible place, as long as it reads each byte
+before the next comes; it is given time for that, within a limit. Linux only: MSG_EOR ends a
+segment there.
 """
 
 import asyncio
@@ -9,8 +10,13 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 
 READ_LEN = 64 * 1024
+
+# For so long each direction of a connection lets its receiver read byte by byte: some thousands of
+# bytes. Then it hurries, since who sends may have a time limit.
+PACED_S = 0.3
 
 # Closing with this drops what is not sent yet and sends RST (socket(7)).
 ABORT = struct.pack("ii", 1, 0)
@@ -70,10 +76,13 @@ class Proxy:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
 
     async def _pump(self, source, sink):
+        paced = 0.0
         while data := await self._loop.sock_recv(source, READ_LEN):
             view = memoryview(data)
             for at in range(len(view)):
                 await self._send(sink, view[at : at + 1])
+                if paced < PACED_S:
+                    paced += _let_others_run()
         sink.shutdown(socket.SHUT_WR)
 
     async def _send(self, sink, byte):
@@ -93,3 +102,10 @@ class Proxy:
             await writable.wait()
         finally:
             self._loop.remove_writer(sink)
+
+
+def _let_others_run():
+    """The shortest sleep there is, which asyncio's are not; returns how long it took."""
+    started = time.monotonic()
+    time.sleep(0)
+    return time.monotonic() - started
