@@ -28,6 +28,13 @@ def build(*packages):
     run(["cargo", "build", "--release", "--locked", *(f"--package={name}" for name in packages)])
 
 
+def build_example(package, name):
+    """Builds an example for release, and returns its path."""
+    need("cargo", "to build the programs; see rustup.rs")
+    run(["cargo", "build", "--release", "--locked", f"--package={package}", f"--example={name}"])
+    return release_directory(ROOT) / "examples" / name
+
+
 def program(name):
     """The path of a program that `build` has built."""
     return release_directory(ROOT) / name

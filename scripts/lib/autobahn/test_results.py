@@ -1,0 +1,64 @@
+"""Run with `python3 -m unittest discover -s scripts/lib -t scripts`."""
+
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+from . import results
+from .runs import Outcome, Run
+
+
+def entry(behavior="OK", close="OK", code=1000):
+    return {"behavior": behavior, "behaviorClose": close, "remoteCloseCode": code}
+
+
+def outcome(entries, transport="ring", bytewise=False, problems=(), findings=None):
+    run = Run("server", transport, bytewise, tuple(entries))
+    return Outcome(run, entries, list(problems), findings or {}, 12.34)
+
+
+class Results(unittest.TestCase):
+    def saved(self, *outcomes):
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder, "new", "folder")
+            results.save(target, outcomes)
+            return json.loads((target / "summary.json").read_text()), (target / "README.md").read_text()
+
+    def test_keep_every_verdict_in_the_order_of_the_suite(self):
+        summary, _ = self.saved(outcome({"6.4.1": entry(code=1007), "1.1.1": entry()}))
+        self.assertEqual(list(summary["runs"][0]["cases"].items()),
+                         [("1.1.1", "OK, OK, 1000"), ("6.4.1", "OK, OK, 1007")])
+
+    def test_count_by_section(self):
+        entries = {"1.1.1": entry(), "1.2.1": entry(), "6.4.1": entry("NON-STRICT"), "6.4.2": entry()}
+        _, readme = self.saved(outcome(entries), outcome({"1.1.1": entry()}, "epoll", bytewise=True))
+        self.assertIn("| role | transport | bytes arrive | 1 framing | 6 UTF-8 | all | seconds |", readme)
+        self.assertIn("| server | ring | as sent | 2 of 2 | 1 of 2 | 3 of 4 | 12 |", readme)
+        self.assertIn("| server | epoll | one by one | 1 of 1 | — | 1 of 1 | 12 |", readme)
+
+    def test_give_the_reason_of_what_is_not_ok_once(self):
+        entries = {"7.13.1": entry("INFORMATIONAL", "INFORMATIONAL", 1002)}
+        findings = {"7.13.1": "Undefined."}
+        runs = [outcome(entries, transport, findings=findings) for transport in ("ring", "epoll")]
+        _, readme = self.saved(*runs)
+        reasons = [line for line in readme.splitlines() if line.startswith("- 7.13.1")]
+        self.assertEqual(len(reasons), 1)
+        self.assertIn("Reason: RFC 6455 does not say", reasons[0])
+        self.assertIn("“Undefined.”", reasons[0])
+        self.assertIn("(server/ring, server/epoll)", reasons[0])
+
+    def test_a_bad_close_is_not_ok_and_a_problem_is_told(self):
+        entries = {"5.1": entry("OK", "WRONG CODE", 1002)}
+        problem = "5.1: behaviorClose is WRONG CODE"
+        _, readme = self.saved(outcome(entries, problems=[problem], findings={"5.1": "The code."}))
+        self.assertIn("| 0 of 1 | 0 of 1 |", readme)
+        self.assertIn(f"- **Failed:** {problem}. (server/ring)", readme)
+
+    def test_say_so_when_everything_is_ok(self):
+        _, readme = self.saved(outcome({"1.1.1": entry()}))
+        self.assertTrue(readme.endswith("## Not OK\n\nNothing.\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()
