@@ -206,8 +206,7 @@ impl<'a> ClientHandshake<'a> {
         if !ours || accepts.next().is_some() {
             return Err(HandshakeError::Accept);
         }
-        let mut extensions = values(headers, "sec-websocket-extensions").flat_map(Tokens::new);
-        if extensions.next().is_some() {
+        if fields(headers, "sec-websocket-extensions").any(|value| !is_empty_list(value)) {
             return Err(HandshakeError::UnexpectedExtension);
         }
         let mut chosen = values(headers, "sec-websocket-protocol");
@@ -219,14 +218,26 @@ impl<'a> ClientHandshake<'a> {
     }
 }
 
-/// The values of all headers with this name. One that is not UTF-8 counts as empty: none of the
-/// handshake's headers may be that.
+/// The values of all headers with this name.
+fn fields<'i>(
+    headers: &[httparse::Header<'i>],
+    name: &'static str,
+) -> impl Iterator<Item = &'i [u8]> {
+    headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name))
+        .map(|header| header.value)
+}
+
+/// As [`fields`]. A value that is not UTF-8 counts as empty: where one is needed, an empty one will not do.
 fn values<'i>(
     headers: &[httparse::Header<'i>],
     name: &'static str,
 ) -> impl Iterator<Item = &'i str> {
-    headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| std::str::from_utf8(header.value).unwrap_or_default())
+    fields(headers, name).map(|value| std::str::from_utf8(value).unwrap_or_default())
+}
+
+/// Whether a list names nothing. One that is not UTF-8 names something.
+fn is_empty_list(value: &[u8]) -> bool {
+    std::str::from_utf8(value).is_ok_and(|list| Tokens::new(list).next().is_none())
 }

@@ -83,9 +83,11 @@ pub fn parse_request<'a, 'b: 'a>(
     let head = &input[..input.len().min(limits.max_bytes)];
     let max_headers = limits.max_headers.min(HeaderSlots::CAPACITY);
     let mut request = httparse::Request::new(&mut []);
-    let status = request
-        .parse_with_uninit_headers(head, &mut slots.slots[..max_headers])
-        .map_err(|error| refuse(error, head))?;
+    let parsed = request.parse_with_uninit_headers(head, &mut slots.slots[..max_headers]);
+    let status = match parsed {
+        Err(httparse::Error::Version) if may_name_a_version(head) => httparse::Status::Partial,
+        parsed => parsed.map_err(|error| refuse(error, head))?,
+    };
     let httparse::Status::Complete(len) = status else {
         return if head.len() < limits.max_bytes {
             Ok(Parsed::Partial)
@@ -303,11 +305,7 @@ impl<'a> Fields<'a> {
         if self.host.is_some() {
             return Err(Refusal::bad_request("the Host header is repeated"));
         }
-        let valid =
-            |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
-        self.host = std::str::from_utf8(value)
-            .ok()
-            .filter(|host| host.as_bytes().iter().all(valid));
+        self.host = std::str::from_utf8(value).ok().filter(|host| is_host(host));
         match self.host {
             Some(_) => Ok(()),
             None => Err(Refusal::bad_request("the Host header is not a host name")),
@@ -326,6 +324,12 @@ impl<'a> Fields<'a> {
         self.has_body |= value.iter().any(|&digit| digit != b'0');
         Ok(())
     }
+}
+
+/// Whether all characters may stand in a host with a port (RFC 3986 §3.2.2); an empty one is valid.
+fn is_host(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte))
 }
 
 fn lists(value: &[u8], token: &str) -> bool {
@@ -348,21 +352,32 @@ fn refuse(error: httparse::Error, head: &[u8]) -> Refusal {
 /// Whether the third word is an HTTP version (RFC 9112 §2.3), rather than, say, the rest of a
 /// target with a space in it.
 fn names_a_version(head: &[u8]) -> bool {
-    let third = head.splitn(3, |&byte| byte == b' ').nth(2);
-    matches!(
-        third,
-        Some([
-            b'H',
-            b'T',
-            b'T',
-            b'P',
-            b'/',
-            b'0'..=b'9',
-            b'.',
-            b'0'..=b'9',
-            ..
-        ])
-    )
+    version_bytes(head) == VERSION_LEN
+}
+
+/// Whether `head` ends within a third word that can still become an HTTP version: which of the two
+/// answers is right must not depend on how the head arrives.
+fn may_name_a_version(head: &[u8]) -> bool {
+    let len = version_bytes(head);
+    len < VERSION_LEN && third_word(head).is_some_and(|word| word.len() == len)
+}
+
+/// `HTTP/`, a digit, a dot, a digit.
+const VERSION_LEN: usize = 8;
+
+/// How many bytes of the third word are the beginning of an HTTP version.
+fn version_bytes(head: &[u8]) -> usize {
+    let third = third_word(head).unwrap_or_default();
+    third
+        .iter()
+        .zip(b"HTTP/0.0")
+        .take_while(|&(byte, form)| byte == form || (*form == b'0' && byte.is_ascii_digit()))
+        .count()
+}
+
+/// What follows the second space.
+fn third_word(head: &[u8]) -> Option<&[u8]> {
+    head.splitn(3, |&byte| byte == b' ').nth(2)
 }
 
 /// RFC 9112 §3.2: a path, or an absolute URI as proxies send it.
@@ -370,7 +385,7 @@ fn check_target<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
     if method != "GET" && method != "HEAD" {
         return Err(Refusal::METHOD_NOT_ALLOWED);
     }
-    let known_form = target.starts_with('/') || authority(target).is_some_and(|at| !at.is_empty());
+    let known_form = target.starts_with('/') || after_scheme(target).is_some_and(names_a_host);
     if !known_form || !is_visible(target) || target.contains('#') {
         return Err(Refusal::bad_request(
             "the request target is neither a path nor an http URI",
@@ -379,8 +394,15 @@ fn check_target<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
     Ok(target)
 }
 
+/// Whether what follows a scheme starts with a host: RFC 9110 §4.2.1 wants an empty one refused, and §4.2.4
+/// a user name.
+fn names_a_host(rest: &str) -> bool {
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    !authority.is_empty() && !authority.starts_with(':') && is_host(authority)
+}
+
 /// What follows the scheme of an absolute `http`, `https`, `ws` or `wss` URI.
-fn authority(target: &str) -> Option<&str> {
+fn after_scheme(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;
     ["http", "https", "ws", "wss"]
         .iter()
@@ -393,7 +415,7 @@ fn split_target(target: &str) -> (&str, Option<&str>) {
     let origin_form = if target.starts_with('/') {
         target
     } else {
-        let rest = authority(target).unwrap_or_default();
+        let rest = after_scheme(target).unwrap_or_default();
         &rest[rest.find(['/', '?']).unwrap_or(rest.len())..]
     };
     let (path, query) = match origin_form.split_once('?') {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::field::is_token;
+use super::field::{Tokens, is_token};
 use super::request::{Once, Request};
 use super::response::Refusal;
 use super::{ACCEPT_KEY_LEN, accept_key};
@@ -75,7 +75,7 @@ impl<'a> Request<'a> {
             }
             _ => return Err(Refusal::VERSION_REQUIRED),
         }
-        if !self.subprotocols().all(is_token) {
+        if !self.offers_only_tokens() {
             return Err(Refusal::bad_request(
                 "Sec-WebSocket-Protocol is not a list of tokens",
             ));
@@ -92,6 +92,18 @@ impl<'a> Request<'a> {
                     ))
             }
         }
+    }
+}
+
+impl Request<'_> {
+    /// Whether `Sec-WebSocket-Protocol` is what §4.1, item 10 asks for: [`Request::subprotocols`] leaves out
+    /// what is not UTF-8.
+    fn offers_only_tokens(&self) -> bool {
+        self.headers()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"))
+            .all(|(_, value)| {
+                std::str::from_utf8(value).is_ok_and(|list| Tokens::new(list).all(is_token))
+            })
     }
 }
 

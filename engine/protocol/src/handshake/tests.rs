@@ -222,6 +222,10 @@ fn head_syntax() {
         (b"GET * HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 400),
         (b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 400),
         (b"GET http:// HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 400),
+        (b"GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 400),
+        (b"GET http://?a HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 400),
+        (b"GET http://:80/ HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 400),
+        (b"GET http://a@h/ HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 400),
         (b"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 200),
         (b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 405),
         (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 405),
@@ -284,6 +288,48 @@ fn every_prefix_is_partial() {
         assert_eq!(status(&input[..len]), None, "{len} bytes");
     }
     assert_eq!(status(&input), Some(101));
+}
+
+/// What is refused is refused with the same answer however it arrives.
+#[test]
+fn a_foreign_version_is_told_by_its_whole_name() {
+    for (line, expected) in [
+        ("PRI * HTTP/2.0", 505),
+        ("GET / HTTP/1.2", 505),
+        ("GET / HTTP/3", 400),
+        ("GET / HTTP/2x0", 400),
+        ("GET /a b HTTP/1.1", 400),
+    ] {
+        let input = head(line, &UPGRADE);
+        assert_eq!(status(&input), Some(expected), "{line}");
+        for len in 0..input.len() {
+            let early = status(&input[..len]);
+            assert!(
+                early.is_none_or(|early| early == expected),
+                "{line}, {len} bytes"
+            );
+        }
+    }
+}
+
+/// What is not text is no list of subprotocols, and names no extension that was offered.
+#[test]
+fn lists_that_are_not_utf8_are_refused() {
+    let with = |input: Vec<u8>, header: &[u8]| {
+        let kept = &input[..input.len() - 2];
+        [kept, header, b"\r\n\r\n"].concat()
+    };
+    let request = with(upgrade_with(&[]), b"Sec-WebSocket-Protocol: chat, \xff");
+    assert_eq!(status(&request), Some(400));
+
+    let asked = ClientRequest::new("host", "/", NONCE);
+    let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    let answer = head("HTTP/1.1 101 ", &[UPGRADE[1], UPGRADE[2], accept]);
+    let answer = with(answer, b"Sec-WebSocket-Extensions: \xff");
+    assert_eq!(
+        ClientHandshake::new(&asked).handle(&answer),
+        Err(HandshakeError::UnexpectedExtension)
+    );
 }
 
 /// `header_quadratic`. Quadratic work on a megabyte would take minutes.
