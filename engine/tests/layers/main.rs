@@ -89,6 +89,14 @@ const LAYERS: &[Layer] = &[
         siblings: &[],
         sans_io: false,
     },
+    Layer {
+        name: "fuzz",
+        folder: "engine/fuzz",
+        is_crate: true,
+        ours: &["corecast_simd", "corecast_protocol", "corecast_topics"],
+        siblings: &[],
+        sans_io: false,
+    },
     // Last, because its folder holds others: the first layer whose folder matches counts.
     Layer {
         name: "façade",
@@ -164,7 +172,7 @@ const UNSAFE_LEAVES: &[&str] = &[
 ];
 
 /// Crates whose every root says `#![forbid(unsafe_code)]`.
-const FORBIDS_UNSAFE: &[&str] = &["engine/protocol", "engine/topics"];
+const FORBIDS_UNSAFE: &[&str] = &["engine/protocol", "engine/topics", "engine/fuzz"];
 
 #[test]
 fn the_tree_keeps_the_layers() {
@@ -303,6 +311,7 @@ impl Layer {
             "topics" => "corecast_topics",
             "bench-harness" => "corecast_bench",
             "server" => "corecast_server",
+            "fuzz" => "corecast_fuzz",
             _ => "corecast",
         }
     }
