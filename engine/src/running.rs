@@ -143,6 +143,7 @@ impl Control {
             accepted: sum(|core| core.accepted.get()),
             opened: sum(|core| core.opened.get()),
             refused: sum(|core| core.refused.get()),
+            limited: sum(|core| core.limited.get()),
             dropped: sum(|core| core.dropped.get()),
             handler_panics: sum(|core| core.panics.get()),
         }
@@ -186,6 +187,8 @@ pub struct Stats {
     pub opened: u64,
     /// Connections past the limit, which were answered with 503 or cut.
     pub refused: u64,
+    /// Connections past the limits of their address, which were answered with 429 or cut.
+    pub limited: u64,
     /// Messages that a full backlog would not take.
     pub dropped: u64,
     /// Callbacks that panicked.

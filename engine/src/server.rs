@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use crate::core::mailbox::Mailbox;
 use crate::core::stats::CoreStats;
-use crate::core::{Config, CoreId, SlowPolicy, Upkeep};
+use crate::core::{AddressLimits, Config, CoreId, Rate, SlowPolicy, Upkeep};
 use crate::handler::Handler;
 use crate::limits;
 use crate::publisher::{Mailboxes, Publisher};
@@ -33,6 +33,7 @@ pub struct Server {
     io: Io,
     steer: bool,
     config: Config,
+    addresses: AddressLimits,
     site: Site,
     mailboxes: Mailboxes,
 }
@@ -49,6 +50,7 @@ impl Server {
             io: Io::default(),
             steer: false,
             config: Config::default(),
+            addresses: AddressLimits::default(),
             site: Site::default(),
             mailboxes: Mailboxes::default(),
         };
@@ -109,6 +111,29 @@ impl Server {
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
+        self
+    }
+
+    /// Connections of one address at most, over all cores (no limit). Further ones are answered with 429, a few of them at
+    /// a time, or else closed.
+    ///
+    /// An address is an IPv4 address or an IPv6 network of 64 bits, as the kernel sees it. Behind a reverse proxy all
+    /// connections come from the proxy's: leave this off there, and let the proxy limit.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.addresses.connections = Some(connections.max(1));
+        self
+    }
+
+    /// Connections that one address may open per second, and at once after a pause (no limit). What goes past it is
+    /// answered as in [`max_connections_per_address`](Self::max_connections_per_address), where it is also said what
+    /// an address is. Each connection is one handshake.
+    ///
+    /// 65,536 addresses are remembered beside those that have connections; when more have come within the time that their
+    /// allowance takes to fill, those without connections are forgotten.
+    #[must_use]
+    pub fn handshake_rate_per_address(mut self, per_second: u32, burst: u32) -> Self {
+        self.addresses.rate = Some(Rate::new(per_second, burst));
         self
     }
 
@@ -257,6 +282,7 @@ impl Server {
         let mut config = self.config;
         let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);
         config.slots = config.max_connections.min(descriptors);
+        config.addresses = self.addresses.table();
         let (config, site) = (Arc::new(config), Arc::new(self.site));
         let total = Arc::new(AtomicU64::new(0));
         let mut first = Some(self.bound);

@@ -150,6 +150,8 @@ mod tests {
             "listen = ['127.0.0.1:1', '127.0.0.1:2']\n\
              max-message = '64k'\n\
              max_connections = 500\n\
+             max_per_address = 20\n\
+             handshake-rate = '5/s'\n\
              steer = true\n\
              origin = 'https://example.org'\n\
              idle_timeout = 0",
@@ -158,6 +160,8 @@ mod tests {
         assert_eq!(options.listen, ["127.0.0.1:1", "127.0.0.1:2"]);
         assert_eq!(options.max_message, Some(64 << 10));
         assert_eq!(options.max_connections, Some(500));
+        assert_eq!(options.max_per_address, Some(20));
+        assert_eq!(options.handshake_rate, Some(5));
         assert_eq!(options.steer, Some(true));
         assert_eq!(options.origin, ["https://example.org"]);
         assert_eq!(options.idle_timeout, Some(std::time::Duration::ZERO));

@@ -42,6 +42,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = units::count)]
     pub(crate) max_connections: Option<usize>,
 
+    /// Refuse connections past so many from one address, with 429; not behind a proxy [default: no limit]
+    #[arg(long, value_name = "N", value_parser = units::count)]
+    pub(crate) max_per_address: Option<usize>,
+
+    /// Refuse an address that connects more often than so many times a second, with 429; not behind a
+    /// proxy [default: no limit]
+    #[arg(long, value_name = "N[/s]", value_parser = units::rate)]
+    pub(crate) handshake_rate: Option<u32>,
+
     /// Refuse larger messages, with 1009 [default: 16m]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_message: Option<usize>,

@@ -144,6 +144,11 @@ fn configure(server: Server, options: &Options, cores: Option<Vec<usize>>) -> Se
         .with(cores, Server::cores)
         .with(options.io, Server::io)
         .with(options.max_connections, Server::max_connections)
+        .with(options.max_per_address, Server::max_connections_per_address)
+        // A second's worth may come at once: pages open several connections.
+        .with(options.handshake_rate, |server, rate| {
+            server.handshake_rate_per_address(rate, rate)
+        })
         .with(options.max_message, Server::max_message)
         .with(options.backlog, Server::backlog)
         .with(options.slow(), Server::slow)

@@ -18,6 +18,15 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
         .ok_or("a count is a number from 1 up, or 10k, 1m".to_owned())
 }
 
+/// How many per second, at least one: `20`, `20/s`, `2k/s`.
+pub(crate) fn rate(text: &str) -> Result<u32, String> {
+    let per_second = text.strip_suffix("/s").unwrap_or(text);
+    count(per_second)
+        .ok()
+        .and_then(|count| u32::try_from(count).ok())
+        .ok_or("a rate is a number per second from 1 up, like 20 or 20/s".to_owned())
+}
+
 /// A time: `50us`, `200ms`, `30s`, `5m`, or `0`, which needs no unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 4] = [
@@ -65,6 +74,16 @@ mod tests {
         assert_eq!(count("1m"), Ok(1_000_000));
         assert!(count("0").is_err());
         assert!(count("1g").is_err());
+    }
+
+    #[test]
+    fn rates_are_per_second() {
+        assert_eq!(rate("20"), Ok(20));
+        assert_eq!(rate("20/s"), Ok(20));
+        assert_eq!(rate("2k/s"), Ok(2_000));
+        for bad in ["0", "/s", "20/m", "20/", "1.5/s", "5000m"] {
+            assert!(rate(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What bounds a connection and a core.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corecast_protocol::Limits;
 use corecast_protocol::handshake::HeadLimits;
 
+use super::addresses::AddressTable;
 use super::upkeep::Upkeep;
 
 /// What happens to a connection whose backlog is full.
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) close_timeout: Duration,
     pub(crate) busy_poll: Option<Duration>,
+    /// Shared by all cores, where addresses have limits.
+    pub(crate) addresses: Option<Arc<AddressTable>>,
     pub(crate) upkeep: Option<Upkeep>,
 }
 
@@ -66,6 +70,7 @@ impl Default for Config {
             ping_interval: Some(Self::PING_INTERVAL),
             close_timeout: Self::CLOSE_TIMEOUT,
             busy_poll: None,
+            addresses: None,
             upkeep: None,
         }
     }

@@ -62,6 +62,8 @@ impl Flags {
     pub(crate) const OWED_DRAIN: Self = Self(1 << 10);
     /// Past the connection limit: will be answered with 503.
     pub(crate) const SURPLUS: Self = Self(1 << 7);
+    /// Past the limits of its address: a surplus connection that will be answered with 429.
+    pub(crate) const LIMITED: Self = Self(1 << 11);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

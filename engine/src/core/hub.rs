@@ -13,6 +13,7 @@ use corecast_topics::Topics;
 use socket2::SockRef;
 
 use super::TURN_OUTPUT;
+use super::addresses::Gate;
 use super::app::{Ended, Message};
 use super::backlog::Backlog;
 use super::config::{Config, SlowPolicy};
@@ -96,8 +97,10 @@ pub(crate) struct Hub {
     pub(crate) closed: bool,
     /// A connection has so much output in this turn that no more is to be made before it has been sent.
     pub(crate) crowded: bool,
-    /// Connections past the limit.
+    /// Connections past a limit.
     pub(crate) surplus: usize,
+    /// Where addresses have limits.
+    pub(crate) gate: Option<Gate>,
 }
 
 impl Links for Slab {
@@ -390,6 +393,9 @@ impl Hub {
             self.conns.remove(index);
             self.stats.closed(surplus);
             self.surplus -= usize::from(surplus);
+            if let Some(gate) = &mut self.gate {
+                gate.leave(index);
+            }
         }
     }
 
@@ -483,6 +489,14 @@ impl Hub {
             _ => {}
         }
         self.set_timer(index);
+    }
+
+    /// What a connection past a limit is answered.
+    pub(crate) fn surplus_refusal(&self, index: u32) -> &'static Refusal {
+        match self.conns[index].flags.has(Flags::LIMITED) {
+            true => &Refusal::TOO_MANY_REQUESTS,
+            false => &Refusal::OVERLOADED,
+        }
     }
 
     fn handshake_timed_out(&mut self, index: u32) {

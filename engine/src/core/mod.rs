@@ -3,6 +3,7 @@
 //! [`Core`] is driven by one of two loops: [`ring_loop`] over the data ring, [`portable_loop`] over
 //! monoio's sockets. Both feed it bytes and completions and carry out what it leaves in its lists.
 
+mod addresses;
 mod app;
 mod backlog;
 mod config;
@@ -33,6 +34,8 @@ use corecast_topics::Topics;
 
 use crate::transport::ring::Chunk;
 use crate::transport::socket::Socket;
+pub(crate) use addresses::{AddressLimits, Rate};
+use addresses::{Gate, Key};
 pub(crate) use app::{App, Decision, Ended};
 pub use app::{CoreId, Message};
 pub(crate) use config::Config;
@@ -93,6 +96,7 @@ impl Core {
     ) -> Self {
         let shared = Shared::new(Role::Server, config.limits);
         let hub = Hub {
+            gate: config.addresses.clone().map(Gate::new),
             conns: Slab::new(config.slots.saturating_add(SURPLUS_CONNECTIONS)),
             config,
             stats,
@@ -220,34 +224,87 @@ impl Core {
     }
 }
 
+/// Whether a new connection may stay.
+#[derive(Clone, Copy)]
+enum Standing {
+    /// With its address, where addresses count.
+    Within(Option<Key>),
+    /// Past the limit of all connections, or the server is on its way out.
+    Surplus,
+    /// Past the limits of its address.
+    Limited,
+    /// Not even to be told so.
+    Unwanted,
+}
+
 /// Connections and their input.
 impl Core {
     /// Takes a new connection in. `None` when there is no place for it at all.
     fn accept(&mut self, socket: Socket) -> Option<ConnId> {
+        let standing = self.standing(&socket);
         let hub = &mut self.hub;
-        if hub.closed {
-            hub.stats.refused.add(1);
-            return None;
+        let surplus = !matches!(standing, Standing::Within(_));
+        match standing {
+            Standing::Within(_) => {}
+            Standing::Limited => hub.stats.limited.add(1),
+            Standing::Surplus | Standing::Unwanted => hub.stats.refused.add(1),
         }
-        let surplus = hub.leaving || !hub.stats.count_in();
-        let place = !surplus || hub.surplus < SURPLUS_CONNECTIONS;
+        let place = match standing {
+            Standing::Within(_) => true,
+            Standing::Surplus | Standing::Limited => hub.surplus < SURPLUS_CONNECTIONS,
+            Standing::Unwanted => false,
+        };
         let now = hub.wheel.now();
         let id = place.then(|| hub.conns.insert(socket, now)).flatten();
         let Some(id) = id else {
-            hub.stats.closed(surplus);
-            hub.stats.refused.add(1);
+            if let Standing::Within(key) = standing {
+                hub.stats.closed(false);
+                hub.stats.refused.add(1);
+                if let (Some(key), Some(gate)) = (key, &hub.gate) {
+                    gate.turn_away(key);
+                }
+            }
             return None;
         };
         if surplus {
             hub.surplus += 1;
-            hub.stats.refused.add(1);
         } else {
             hub.stats.accepted.add(1);
         }
-        hub.conns[id.index].flags.set(Flags::SURPLUS, surplus);
+        if let (Standing::Within(Some(key)), Some(gate)) = (standing, &mut hub.gate) {
+            gate.enter(id.index, key);
+        }
+        let flags = &mut hub.conns[id.index].flags;
+        flags.set(Flags::SURPLUS, surplus);
+        flags.set(Flags::LIMITED, matches!(standing, Standing::Limited));
         hub.set_timer(id.index);
         hub.lists.reading.push(id.index);
         Some(id)
+    }
+
+    /// Whether a new connection may stay. One that may is counted in.
+    fn standing(&mut self, socket: &Socket) -> Standing {
+        let hub = &mut self.hub;
+        if hub.closed {
+            return Standing::Unwanted;
+        }
+        if hub.leaving || !hub.stats.count_in() {
+            return Standing::Surplus;
+        }
+        let Some(gate) = &mut hub.gate else {
+            return Standing::Within(None);
+        };
+        let now = self.started + TICK * hub.wheel.now();
+        let admitted = socket.peer_ip().map(|ip| gate.admit(ip, now));
+        if let Some(Some(key)) = admitted {
+            return Standing::Within(Some(key));
+        }
+        hub.stats.closed(false);
+        match admitted {
+            Some(_) => Standing::Limited,
+            // Gone again.
+            None => Standing::Unwanted,
+        }
     }
 
     /// Bytes from a peer. With a chunk they lie in a receive buffer that outlives the turn's sends, so that payloads may
@@ -495,7 +552,7 @@ impl Core {
             Ok(Parsed::Partial) => 0,
             Ok(Parsed::Complete(request, len)) => {
                 if self.hub.conns[index].flags.has(Flags::SURPLUS) {
-                    self.refuse(index, &Refusal::OVERLOADED);
+                    self.refuse(index, self.hub.surplus_refusal(index));
                 } else {
                     self.answer(index, &request);
                 }

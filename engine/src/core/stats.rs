@@ -26,6 +26,8 @@ pub(crate) struct CoreStats {
     pub(crate) opened: Counter,
     /// Past the connection limit, or on the way out.
     pub(crate) refused: Counter,
+    /// Past the limits of their address.
+    pub(crate) limited: Counter,
     pub(crate) dropped: Counter,
     pub(crate) panics: Counter,
     /// Connections of all cores together, against `max_connections`.
@@ -39,6 +41,7 @@ impl CoreStats {
             accepted: Counter::default(),
             opened: Counter::default(),
             refused: Counter::default(),
+            limited: Counter::default(),
             dropped: Counter::default(),
             panics: Counter::default(),
             total,

@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
+use socket2::SockRef;
 
 /// An accepted socket; closed when it and what was made from it are dropped.
 pub(crate) enum Socket {
@@ -40,6 +42,14 @@ impl Writer {
     /// For awaited writes, one at a time.
     pub(crate) fn half(&self) -> &RefCell<OwnedWriteHalf<TcpStream>> {
         &self.half
+    }
+}
+
+impl Socket {
+    /// The peer's address; `None` when it is gone already. Costs a system call.
+    pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
+        let peer = SockRef::from(&self.as_fd()).peer_addr().ok()?;
+        Some(peer.as_socket()?.ip())
     }
 }
 

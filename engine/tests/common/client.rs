@@ -126,6 +126,17 @@ pub(crate) fn narrow_tcp(address: SocketAddr) -> TcpStream {
     bounded(socket.into())
 }
 
+/// A connection from an address of ours: all of 127/8 is loopback.
+pub(crate) fn tcp_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let source = SocketAddr::from((source, 0));
+    socket.bind(&source.into()).expect("a loopback address");
+    socket
+        .connect_timeout(&address.into(), PATIENCE)
+        .expect("the server takes us");
+    bounded(socket.into())
+}
+
 fn bounded(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");

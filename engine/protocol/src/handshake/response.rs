@@ -38,6 +38,13 @@ impl Refusal {
         headers: Self::UPGRADE_13,
     };
 
+    /// 429: too many connections from one address, or too often (RFC 6585 §4).
+    pub const TOO_MANY_REQUESTS: Self = Self {
+        status: 429,
+        reason: "too many connections from this address, try again later",
+        headers: &[("Retry-After", "1")],
+    };
+
     /// 431: the head is over [`HeadLimits`](super::HeadLimits) (RFC 6585 §5).
     pub const HEAD_TOO_LARGE: Self = Self::new(431, "the request head is too large");
 

@@ -77,6 +77,8 @@ fn bad_values_say_what_a_good_one_looks_like() {
     assert!(wrong(&["-l", ":9001"]).contains("HOST:PORT"));
     assert!(wrong(&["-l", "host:99999"]).contains("HOST:PORT"));
     assert!(wrong(&["--idle-timeout", "10"]).contains("has a unit"));
+    assert!(wrong(&["--handshake-rate", "5/m"]).contains("20/s"));
+    assert!(wrong(&["--max-per-address", "0"]).contains("from 1 up"));
     assert!(wrong(&["--cores", "x"]).contains("0-3"));
     assert!(wrong(&["--origin", "example.org"]).contains("https://"));
 }

@@ -62,6 +62,18 @@ fn pages_from_elsewhere_are_refused() {
 }
 
 #[test]
+fn an_address_with_too_many_connections_is_refused() {
+    let server = Running::start(&["--max-per-address", "2"]);
+    let _inside = [server.connect("/echo"), server.connect("/chat")];
+    assert_eq!(server.try_connect("/echo", &[]).map(drop), Err(429));
+    let server = Running::start(&["--handshake-rate", "1/s"]);
+    let _inside = server.connect("/echo");
+    // However slow the machine: more often than once a second.
+    let refused = (0..20).any(|_| server.try_connect("/echo", &[]).map(drop) == Err(429));
+    assert!(refused, "20 connections in a row");
+}
+
+#[test]
 fn an_address_in_use_is_a_runtime_failure_that_names_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
