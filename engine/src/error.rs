@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::Io;
+use crate::{InvalidOrigin, Io};
 
 /// Why a server could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum Error {
     /// No routes: nothing would ever be answered.
     #[error("the server has no route: call `Server::route`")]
     NoRoute,
+    /// An origin that no browser would send.
+    #[error("a page's origin to allow: {0}")]
+    Origin(#[from] InvalidOrigin),
     /// A core could not be set up, or its loop failed.
     #[error("core {0}: {1}")]
     Core(usize, #[source] io::Error),

@@ -9,6 +9,7 @@ use corecast_protocol::handshake::{self, Refusal, encode_http, encode_switching}
 
 use crate::core::{App, CoreId, Decision, Ended, Hub, Message};
 use crate::handler::{Accept, Closed, Handler, Reject};
+use crate::origin::Origins;
 use crate::{Conn, Request};
 
 /// What a server serves; shared by its cores, which make their own handlers from it.
@@ -16,8 +17,7 @@ use crate::{Conn, Request};
 pub(crate) struct Site {
     pub(crate) routes: Vec<Blueprint>,
     pub(crate) pages: Vec<Page>,
-    /// Origins that browsers may connect from; empty for all (RFC 6455 §10.2).
-    pub(crate) origins: Vec<String>,
+    pub(crate) origins: Origins,
 }
 
 /// A route before it has a core.
@@ -125,13 +125,7 @@ impl Routes {
             return Ok(Decision::Respond);
         }
         let key = head.check_upgrade()?;
-        let origins = &self.site.origins;
-        if let Some(origin) = head.origin()
-            && !origins.is_empty()
-            && !origins
-                .iter()
-                .any(|allowed| allowed.eq_ignore_ascii_case(origin))
-        {
+        if !self.site.origins.admit(head) {
             return Err(Refusal::new(
                 403,
                 "connections from this origin are not allowed",

@@ -206,10 +206,26 @@ impl Server {
     }
 
     /// Lets browsers connect only from pages of this origin, such as `https://example.com` (RFC 6455 §10.2). May be
-    /// called for several; without it, any origin is allowed.
+    /// called for several; without it, pages from anywhere may connect, with the cookies that the browser has for
+    /// this server. Asked before [`Handler::upgrade`](crate::Handler::upgrade); the answer to others is 403. [`Origin`](crate::Origin) says what is
+    /// compared. What is no origin is an error of [`spawn`](Self::spawn).
     #[must_use]
-    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
-        self.site.origins.push(origin.into());
+    pub fn allow_origin(mut self, origin: impl AsRef<str>) -> Self {
+        self.site.origins.allow(origin.as_ref());
+        self
+    }
+
+    /// [`allow_origin`](Self::allow_origin) for each of several.
+    #[must_use]
+    pub fn allow_origins(self, origins: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        origins.into_iter().fold(self, Self::allow_origin)
+    }
+
+    /// Refuses clients that do not say where they come from (off): browsers always do, other programs rarely, and can
+    /// say what they like.
+    #[must_use]
+    pub fn require_origin(mut self, on: bool) -> Self {
+        self.site.origins.required = on;
         self
     }
 
@@ -263,10 +279,13 @@ impl Server {
     /// Starts the server: returns when every core accepts connections.
     ///
     /// # Errors
-    /// There is no route, the processors or the I/O asked for cannot be had, or a core cannot be set up.
+    /// There is no route, an origin to allow is none, the processors or the I/O asked for cannot be had, or a core cannot be set up.
     pub fn spawn(self) -> Result<ServerHandle> {
         if self.site.routes.is_empty() {
             return Err(Error::NoRoute);
+        }
+        if let Some(invalid) = self.site.origins.invalid {
+            return Err(invalid.into());
         }
         let addresses = self.local_addrs();
         let processors = thread::processors(self.processors.as_deref())?;

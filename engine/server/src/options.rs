@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
-use corecast::{Io, SlowPolicy};
+use corecast::{InvalidOrigin, Io, Origin, SlowPolicy};
 
 use crate::cores::Cores;
 use crate::{file, units};
@@ -84,6 +84,10 @@ pub(crate) struct Options {
     /// Refuse browsers whose page comes from elsewhere, with 403; may be given again [default: any]
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) origin: Vec<String>,
+
+    /// Refuse clients that send no origin, which browsers always do, with 403 [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) require_origin: Option<bool>,
 
     /// On SIGTERM or SIGINT, wait so long for connections to close [default: 10s]
     #[arg(long, value_name = "DUR", value_parser = units::duration)]
@@ -166,14 +170,11 @@ fn listen_addr(text: &str) -> Result<String, String> {
     }
 }
 
-/// An origin as browsers serialize it (RFC 6454 §6.2): scheme, host, port when it is not the
-/// default one, or `null`; nothing behind that.
 fn origin(text: &str) -> Result<String, String> {
-    let host = text.split_once("://").map_or("", |(_, host)| host);
-    if text != "null" && (host.is_empty() || host.contains('/')) {
-        return Err("an origin is scheme and host, like https://example.org".to_owned());
-    }
-    Ok(text.to_owned())
+    let origin: Origin = text
+        .parse()
+        .map_err(|error: InvalidOrigin| error.to_string())?;
+    Ok(origin.to_string())
 }
 
 fn io_parser() -> impl TypedValueParser<Value = Io> {

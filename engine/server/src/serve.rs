@@ -106,14 +106,9 @@ fn server(options: Options) -> Result<Server, Failure> {
     // What cannot be asked for is told before what does not work out.
     let cores = options.cores.as_ref().map(processors).transpose()?;
     let server = configure(bind(&options.listen)?, &options, cores);
-    let server = options
-        .origin
-        .into_iter()
-        .fold(server, Server::allow_origin);
-    Ok(allocator::give_back_regularly(apps::serve(
-        server,
-        options.app,
-    )))
+    let server = server.allow_origins(options.origin);
+    let server = allocator::give_back_regularly(server);
+    Ok(apps::serve(server, options.app))
 }
 
 fn processors(choice: &Cores) -> Result<Vec<usize>, Failure> {
@@ -158,7 +153,8 @@ fn configure(server: Server, options: &Options, cores: Option<Vec<usize>>) -> Se
             Server::ping_interval,
         )
         .with(options.busy_poll.map(unless_zero), Server::busy_poll)
-        .with(options.steer, Server::steer);
+        .with(options.steer, Server::steer)
+        .with(options.require_origin, Server::require_origin);
     set.0
 }
 

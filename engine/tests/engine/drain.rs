@@ -284,6 +284,8 @@ fn it_starts_only_with_what_it_needs(io: Io) {
         Server::bind("no address"),
         Err(Error::Address(..))
     ));
+    let origin = bound().allow_origin("example.org").route("*", |_| Echo);
+    assert!(matches!(origin.spawn(), Err(Error::Origin(_))));
     let server = serve(io, |_| Echo);
     assert_eq!((server.io().kind, &server.io().fallback), (io, &None));
 }

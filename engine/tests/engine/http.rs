@@ -20,6 +20,7 @@ over_every_transport![
     impossible_headers_give_500,
     the_applications_refusal_is_sent,
     only_allowed_origins_connect,
+    origins_can_be_required_and_null_allowed,
     a_handler_sees_the_request,
     upgrades_without_upgrade_code_need_no_data,
 ];
@@ -302,29 +303,68 @@ fn the_applications_refusal_is_sent(io: Io) {
     }
 }
 
+fn from(origin: &str) -> String {
+    request_with("/", &format!("Origin: {origin}\r\n"))
+}
+
 fn only_allowed_origins_connect(io: Io) {
     let server = start(io, |server: Server| {
         server
-            .allow_origin("https://example.com")
+            .allow_origins(["https://example.com", "https://example.org:443"])
             .allow_origin("http://localhost:8080")
             .route("*", |_| Echo)
     });
-    let from = |origin: &str| request_with("/", &format!("Origin: {origin}\r\n"));
-    for origin in ["https://example.com", "HTTP://localhost:8080"] {
-        Client::upgrade(tcp(server.address()), &from(origin)).close(1000);
-    }
     for origin in [
         "https://example.com.evil.org",
+        "https://sub.example.com",
+        "https://evilexample.com",
+        "https://example.com@evil.org",
         "http://example.com",
         "https://example.com:8443",
+        "https://example.com/",
+        "https://example.com https://evil.org",
+        "https://evil.org\r\nOrigin: https://example.com",
+        "https://example.com\r\nOrigin: https://example.com",
         "null",
         "",
     ] {
         let response = http(server.address(), &from(origin));
         assert_eq!(response.status, 403, "{origin}");
     }
+    // Not to be taken for none.
+    let mut stream = tcp(server.address());
+    let mut request = from("").trim_end().as_bytes().to_vec();
+    request.extend_from_slice(b" https://example.com\xff\r\n\r\n");
+    stream.write_all(&request).unwrap();
+    assert_eq!(read_response(stream).status, 403);
+
+    for origin in [
+        "https://example.com",
+        "HTTP://localhost:8080",
+        "https://Example.org",
+    ] {
+        Client::upgrade(tcp(server.address()), &from(origin)).close(1000);
+    }
     // Whoever sends none is no browser.
     Client::connect(server.address()).close(1000);
+}
+
+fn origins_can_be_required_and_null_allowed(io: Io) {
+    let server = start(io, |server| {
+        let server = server.require_origin(true).allow_origin("null");
+        server.route("*", |_| Echo)
+    });
+    assert_eq!(http(server.address(), &request("/")).status, 403);
+    assert_eq!(
+        http(server.address(), &from("https://example.com")).status,
+        403
+    );
+    Client::upgrade(tcp(server.address()), &from("null")).close(1000);
+    let server = start(io, |server| {
+        server.require_origin(true).route("*", |_| Echo)
+    });
+    assert_eq!(http(server.address(), &request("/")).status, 403);
+    Client::upgrade(tcp(server.address()), &from("https://anywhere.org")).close(1000);
 }
 
 /// Tells what it was asked.

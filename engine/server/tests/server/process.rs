@@ -56,6 +56,8 @@ fn pages_from_elsewhere_are_refused() {
     assert_eq!(connect("http://a:1"), Ok(()));
     assert_eq!(connect("http://example.org"), Err(403));
     assert_eq!(server.try_connect("/echo", &[]).map(drop), Ok(()));
+    let server = Running::start(&["--require-origin"]);
+    assert_eq!(server.try_connect("/echo", &[]).map(drop), Err(403));
     let server = Running::start(&[]);
     let anywhere = server.try_connect("/echo", &[("Origin", "http://anywhere")]);
     assert_eq!(anywhere.map(drop), Ok(()));
