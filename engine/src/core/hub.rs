@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corecast_protocol::frame::Opcode;
-use corecast_protocol::handshake::Refusal;
 use corecast_protocol::{CloseCode, encode_close_server};
 use corecast_topics::Topics;
 use socket2::SockRef;
@@ -489,25 +488,6 @@ impl Hub {
             _ => {}
         }
         self.set_timer(index);
-    }
-
-    /// What a connection past a limit is answered.
-    pub(crate) fn surplus_refusal(&self, index: u32) -> &'static Refusal {
-        match self.conns[index].flags.has(Flags::LIMITED) {
-            true => &Refusal::TOO_MANY_REQUESTS,
-            false => &Refusal::OVERLOADED,
-        }
-    }
-
-    fn handshake_timed_out(&mut self, index: u32) {
-        let conn = &mut self.conns[index];
-        if conn.held.is_none() {
-            return self.kill(index);
-        }
-        let refusal = Refusal::new(408, "the request head did not arrive in time");
-        self.output
-            .push_bytes(index, &mut conn.pending, |out| refusal.encode(out));
-        self.finish(index);
     }
 
     pub(crate) fn pause(&mut self, index: u32) {
