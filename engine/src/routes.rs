@@ -95,12 +95,17 @@ impl Routes {
 
     fn respond(&self, head: &handshake::Request<'_>, response: &mut Vec<u8>) {
         let Some(page) = self.site.pages.iter().find(|page| page.path == head.path()) else {
-            return Refusal::new(404, "nothing is served at this path").encode(response);
+            return refuse(
+                head,
+                &Refusal::new(404, "nothing is served at this path"),
+                response,
+            );
         };
         let head_only = head.method() == "HEAD";
         let encoded = encode_http(response, 200, &page.content_type, &page.body, head_only);
         if encoded.is_err() {
-            Refusal::new(500, "the page has an impossible content type").encode(response);
+            let refusal = Refusal::new(500, "the page has an impossible content type");
+            refuse(head, &refusal, response);
         }
     }
 
@@ -164,19 +169,11 @@ impl App for Routes {
         socket: BorrowedFd<'_>,
         response: &mut Vec<u8>,
     ) -> Decision {
-        let decision = self
-            .upgrade(request, socket, response)
+        self.upgrade(request, socket, response)
             .unwrap_or_else(|refusal| {
-                refusal.encode(response);
+                refuse(request, &refusal, response);
                 Decision::Respond
-            });
-        // RFC 9110 §9.3.2: no body, whatever the status.
-        if request.method() == "HEAD"
-            && let Some(end) = response.windows(4).position(|w| w == b"\r\n\r\n")
-        {
-            response.truncate(end + 4);
-        }
-        decision
+            })
     }
 
     fn open(&mut self, hub: &mut Hub, index: u32) {
@@ -208,6 +205,13 @@ impl App for Routes {
     fn data(&mut self, route: u16, slot: u32) -> Option<(CoreId, &mut dyn Any)> {
         let data = self.endpoints.get_mut(usize::from(route))?.data(slot)?;
         Some((self.core, data))
+    }
+}
+
+fn refuse(head: &handshake::Request<'_>, refusal: &Refusal, response: &mut Vec<u8>) {
+    match head.method() {
+        "HEAD" => refusal.encode_head(response),
+        _ => refusal.encode(response),
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) struct Core {
     drain: Option<Drain>,
     due: Vec<u32>,
     mail: VecDeque<Mail>,
+    /// Memory for a response, used again for the next.
+    response: Vec<u8>,
     upkeep_due: Option<Instant>,
 }
 
@@ -117,6 +119,7 @@ impl Core {
             drain: None,
             due: Vec::new(),
             mail: VecDeque::new(),
+            response: Vec::new(),
             upkeep_due: None,
         }
     }

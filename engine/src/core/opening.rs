@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use corecast_protocol::Receiver;
-use corecast_protocol::handshake::{HeaderSlots, Parsed, Refusal, Request, parse_request};
+use corecast_protocol::handshake::{
+    HeaderSlots, Parsed, Refusal, Request, is_head_method, may_end_head, parse_request,
+};
 
 use super::addresses::Key;
 use super::app::Decision;
@@ -14,6 +16,10 @@ use super::timers::TICK;
 use super::{Core, SURPLUS_CONNECTIONS};
 use crate::transport::ring::Chunk;
 use crate::transport::socket::Socket;
+
+/// The memory for responses stays from one to the next up to this size: more than any refusal or upgrade needs, less than
+/// a page may.
+const RESPONSE_KEPT: usize = 4 << 10;
 
 /// Accepting.
 impl Core {
@@ -117,9 +123,8 @@ impl Core {
             return;
         };
         held.append(bytes);
-        // A head ends with a line's end: until one comes, it is not read again from its start.
-        let limit = self.hub.config.head.max_bytes;
-        if !bytes.contains(&b'\n') && held.rest().len() < limit {
+        let limits = &self.hub.config.head;
+        if !may_end_head(held.rest(), bytes.len(), limits) {
             self.hub.conns[index].held = Some(held);
             return;
         }
@@ -134,46 +139,44 @@ impl Core {
     /// Answers a request if its head is whole. Gives the head's length.
     fn handshake(&mut self, index: u32, bytes: &[u8]) -> usize {
         let mut slots = HeaderSlots::new();
-        let config = self.hub.config.clone();
-        match parse_request(bytes, &mut slots, &config.head) {
+        let limits = self.hub.config.head;
+        match parse_request(bytes, &mut slots, &limits) {
             Ok(Parsed::Partial) => 0,
             Ok(Parsed::Complete(request, len)) => {
                 if self.hub.conns[index].flags.has(Flags::SURPLUS) {
-                    self.refuse(index, self.hub.surplus_refusal(index));
+                    let refusal = self.hub.surplus_refusal(index);
+                    self.hub.refuse(index, refusal, request.method() == "HEAD");
                 } else {
                     self.answer(index, &request);
                 }
                 len
             }
             Err(refusal) => {
-                self.refuse(index, &refusal);
+                self.hub.refuse(index, &refusal, is_head_method(bytes));
                 bytes.len()
             }
         }
     }
 
-    fn refuse(&mut self, index: u32, refusal: &Refusal) {
-        let pending = &mut self.hub.conns[index].pending;
-        self.hub
-            .output
-            .push_bytes(index, pending, |out| refusal.encode(out));
-        self.hub.finish(index);
-    }
-
     fn answer(&mut self, index: u32, request: &Request<'_>) {
-        let mut response = Vec::new();
+        let mut response = std::mem::take(&mut self.response);
+        response.clear();
         let (app, conn) = (&mut self.app, &self.hub.conns[index]);
         let decision = catch_unwind(AssertUnwindSafe(|| {
             app.request(request, conn.socket(), &mut response)
         }));
         let Ok(decision) = decision else {
             self.count_panic(index);
-            return self.refuse(index, &Refusal::new(500, "the application failed"));
+            let refusal = Refusal::new(500, "the application failed");
+            return self.hub.refuse(index, &refusal, request.method() == "HEAD");
         };
         let conn = &mut self.hub.conns[index];
         self.hub.output.push_bytes(index, &mut conn.pending, |out| {
             out.extend_from_slice(&response)
         });
+        response.shrink_to(RESPONSE_KEPT);
+        self.response = response;
+        let conn = &mut self.hub.conns[index];
         match decision {
             Decision::Respond => self.hub.finish(index),
             Decision::Accept { route, data } => {
@@ -189,8 +192,19 @@ impl Core {
 }
 
 impl Hub {
+    /// Answers a request that gets no WebSocket, and ends.
+    fn refuse(&mut self, index: u32, refusal: &Refusal, head_only: bool) {
+        let pending = &mut self.conns[index].pending;
+        self.output
+            .push_bytes(index, pending, |out| match head_only {
+                true => refusal.encode_head(out),
+                false => refusal.encode(out),
+            });
+        self.finish(index);
+    }
+
     /// What a connection past a limit is answered.
-    pub(crate) fn surplus_refusal(&self, index: u32) -> &'static Refusal {
+    fn surplus_refusal(&self, index: u32) -> &'static Refusal {
         match self.conns[index].flags.has(Flags::LIMITED) {
             true => &Refusal::TOO_MANY_REQUESTS,
             false => &Refusal::OVERLOADED,
@@ -198,13 +212,10 @@ impl Hub {
     }
 
     pub(super) fn handshake_timed_out(&mut self, index: u32) {
-        let conn = &mut self.conns[index];
-        if conn.held.is_none() {
+        let Some(mut held) = self.conns[index].held.take() else {
             return self.kill(index);
-        }
+        };
         let refusal = Refusal::new(408, "the request head did not arrive in time");
-        self.output
-            .push_bytes(index, &mut conn.pending, |out| refusal.encode(out));
-        self.finish(index);
+        self.refuse(index, &refusal, is_head_method(held.rest()));
     }
 }

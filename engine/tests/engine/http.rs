@@ -1,6 +1,7 @@
 //! The opening handshake, and plain HTTP beside it.
 
 use std::io::Write;
+use std::time::Duration;
 
 use corecast::{Accept, Conn, Handler, Io, Message, Reject, Request, Server};
 
@@ -11,6 +12,8 @@ use crate::common::{Echo, Running, eventually, over_every_transport, start};
 
 over_every_transport![
     refusals_have_their_status,
+    refusals_of_head_have_no_body,
+    a_head_may_come_byte_by_byte,
     a_head_over_the_limit_gets_431,
     pages_are_served,
     routes_match_in_order,
@@ -75,6 +78,68 @@ fn refusals_have_their_status(io: Io) {
     assert_eq!(response.header("Allow"), Some("GET, HEAD"));
     eventually("all are gone", || server.stats().connections == 0);
     assert_eq!(server.stats().opened, 0);
+}
+
+/// RFC 9110 §9.3.2: the same head, and nothing behind it.
+fn refusals_of_head_have_no_body(io: Io) {
+    let server = echo(io);
+    let long = format!("GET /echo HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(9 << 10));
+    for (status, request) in [
+        (404, plain("GET", "/nowhere")),
+        (426, plain("GET", "/echo")),
+        (400, "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        (
+            400,
+            "GET / HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n\r\n".to_owned(),
+        ),
+        (
+            400,
+            "\r\nGET nowhere HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        ),
+        (431, long),
+        (505, "GET / HTTP/2.0\r\n\r\n".to_owned()),
+    ] {
+        let get = http(server.address(), &request);
+        let head = http(server.address(), &request.replace("GET", "HEAD"));
+        assert_eq!((get.status, head.status), (status, status), "{request}");
+        assert_eq!(head.head, get.head);
+        assert!(!get.body.is_empty(), "{request}");
+        assert_eq!(head.body, "", "{request}");
+    }
+    let full = start(io, |server| server.max_connections(1).route("*", |_| Echo));
+    let _inside = Client::connect(full.address());
+    let response = http(full.address(), &plain("HEAD", "/"));
+    assert_eq!((response.status, &*response.body), (503, ""));
+    let slow = start(io, |server| {
+        let time = Duration::from_millis(100);
+        server.handshake_timeout(time).route("*", |_| Echo)
+    });
+    let mut stream = tcp(slow.address());
+    stream.write_all(b"HEAD / HTTP/1.1\r\nHost: a").unwrap();
+    let response = read_response(stream);
+    assert_eq!((response.status, &*response.body), (408, ""));
+}
+
+/// Also when it looks as if it were whole, again and again.
+fn a_head_may_come_byte_by_byte(io: Io) {
+    let server = echo(io);
+    for request in [
+        request("/echo"),
+        format!("\r\n\r\n{}", request_with("/echo", "X: y\r\nX: y\r\n")),
+    ] {
+        let mut stream = tcp(server.address());
+        for byte in request.as_bytes() {
+            stream.write_all(&[*byte]).unwrap();
+        }
+        let mut client = Client::opened(stream);
+        client.round_trip("whole");
+        client.close(1000);
+    }
+    let mut stream = tcp(server.address());
+    for byte in b"GET /echo HTTP/1.1\r\nNo header\r\n\r\n" {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    assert_eq!(read_response(stream).status, 400);
 }
 
 fn a_head_over_the_limit_gets_431(io: Io) {

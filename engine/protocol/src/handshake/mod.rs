@@ -15,7 +15,10 @@ mod server;
 
 pub use client::{ClientHandshake, ClientRequest, HandshakeError, Response};
 pub use field::{HeaderError, Tokens};
-pub use request::{HeadLimits, HeaderSlots, Parsed, QueryValues, Request, parse_request};
+pub use request::{
+    HeadLimits, HeaderSlots, Parsed, QueryValues, Request, is_head_method, may_end_head,
+    parse_request,
+};
 pub use response::{Refusal, encode_http, encode_switching, reason_phrase};
 pub use server::{Key, choose_subprotocol};
 

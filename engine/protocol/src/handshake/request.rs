@@ -68,7 +68,7 @@ pub enum Parsed<'a> {
 
 /// Reads a request head from the front of `input`.
 ///
-/// Stateless: call it again with more bytes after [`Parsed::Partial`]. Takes time linear in the
+/// Stateless: call it again with more bytes after [`Parsed::Partial`], best when [`may_end_head`] says so. Takes time linear in the
 /// bytes of the head, whatever they are.
 ///
 /// # Errors
@@ -112,6 +112,37 @@ pub fn parse_request<'a, 'b: 'a>(
         headers: request.headers,
     };
     Ok(Parsed::Complete(request, len))
+}
+
+/// Whether [`parse_request`] may find more than [`Parsed::Partial`] now that `new` bytes have come to the end of `input`.
+///
+/// Whoever collects a head in pieces asks this first: then a head is parsed with its first piece, so that what is no
+/// request at all is refused at once, and when it is whole or at its limit, instead of with every byte. What
+/// breaks the rules in between is refused with the end of the head. Takes time linear in `new`.
+#[must_use]
+pub fn may_end_head(input: &[u8], new: usize, limits: &HeadLimits) -> bool {
+    let before = input.len() - new;
+    before == 0
+        || input.len() >= limits.max_bytes
+        || (before..input.len()).any(|at| ends_with_empty_line(&input[..=at]))
+}
+
+/// Whether the last line is empty, and the one before it is not: lines before the request may be empty.
+fn ends_with_empty_line(input: &[u8]) -> bool {
+    let strip_line_end = |input: &'_ [u8]| -> Option<usize> {
+        let line = input.strip_suffix(b"\n")?;
+        Some(line.strip_suffix(b"\r").unwrap_or(line).len())
+    };
+    strip_line_end(input)
+        .and_then(|end| strip_line_end(&input[..end]))
+        .is_some_and(|end| end > 0 && input[end - 1] != b'\n')
+}
+
+/// Whether what arrived asks with the method HEAD, so that a refusal of it must have no body (RFC 9110 §9.3.2).
+#[must_use]
+pub fn is_head_method(input: &[u8]) -> bool {
+    let start = input.iter().position(|byte| !b"\r\n".contains(byte));
+    start.is_some_and(|start| input[start..].starts_with(b"HEAD "))
 }
 
 /// A request head that satisfies RFC 9112. Whether it is a correct upgrade is a second question:

@@ -1,7 +1,5 @@
 //! What a server answers: 101, a plain page, or a refusal.
 
-use std::io::Write as _;
-
 use super::field::{HeaderError, check_headers, is_token, is_value, push_header};
 use super::server::Key;
 
@@ -79,6 +77,13 @@ impl Refusal {
 
     /// Appends the whole response: the connection closes after it.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_head(out);
+        out.extend_from_slice(self.reason.as_bytes());
+        out.push(b'\n');
+    }
+
+    /// Appends the response without its body: the answer to HEAD (RFC 9110 §9.3.2).
+    pub fn encode_head(&self, out: &mut Vec<u8>) {
         push_status(out, self.status);
         for (name, value) in self.headers {
             push_header(out, name, value.as_bytes());
@@ -91,8 +96,6 @@ impl Refusal {
         };
         push_header(out, "Connection", connection.as_bytes());
         push_body(out, "text/plain; charset=utf-8", self.reason.len() + 1);
-        out.extend_from_slice(self.reason.as_bytes());
-        out.push(b'\n');
     }
 }
 
@@ -179,12 +182,32 @@ pub const fn reason_phrase(status: u16) -> &'static str {
 }
 
 fn push_status(out: &mut Vec<u8>, status: u16) {
-    write!(out, "HTTP/1.1 {status} {}\r\n", reason_phrase(status))
-        .expect("writing to a Vec never fails");
+    out.extend_from_slice(b"HTTP/1.1 ");
+    push_number(out, status.into());
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The headers that describe a body, and the end of the head.
 fn push_body(out: &mut Vec<u8>, content_type: &str, len: usize) {
     push_header(out, "Content-Type", content_type.as_bytes());
-    write!(out, "Content-Length: {len}\r\n\r\n").expect("writing to a Vec never fails");
+    out.extend_from_slice(b"Content-Length: ");
+    push_number(out, len);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Appends a number in decimal. Refusals are made for whoever asks, so they go without the machinery of `format!`.
+fn push_number(out: &mut Vec<u8>, mut number: usize) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] += (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
 }

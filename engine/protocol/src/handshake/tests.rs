@@ -332,6 +332,75 @@ fn lists_that_are_not_utf8_are_refused() {
     );
 }
 
+/// Bytes that are read by a parser that gets `input` in pieces of `step` bytes, and the status in the end.
+fn read_in_pieces(input: &[u8], step: usize, limits: &HeadLimits) -> (usize, Option<u16>) {
+    let (mut read, mut end) = (0, 0);
+    while end < input.len() {
+        let new = step.min(input.len() - end);
+        end += new;
+        if may_end_head(&input[..end], new, limits) {
+            read += end.min(limits.max_bytes);
+            let status = status_within(&input[..end], limits);
+            if status.is_some() {
+                return (read, status);
+            }
+        }
+    }
+    (read, None)
+}
+
+/// `one_byte_dribble`, with heads made to be read again and again.
+#[test]
+fn a_head_in_pieces_is_read_twice_at_most() {
+    let limits = HeadLimits::default();
+    let max = limits.max_bytes;
+    let many = "X: y\r\n".repeat(90);
+    let long = format!("Cookie: {}", "x".repeat(7000));
+    let whole: &[Vec<u8>] = &[
+        upgrade_with(&[]),
+        upgrade_with(&[long.as_str()]),
+        head("GET / HTTP/1.1", &["Host: h", many.trim_end()]),
+        upgrade_with(&[&format!("Cookie: {}", "x".repeat(2 * max))]),
+        [&b"\r\n".repeat(100)[..], &upgrade_with(&[])].concat(),
+        b"\r\n".repeat(2 * max),
+        b"GET / HTTP/1.1\nHost: h\n\n".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: h\r\n\n".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: h\r\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\nHost: h\n\r\n".to_vec(),
+        b"G".repeat(2 * max),
+        b"GET / HTTP/1.1\r\n".repeat(max),
+        [&b"GET / HTTP/1.1\r\n"[..], &b"\n\r".repeat(max)].concat(),
+        b"\r\n\r\nHEAD nowhere HTTP/1.1\r\n\r\n".to_vec(),
+    ];
+    for input in whole {
+        let shown = String::from_utf8_lossy(&input[..input.len().min(60)]).into_owned();
+        let expected = status(input);
+        for step in [1, 2, 3, 7, 1000] {
+            let (read, status) = read_in_pieces(input, step, &limits);
+            assert_eq!(status, expected, "{shown:?} in steps of {step}");
+            assert!(
+                read <= step + input.len().min(max),
+                "{read} bytes read: {shown:?} in steps of {step}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_method_of_what_is_refused_is_known() {
+    for (input, expected) in [
+        (&b"HEAD / HTTP/3.0\r\n\r\n"[..], true),
+        (b"\r\n\r\nHEAD / ", true),
+        (b"HEAD", false),
+        (b"HEADER / HTTP/1.1", false),
+        (b"GET /?HEAD / HTTP/1.1", false),
+        (b"", false),
+        (b"\r\n", false),
+    ] {
+        assert_eq!(is_head_method(input), expected, "{input:?}");
+    }
+}
+
 /// `header_quadratic`. Quadratic work on a megabyte would take minutes.
 #[test]
 fn hostile_lists_take_linear_time() {
@@ -469,12 +538,17 @@ fn refusals_are_whole_responses() {
             426,
             "Connection: close, Upgrade\r\n",
         ),
+        (Refusal::TOO_MANY_REQUESTS, 429, "Retry-After: 1\r\n"),
         (Refusal::HEAD_TOO_LARGE, 431, "Connection: close\r\n"),
         (Refusal::OVERLOADED, 503, "Retry-After: 1\r\n"),
         (Refusal::VERSION_NOT_SUPPORTED, 505, "Connection: close\r\n"),
     ] {
         let mut out = Vec::new();
         refusal.encode(&mut out);
+        let mut without_body = Vec::new();
+        refusal.encode_head(&mut without_body);
+        let body = out.strip_prefix(&without_body[..]).expect("the same head");
+        assert_eq!(body, format!("{}\n", refusal.reason).as_bytes());
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
         assert!(text.contains(needed), "{text}");
@@ -701,6 +775,22 @@ proptest! {
                 prop_assert_eq!(Some(refused), whole);
             }
         }
+    }
+
+    /// Pieces change nothing, but for when a head is refused that does not end.
+    #[test]
+    fn a_head_in_pieces_is_answered_like_a_whole_one(
+        garbage in "(G|: |X|\\r|\\n|\\r\\n|\\r\\n\\r\\n){0,6}",
+        at in any::<prop::sample::Index>(),
+        step in 1..200_usize,
+    ) {
+        let mut input = upgrade_with(&[]);
+        let at = at.index(input.len());
+        input.splice(at..at, garbage.into_bytes());
+        input.extend_from_slice(b"\r\n\r\n");
+        let (read, pieces) = read_in_pieces(&input, step, &HeadLimits::default());
+        prop_assert_eq!(pieces, status(&input));
+        prop_assert!(read <= step + input.len());
     }
 
     #[test]
