@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use corecast::{Conn, CoreId, Error, Handler, Io, Message, SendStatus, Server, ServerHandle};
 
 /// How long anything may take that should happen at once. Long, because machines that run tests are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long one test may take in all.
 const TEST_TIME: Duration = Duration::from_secs(50);

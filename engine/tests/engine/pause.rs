@@ -28,6 +28,7 @@ const A_WHILE: Duration = Duration::from_millis(150);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Report {
+    Paused,
     /// The bytes of a message.
     Message(Vec<u8>),
     Ended(u16, bool),
@@ -79,6 +80,7 @@ impl Pauser {
     fn pause(&mut self, ws: &mut Conn<'_, String>) {
         ws.pause();
         self.paused = Some(ws.handle());
+        self.report(Report::Paused);
     }
 
     fn at_paused(&self, f: fn(&mut Conn<'_, String>)) {
@@ -128,6 +130,7 @@ fn nothing_is_delivered_while_paused(io: Io) {
             let all = [frame(TEXT, b"pause"), numbered_frames(0..1000)];
             writer.write_all(&all.concat()).expect("the server reads");
         });
+        assert_eq!(next(&reports), Report::Paused);
         quiet(&reports, A_WHILE);
         control.text("resume");
         expect_numbered(&reports, 0..1000);
@@ -143,6 +146,7 @@ fn pausing_in_open_holds_the_first_frames(io: Io) {
     let eager = [request("/paused").into_bytes(), numbered_frames(0..3)];
     stream.write_all(&eager.concat()).unwrap();
     let mut client = Client::opened(stream);
+    assert_eq!(next(&reports), Report::Paused);
     quiet(&reports, A_WHILE);
     client.write(&numbered_frames(3..5));
     quiet(&reports, A_WHILE);
@@ -157,6 +161,7 @@ fn a_paused_peer_is_held_back_by_tcp(io: Io) {
     let (server, mut control, reports) = pauser(io);
     let mut client = Client::connect(server.address());
     client.text("pause");
+    assert_eq!(next(&reports), Report::Paused);
     let message = frame(BINARY, &pattern(1, 100_000));
     client
         .stream()
@@ -210,6 +215,7 @@ fn nothing_is_lost_over_many_pauses(io: Io) {
     });
     for round in 0..ROUNDS {
         expect_numbered(&reports, round * 40..round * 40 + 40);
+        assert_eq!(next(&reports), Report::Paused);
         quiet(&reports, Duration::from_millis(2));
         control.text("resume");
     }
@@ -237,6 +243,7 @@ fn a_paused_connection_closes_cleanly(io: Io) {
         if held {
             client.write(&numbered_frames(0..3));
         }
+        assert_eq!(next(&reports), Report::Paused);
         quiet(&reports, A_WHILE);
         control.text("close");
         assert_eq!(client.expect_close(1000), "while paused");
@@ -250,6 +257,7 @@ fn a_paused_connection_drains_when_the_server_does(io: Io) {
     let (server, _control, reports) = pauser(io);
     let mut client = Client::connect(server.address());
     client.text("pause");
+    assert_eq!(next(&reports), Report::Paused);
     quiet(&reports, A_WHILE);
     server.drain(PATIENCE);
     client.expect_close(1001);
@@ -264,6 +272,7 @@ fn frames_before_a_fin_survive_a_pause(io: Io) {
     let all = [frame(TEXT, b"pause"), numbered_frames(0..10)];
     client.write(&all.concat());
     client.half_close();
+    assert_eq!(next(&reports), Report::Paused);
     quiet(&reports, A_WHILE);
     control.text("resume");
     expect_numbered(&reports, 0..10);
