@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use corecast_protocol::handshake::HeaderSlots;
 use socket2::Socket;
 
 use crate::core::mailbox::Mailbox;
@@ -162,7 +163,28 @@ impl Server {
         self
     }
 
-    /// Time for a client to send its whole request head (10 s).
+    /// The most that [`max_head`](Self::max_head) can be set to: 1 MiB.
+    pub const MAX_HEAD: usize = 1 << 20;
+
+    /// The most that [`max_headers`](Self::max_headers) can be set to, and its default: 96.
+    pub const MAX_HEADERS: usize = HeaderSlots::CAPACITY;
+
+    /// Bytes of a request head at most, from the method to the empty line (8 KiB). Larger ones are answered with 431.
+    #[must_use]
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.config.head.max_bytes = bytes.min(Self::MAX_HEAD);
+        self
+    }
+
+    /// Header fields of a request at most (96). More are answered with 431.
+    #[must_use]
+    pub fn max_headers(mut self, headers: usize) -> Self {
+        self.config.head.max_headers = headers.min(Self::MAX_HEADERS);
+        self
+    }
+
+    /// Time for a client to send its whole request head (10 s). Whoever has sent a part of it by then is answered with 408, whoever has
+    /// sent nothing is cut. The kernel keeps a silent connection to itself for the first second.
     #[must_use]
     pub fn handshake_timeout(mut self, time: Duration) -> Self {
         self.config.handshake_timeout = time;

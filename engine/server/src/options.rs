@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
-use corecast::{InvalidOrigin, Io, Origin, SlowPolicy};
+use corecast::{InvalidOrigin, Io, Origin, Server, SlowPolicy};
 
 use crate::cores::Cores;
 use crate::{file, units};
@@ -50,6 +50,18 @@ pub(crate) struct Options {
     /// proxy [default: no limit]
     #[arg(long, value_name = "N[/s]", value_parser = units::rate)]
     pub(crate) handshake_rate: Option<u32>,
+
+    /// Refuse requests whose head is larger, with 431 [default: 8k]
+    #[arg(long, value_name = "SIZE", value_parser = head_size)]
+    pub(crate) max_head: Option<usize>,
+
+    /// Refuse requests with more header fields, with 431 [default: 96]
+    #[arg(long, value_name = "N", value_parser = header_count)]
+    pub(crate) max_headers: Option<usize>,
+
+    /// Refuse requests whose head takes longer to arrive, with 408 [default: 10s]
+    #[arg(long, value_name = "DUR", value_parser = some_time)]
+    pub(crate) handshake_timeout: Option<Duration>,
 
     /// Refuse larger messages, with 1009 [default: 16m]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
@@ -175,6 +187,32 @@ fn origin(text: &str) -> Result<String, String> {
         .parse()
         .map_err(|error: InvalidOrigin| error.to_string())?;
     Ok(origin.to_string())
+}
+
+/// Not more than the engine can be set to.
+fn head_size(text: &str) -> Result<usize, String> {
+    match units::size(text)? {
+        bytes @ 1..=Server::MAX_HEAD => Ok(bytes),
+        _ => Err("a request head is between 1 byte and 1m".to_owned()),
+    }
+}
+
+fn header_count(text: &str) -> Result<usize, String> {
+    match units::count(text)? {
+        count @ 1..=Server::MAX_HEADERS => Ok(count),
+        _ => Err(format!(
+            "a request has {} header fields at most",
+            Server::MAX_HEADERS
+        )),
+    }
+}
+
+/// A time that passes.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
+        Duration::ZERO => Err("there has to be some time, like 10s".to_owned()),
+        time => Ok(time),
+    }
 }
 
 fn io_parser() -> impl TypedValueParser<Value = Io> {

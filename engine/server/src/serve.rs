@@ -144,6 +144,9 @@ fn configure(server: Server, options: &Options, cores: Option<Vec<usize>>) -> Se
         .with(options.handshake_rate, |server, rate| {
             server.handshake_rate_per_address(rate, rate)
         })
+        .with(options.max_head, Server::max_head)
+        .with(options.max_headers, Server::max_headers)
+        .with(options.handshake_timeout, Server::handshake_timeout)
         .with(options.max_message, Server::max_message)
         .with(options.backlog, Server::backlog)
         .with(options.slow(), Server::slow)

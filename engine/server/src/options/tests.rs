@@ -77,6 +77,10 @@ fn bad_values_say_what_a_good_one_looks_like() {
     assert!(wrong(&["-l", ":9001"]).contains("HOST:PORT"));
     assert!(wrong(&["-l", "host:99999"]).contains("HOST:PORT"));
     assert!(wrong(&["--idle-timeout", "10"]).contains("has a unit"));
+    assert!(wrong(&["--max-head", "2m"]).contains("1m"));
+    assert!(wrong(&["--max-head", "0"]).contains("1 byte"));
+    assert!(wrong(&["--max-headers", "97"]).contains("96 header fields"));
+    assert!(wrong(&["--handshake-timeout", "0"]).contains("some time"));
     assert!(wrong(&["--handshake-rate", "5/m"]).contains("20/s"));
     assert!(wrong(&["--max-per-address", "0"]).contains("from 1 up"));
     assert!(wrong(&["--cores", "x"]).contains("0-3"));

@@ -1,6 +1,7 @@
 //! How the server starts and ends: exit codes, signals, and the flags that the apps see.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
@@ -73,6 +74,29 @@ fn an_address_with_too_many_connections_is_refused() {
     // However slow the machine: more often than once a second.
     let refused = (0..20).any(|_| server.try_connect("/echo", &[]).map(drop) == Err(429));
     assert!(refused, "20 connections in a row");
+}
+
+#[test]
+fn the_limits_of_requests_can_be_set() {
+    let server = Running::start(&[
+        "--max-head",
+        "1k",
+        "--max-headers",
+        "10",
+        "--handshake-timeout",
+        "200ms",
+    ]);
+    let connect = |headers: &[_]| server.try_connect("/echo", headers).map(drop);
+    let long = "x".repeat(1 << 10);
+    assert_eq!(connect(&[("X", &long)]), Err(431));
+    assert_eq!(connect(&[("X", "y"); 10]), Err(431));
+    assert_eq!(connect(&[("X", "y")]), Ok(()));
+    let mut slow = TcpStream::connect(server.addr).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
 #[test]
