@@ -135,3 +135,52 @@ fn an_origin_has_a_scheme_and_no_path() {
         assert!(origin(bad).is_err(), "{bad:?}");
     }
 }
+
+/// The table of limits in `SECURITY.md` names flags, defaults and methods that exist.
+#[test]
+fn the_documented_limits_are_the_real_ones() {
+    let document = include_str!("../../../../SECURITY.md");
+    let table = document
+        .lines()
+        .skip_while(|line| !line.starts_with("| limit | default | flag |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let api = concat!(
+        include_str!("../../../src/server.rs"),
+        include_str!("../../../src/running.rs")
+    );
+    let command = command();
+    let mut documented = 0;
+    for row in table {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, default, flag, method, answer, _] = cells[..] else {
+            panic!("a row has five cells: {row}");
+        };
+        assert!(!answer.is_empty(), "{row}");
+        let method = method.trim_matches('`');
+        assert!(
+            method.is_empty() || api.contains(&format!("pub fn {method}(")),
+            "no such method: {row}"
+        );
+        let Some(flag) = flag.trim_matches('`').strip_prefix("--") else {
+            continue;
+        };
+        let arg = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(flag))
+            .unwrap_or_else(|| panic!("no such flag: {row}"));
+        let help = arg.get_help().expect("help for every flag").to_string();
+        let help = help
+            .split_once("[default: ")
+            .expect("a default in the help")
+            .1;
+        let said = match default {
+            "*off*" => "no limit",
+            "allowed" => "false",
+            other => other.split(',').next().expect("a first part"),
+        };
+        assert_eq!(help, format!("{said}]"), "{row}");
+        documented += 1;
+    }
+    assert_eq!(documented, 14, "rows with a flag");
+}
