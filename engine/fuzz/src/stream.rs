@@ -2,8 +2,8 @@
 //!
 //! Input: settings (see the constants), piece sizes, masking key if [`FRAMED`], then the stream. Raw, it is
 //! taken as it stands. Framed, it is a list of frames, so that changing a length or a payload leaves the
-//! rest in step: first byte of the header, then a length byte and so many bytes of payload. Length bytes from
-//! [`LONG`] on are followed by a 16-bit length and four bytes that are repeated to it.
+//! rest in step: first byte of the header, then a length byte and so many bytes of payload. After the length
+//! bytes [`LONG`] and [`LONGER`] come a longer length and four bytes that are repeated to it.
 
 use corecast_protocol::{Limits, Role};
 
@@ -18,13 +18,13 @@ pub const TIGHT: u8 = 4;
 /// Settings: buffers of assembled messages are used again.
 pub const RECYCLE: u8 = 8;
 
-/// Length byte: a pattern instead of a payload.
-const LONG: u8 = 250;
-/// Length byte: a pattern whose length goes beyond 16 bits.
+/// Length byte: the length is in the next two bytes.
+const LONG: u8 = 254;
+/// Length byte: the length is 65,536 and 16 times the next byte.
 const LONGER: u8 = 255;
 
 /// Bytes of a framed stream at most; it is cut there.
-const MAX_STREAM: usize = 200_000;
+const MAX_STREAM: usize = 101_000;
 
 /// Limits that short streams reach, with room for every control frame.
 pub const SMALL: Limits = Limits {
@@ -35,7 +35,7 @@ pub const SMALL: Limits = Limits {
 
 /// Limits that only patterns reach.
 pub const LARGE: Limits = Limits {
-    max_frame: 70_000,
+    max_frame: (1 << 16) + 16 * 250,
     max_message: 100_000,
     max_fragments: 64,
 };
@@ -89,31 +89,35 @@ fn frames(mut reader: Reader<'_>, key: Option<[u8; 4]>) -> Vec<u8> {
     let mut stream = Vec::new();
     while !reader.is_empty() && stream.len() < MAX_STREAM {
         let first = reader.byte();
-        let payload = payload(&mut reader);
+        let payload = masked_payload(&mut reader, key.unwrap_or_default());
         stream.push(first);
         push_length(&mut stream, payload.len(), key.is_some());
         stream.extend(key.iter().flatten());
-        let key = key.unwrap_or_default();
-        stream.extend(
-            payload
-                .iter()
-                .zip(key.iter().cycle())
-                .map(|(byte, key)| byte ^ key),
-        );
+        stream.extend(payload);
     }
     stream.truncate(MAX_STREAM);
     stream
 }
 
-fn payload(reader: &mut Reader<'_>) -> Vec<u8> {
-    let short = reader.byte();
-    if short < LONG {
-        return reader.take(short.into()).to_vec();
-    }
-    let more = if short == LONGER { 1 << 16 } else { 0 };
-    let len = usize::from(u16::from_be_bytes(reader.array())) + more;
-    let pattern: [u8; 4] = reader.array();
-    pattern.into_iter().cycle().take(len).collect()
+fn masked_payload(reader: &mut Reader<'_>, key: [u8; 4]) -> Vec<u8> {
+    let len = match reader.byte() {
+        LONGER => (1 << 16) + usize::from(reader.byte()) * 16,
+        LONG => u16::from_be_bytes(reader.array()).into(),
+        short => {
+            let payload = reader.take(short.into());
+            let key = key.iter().cycle();
+            return payload
+                .iter()
+                .zip(key)
+                .map(|(byte, key)| byte ^ key)
+                .collect();
+        }
+    };
+    // Four bytes are masked with the key as a whole, wherever they stand.
+    let pattern = u32::from_le_bytes(reader.array()) ^ u32::from_le_bytes(key);
+    let mut payload = pattern.to_le_bytes().repeat(len.div_ceil(4));
+    payload.truncate(len);
+    payload
 }
 
 fn push_length(stream: &mut Vec<u8>, len: usize, masked: bool) {
