@@ -15,6 +15,8 @@ pub const CLIENT: u8 = 1;
 pub const FRAMED: u8 = 2;
 /// Settings: [`SMALL`] limits. Otherwise [`LARGE`].
 pub const TIGHT: u8 = 4;
+/// Settings: no limits at all, whatever [`TIGHT`] says.
+pub const UNLIMITED: u8 = 16;
 /// Settings: buffers of assembled messages are used again.
 pub const RECYCLE: u8 = 8;
 
@@ -38,6 +40,13 @@ pub const LARGE: Limits = Limits {
     max_frame: (1 << 16) + 16 * 250,
     max_message: 100_000,
     max_fragments: 64,
+};
+
+/// As high as limits can be set.
+pub const NONE: Limits = Limits {
+    max_frame: u64::MAX,
+    max_message: u64::MAX,
+    max_fragments: u32::MAX,
 };
 
 /// A stream, and who receives it how.
@@ -74,9 +83,14 @@ impl Case {
         } else {
             reader.rest().to_vec()
         };
+        let limits = match (is(UNLIMITED), is(TIGHT)) {
+            (true, _) => NONE,
+            (false, true) => SMALL,
+            (false, false) => LARGE,
+        };
         Self {
             role,
-            limits: if is(TIGHT) { SMALL } else { LARGE },
+            limits,
             recycle: is(RECYCLE),
             sizes,
             stream,
