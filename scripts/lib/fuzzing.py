@@ -160,6 +160,7 @@ def minimise(name, program):
             raise common.Failure(f"{corpus} is too large without anything found")
         files.remove(longest)
         longest.unlink()
+    recount(name)
     return f"{len(files)} inputs, {size(files):,} bytes"
 
 
@@ -184,18 +185,34 @@ def record(run):
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "summary.json"
     summary = json.loads(path.read_text()) if path.exists() else {"targets": {}}
-    files = list((CORPUS / run.name).iterdir())
     summary["targets"][run.name] = {
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "seconds": run.seconds,
         "executions": run.executions,
         "edges": run.edges,
-        "corpus_files": len(files),
-        "corpus_bytes": size(files),
+        **corpus_figures(run.name),
         "finding": Path(run.finding).name if run.finding else None,
     }
+    write(summary)
+
+
+def recount(name):
+    """Puts the size of a changed corpus beside the target's last run."""
+    path = RESULTS / "summary.json"
+    summary = json.loads(path.read_text()) if path.exists() else {"targets": {}}
+    if name in summary["targets"]:
+        summary["targets"][name] |= corpus_figures(name)
+        write(summary)
+
+
+def corpus_figures(name):
+    files = list((CORPUS / name).iterdir())
+    return {"corpus_files": len(files), "corpus_bytes": size(files)}
+
+
+def write(summary):
     summary["targets"] = dict(sorted(summary["targets"].items()))
-    path.write_text(json.dumps(summary, indent=2) + "\n")
+    (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     (RESULTS / "README.md").write_text(report(summary))
 
 

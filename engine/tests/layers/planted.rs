@@ -56,6 +56,7 @@ fn imports_against_the_table_are_found() {
             "engine/protocol/examples/client.rs",
             "use corecast::Server;",
         ),
+        ("engine/fuzz/src/frames.rs", "use corecast::Server;"),
         ("bench-harness/src/main.rs", "use corecast::Server;"),
         (
             "bench-harness/src/main.rs",
