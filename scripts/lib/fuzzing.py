@@ -1,16 +1,16 @@
 """Builds and runs the programs of `engine/fuzz`, and keeps their figures."""
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
 import re
-import subprocess
 import time
 from pathlib import Path
 
-from . import common
+from . import bounded, common
 
 CRATE = common.ROOT / "engine" / "fuzz"
 CORPUS = CRATE / "corpus"
@@ -33,6 +33,7 @@ MEMORY_LIMIT_MB = 2048
 # Beyond the time asked for: the seeds at the start, and the last input.
 END_LIMIT_S = 120
 MERGE_LIMIT_S = 1800
+POLL_S = 0.2
 
 # Heads are judged up to 8 KiB. Elsewhere longer inputs only make the search slow.
 MAX_LEN = {"request_head": 8400, "client_role": 8400}
@@ -118,27 +119,64 @@ class Run:
         )
 
 
-def fuzz(name, program, duration):
-    """Runs one target; a finding ends it early."""
-    found, artifacts = SCRATCH / "found" / name, SCRATCH / "findings" / name
-    for folder in (found, artifacts):
-        folder.mkdir(parents=True, exist_ok=True)
-    argv = ["nice", program, f"-max_total_time={duration}", "-print_final_stats=1",
-            f"-timeout={INPUT_LIMIT_S}", f"-rss_limit_mb={MEMORY_LIMIT_MB}",
-            f"-max_len={MAX_LEN.get(name, USUAL_MAX_LEN)}", "-len_control=20",
-            f"-artifact_prefix={artifacts}/"]
-    if name in DICTIONARIES:
-        argv.append(f"-dict={CRATE / 'dictionaries' / DICTIONARIES[name]}")
-    before = set(artifacts.iterdir())
-    started = time.monotonic()
-    log, code = run_logged([*argv, found, CORPUS / name], SCRATCH / f"{name}.log",
-                           duration + END_LIMIT_S)
-    new = [path for path in set(artifacts.iterdir()) - before if path.name.startswith(ARTIFACTS)]
-    if code != 0 and not new:
-        raise common.Failure(f"{program} ended with status {code} without an input to blame; "
-                             f"see {SCRATCH / f'{name}.log'}")
-    return Run(name, program, log, round(time.monotonic() - started),
-               str(new[0]) if new else None)
+def fuzz(programs, duration, jobs):
+    """Runs the targets, so many at once, and yields each run as it ends; a finding ends it early."""
+    waiting = list(programs.items())
+    going = []
+    with contextlib.ExitStack() as stack:
+        while waiting or going:
+            while waiting and len(going) < jobs:
+                going.append(Going(stack, *waiting.pop(0), duration))
+            time.sleep(POLL_S)
+            for ended in [each for each in going if each.has_ended()]:
+                going.remove(ended)
+                yield ended.run()
+
+
+class Going:
+    """A run that has not ended yet."""
+
+    def __init__(self, stack, name, program, duration):
+        self.name, self.program, self.duration = name, program, duration
+        self.log = SCRATCH / f"{name}.log"
+        self.artifacts = SCRATCH / "findings" / name
+        found = SCRATCH / "found" / name
+        for folder in (found, self.artifacts):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.before = set(self.artifacts.iterdir())
+        argv = ["nice", program, *self._options(), found, CORPUS / name]
+        self.started = time.monotonic()
+        output = stack.enter_context(self.log.open("w"))
+        self.process = stack.enter_context(bounded.running(argv, output))
+
+    def _options(self):
+        yield from (f"-max_total_time={self.duration}", "-print_final_stats=1",
+                    f"-timeout={INPUT_LIMIT_S}", f"-rss_limit_mb={MEMORY_LIMIT_MB}",
+                    f"-max_len={MAX_LEN.get(self.name, USUAL_MAX_LEN)}", "-len_control=20",
+                    f"-artifact_prefix={self.artifacts}/")
+        if self.name in DICTIONARIES:
+            yield f"-dict={CRATE / 'dictionaries' / DICTIONARIES[self.name]}"
+
+    def has_ended(self):
+        if self.process.poll() is not None:
+            return True
+        if self._elapsed() > self.duration + END_LIMIT_S:
+            raise common.Failure(f"{self.program} does not end; see {self.log}")
+        return False
+
+    def run(self):
+        """The run, once it has ended."""
+        new = set(self.artifacts.iterdir()) - self.before
+        findings = [path for path in new if path.name.startswith(ARTIFACTS)]
+        code = self.process.returncode
+        if code != 0 and not findings:
+            raise common.Failure(f"{self.program} ended with status {code} without an input to "
+                                 f"blame; see {self.log}")
+        return Run(self.name, self.program, self.log.read_text(errors="replace"),
+                   round(self._elapsed()), str(findings[0]) if findings else None)
+
+    def _elapsed(self):
+        return time.monotonic() - self.started
 
 
 def minimise(name, program):
@@ -149,9 +187,9 @@ def minimise(name, program):
         raise common.Failure(f"nothing was found yet: run `scripts/fuzz {name}` first")
     # Without counters: a loop that runs eight times instead of four is nothing new.
     argv = ["nice", program, "-set_cover_merge=1", "-use_counters=0", corpus, found]
-    _, code = run_logged(argv, SCRATCH / f"{name}.merge.log", MERGE_LIMIT_S)
-    if code != 0:
-        raise common.Failure(f"merging failed; see {SCRATCH / f'{name}.merge.log'}")
+    log = SCRATCH / f"{name}.merge.log"
+    with log.open("w") as output:
+        bounded.run(argv, MERGE_LIMIT_S, output)
     files = sorted(corpus.iterdir(), key=lambda path: path.stat().st_size)
     while files and (len(files) > MAX_FILES or size(files) > MAX_BYTES):
         longest = max((path for path in files if FOUND_NAME.fullmatch(path.name)),
@@ -166,18 +204,6 @@ def minimise(name, program):
 
 def size(files):
     return sum(path.stat().st_size for path in files)
-
-
-def run_logged(argv, log, limit):
-    """Runs a program with its output in a file; what it wrote, and its exit code."""
-    with log.open("w") as output:
-        try:
-            code = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=limit
-            ).returncode
-        except subprocess.TimeoutExpired:
-            raise common.Failure(f"{argv[1]} did not end within {limit} s; see {log}") from None
-    return log.read_text(errors="replace"), code
 
 
 def record(run):

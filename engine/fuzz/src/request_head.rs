@@ -14,7 +14,7 @@
 
 use corecast_protocol::handshake::{
     HeadLimits, HeaderSlots, Key, Parsed, Refusal, Request, choose_subprotocol, encode_switching,
-    parse_request,
+    may_end_head, parse_request,
 };
 use tungstenite::error::Error;
 use tungstenite::handshake::machine::TryParse;
@@ -65,6 +65,7 @@ pub fn check(data: &[u8]) {
     let bytes = [head, reader.rest()].concat();
 
     compare_prefixes(&bytes, &sizes, &limits);
+    compare_when_asked(&bytes, &sizes, &limits);
     let mut slots = HeaderSlots::new();
     match parse_request(&bytes, &mut slots, &limits) {
         Ok(Parsed::Complete(request, len)) => complete(&request, &bytes[..len], &limits),
@@ -123,6 +124,43 @@ fn compare_prefixes(bytes: &[u8], sizes: &[usize], limits: &HeadLimits) {
             assert_eq!(prefix, whole, "after {end} of {} bytes", bytes.len());
         }
     }
+}
+
+/// Whoever parses only when [`may_end_head`] says so misses no end of a head.
+fn compare_when_asked(bytes: &[u8], sizes: &[usize], limits: &HeadLimits) {
+    let ends = ends_of_heads(bytes);
+    let mut end = 0;
+    for piece in cut(bytes, sizes) {
+        let before = end;
+        end += piece.len();
+        let asked = may_end_head(&bytes[..end], piece.len(), limits);
+        let ends_here = ends.iter().any(|at| (before + 1..=end).contains(at));
+        let expected = before == 0 || end >= limits.max_bytes || ends_here;
+        assert_eq!(asked, expected, "{before}..{end} of {}", bytes.len());
+        if let Judgement::Complete { .. } = judge(&bytes[..end], limits) {
+            assert!(
+                asked,
+                "a whole head is missed: {before}..{end} of {}",
+                bytes.len()
+            );
+            return;
+        }
+    }
+}
+
+/// Where an empty line ends that follows one which is not empty.
+fn ends_of_heads(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let (mut at, mut after_text) = (0, false);
+    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+        at += line.len();
+        let is_empty = matches!(line, b"\n" | b"\r\n");
+        if is_empty && after_text {
+            ends.push(at);
+        }
+        after_text = !is_empty;
+    }
+    ends
 }
 
 fn complete(request: &Request<'_>, head: &[u8], limits: &HeadLimits) {
