@@ -9,7 +9,6 @@ use bytes::Bytes;
 use corecast_protocol::frame::Opcode;
 use corecast_protocol::{CloseCode, encode_close_server};
 use corecast_topics::Topics;
-use socket2::SockRef;
 
 use super::TURN_OUTPUT;
 use super::addresses::Gate;
@@ -354,7 +353,7 @@ impl Hub {
             // A reader that waits until input is wanted must learn of it.
             self.lists.reading.push(index);
             // Makes the operations in flight complete. Fails when the peer is gone already: they complete then too.
-            let _ = SockRef::from(&self.conns[index].socket()).shutdown(Shutdown::Both);
+            let _ = self.conns[index].any_socket().shutdown(Shutdown::Both);
         }
         self.free_if_done(index);
     }
@@ -413,7 +412,7 @@ impl Hub {
                 self.kill(index);
                 continue;
             }
-            match SockRef::from(&conn.socket()).shutdown(Shutdown::Write) {
+            match conn.any_socket().shutdown(Shutdown::Write) {
                 Ok(()) => self.conns[index].state = State::Lingering,
                 Err(_) => self.kill(index),
             }

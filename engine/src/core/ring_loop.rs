@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use io_uring::IoUring;
 use socket2::Socket as Socket2;
 
 use super::connection::{Flags, State};
@@ -16,7 +17,7 @@ use super::output::Received;
 use super::tasks::{self, Wake};
 use super::{ACCEPT_REST, Core, SharedCore, TURN_INPUT};
 use crate::transport::ring::{
-    BufferRing, Chunk, Completion, MAX_PIECES, Op, Ring, Then, Token, Wait,
+    BufferRing, Chunk, Completion, Kernel, MAX_PIECES, Op, Ring, Then, Token, Wait,
 };
 use crate::transport::socket::Socket;
 
@@ -42,22 +43,15 @@ pub(crate) async fn run_ring(
     wake: Rc<Wake>,
 ) -> io::Result<()> {
     let _entered = tasks::enter(&core, &wake);
-    tracing::debug!(
-        features = ?ring.features(),
-        incremental = ring.buffers().is_incremental(),
-        exchange = ring.buffers().exchanges(),
-        "data ring"
-    );
     let sleeper = Sleeper::new(wake)?;
-    let mut pump = Pump {
-        busy_poll: core.borrow().hub.config.busy_poll,
+    let listeners = listeners
+        .into_iter()
+        .map(|listener| Socket::Ring(OwnedFd::from(listener)));
+    let mut pump = Pump::new(
         ring,
-        accepting: vec![Accepting::Idle; listeners.len()],
-        listeners,
-        completions: Vec::new(),
-        starved: VecDeque::new(),
-        last_progress: Instant::now(),
-    };
+        listeners.collect(),
+        core.borrow().hub.config.busy_poll,
+    );
     pump.ring.uring().register_eventfd(sleeper.wake.eventfd())?;
     pump.ring.uring().signal_eventfd(false);
     pump.watch_bell(&core.borrow())?;
@@ -89,9 +83,10 @@ enum Accepting {
     RestingUntil(Instant),
 }
 
-struct Pump {
-    ring: Ring,
-    listeners: Vec<Socket2>,
+/// Moves completions into a core, and its output into the ring. Asks the ring for the time, never the system.
+struct Pump<K: Kernel> {
+    ring: Ring<K>,
+    listeners: Vec<Socket>,
     accepting: Vec<Accepting>,
     completions: Vec<Completion>,
     /// Receives that found no buffer.
@@ -100,15 +95,27 @@ struct Pump {
     last_progress: Instant,
 }
 
-impl Pump {
+impl<K: Kernel> Pump<K> {
+    fn new(ring: Ring<K>, listeners: Vec<Socket>, busy_poll: Option<Duration>) -> Self {
+        Self {
+            last_progress: ring.now(),
+            ring,
+            accepting: vec![Accepting::Idle; listeners.len()],
+            listeners,
+            completions: Vec::new(),
+            starved: VecDeque::new(),
+            busy_poll,
+        }
+    }
+
     /// One turn. Says whether anything was completed.
     fn turn(&mut self, core: &mut Core) -> io::Result<bool> {
-        let now = Instant::now();
+        let now = self.ring.now();
         core.begin_turn(now);
         core.settle();
         self.submit(core, now)?;
         // It may have slept.
-        let now = Instant::now();
+        let now = self.ring.now();
         core.advance(now);
 
         let mut completions = std::mem::take(&mut self.completions);
@@ -211,27 +218,6 @@ impl Pump {
                 Accepting::Idle | Accepting::Armed => None,
             });
         rest.chain(core.time_to_sleep(now)).min()
-    }
-
-    /// Sleeps on the ring's eventfd, so that the runtime's tasks go on meanwhile.
-    async fn sleep_in_runtime(&mut self, core: &SharedCore, sleeper: &Sleeper) -> io::Result<()> {
-        let time = {
-            let core = core.borrow();
-            if core.has_work() || !self.starved.is_empty() {
-                return Ok(());
-            }
-            self.time_to_sleep(&core, Instant::now())
-        };
-        self.ring.uring().signal_eventfd(true);
-        sleeper.wake.set_asleep(true);
-        // What completed before the eventfd was on has not signalled it.
-        self.ring.uring().batch().submit(Wait::No)?;
-        if !self.ring.uring().has_completions() {
-            sleeper.sleep(time).await?;
-        }
-        sleeper.wake.set_asleep(false);
-        self.ring.uring().signal_eventfd(false);
-        Ok(())
     }
 
     fn watch_bell(&mut self, core: &Core) -> io::Result<()> {
@@ -389,15 +375,11 @@ impl Pump {
         {
             *accepting = Accepting::Idle;
         }
-        match completion.into_accepted() {
-            Ok(socket) => self.on_accepted(core, socket),
+        match self.ring.accepted(completion) {
+            // Without a place for it the socket is closed here, and counted as refused.
+            Ok(socket) => drop(core.accept(socket)),
             Err(e) => self.on_accept_failed(listener, &e),
         }
-    }
-
-    fn on_accepted(&mut self, core: &mut Core, socket: OwnedFd) {
-        // Without a place for it the socket is closed here, and counted as refused.
-        core.accept(Socket::Ring(socket));
     }
 
     fn on_accept_failed(&mut self, listener: usize, e: &io::Error) {
@@ -408,8 +390,31 @@ impl Pump {
         );
         if !passing && let Some(accepting) = self.accepting.get_mut(listener) {
             tracing::warn!(error = %e, "accepting rests; if descriptors ran out, raise `ulimit -n`");
-            *accepting = Accepting::RestingUntil(Instant::now() + ACCEPT_REST);
+            *accepting = Accepting::RestingUntil(self.ring.now() + ACCEPT_REST);
         }
+    }
+}
+
+impl Pump<IoUring> {
+    /// Sleeps on the ring's eventfd, so that the runtime's tasks go on meanwhile.
+    async fn sleep_in_runtime(&mut self, core: &SharedCore, sleeper: &Sleeper) -> io::Result<()> {
+        let time = {
+            let core = core.borrow();
+            if core.has_work() || !self.starved.is_empty() {
+                return Ok(());
+            }
+            self.time_to_sleep(&core, self.ring.now())
+        };
+        self.ring.uring().signal_eventfd(true);
+        sleeper.wake.set_asleep(true);
+        // What completed before the eventfd was on has not signalled it.
+        self.ring.uring().batch().submit(Wait::No)?;
+        if !self.ring.uring().has_completions() {
+            sleeper.sleep(time).await?;
+        }
+        sleeper.wake.set_asleep(false);
+        self.ring.uring().signal_eventfd(false);
+        Ok(())
     }
 }
 

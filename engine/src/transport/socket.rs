@@ -1,8 +1,9 @@
-//! A connection's socket, whichever transport accepted it.
+//! A connection's or listener's socket, whichever transport it belongs to.
 
 use std::cell::RefCell;
 use std::fmt;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
@@ -10,7 +11,7 @@ use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 use socket2::SockRef;
 
-/// An accepted socket; closed when it and what was made from it are dropped.
+/// A socket that a core uses; closed when it and what was made from it are dropped.
 pub(crate) enum Socket {
     /// A plain descriptor, for the ring.
     Ring(OwnedFd),
@@ -46,6 +47,14 @@ impl Writer {
 }
 
 impl Socket {
+    /// Shuts the connection down; a listener stops to listen.
+    ///
+    /// # Errors
+    /// It is not connected any more.
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        SockRef::from(&self.as_fd()).shutdown(how)
+    }
+
     /// The peer's address; `None` when it is gone already. Costs a system call.
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         let peer = SockRef::from(&self.as_fd()).peer_addr().ok()?;

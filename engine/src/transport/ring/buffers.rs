@@ -12,8 +12,9 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
+
+use super::Kernel;
 
 /// The buffer group of the pool; there is one per ring.
 pub(super) const GROUP: u16 = 0;
@@ -87,13 +88,13 @@ pub(crate) struct BufferRing {
 
 impl BufferRing {
     /// Registers the pool with a ring: incremental where the kernel knows how, whole buffers before 6.12.
-    pub(super) fn register(submitter: &Submitter<'_>) -> io::Result<Self> {
-        Self::with_shape(submitter, Shape::INCREMENTAL, true)
-            .or_else(|_| Self::with_shape(submitter, Shape::WHOLE, false))
+    pub(super) fn register(kernel: &mut impl Kernel) -> io::Result<Self> {
+        Self::with_shape(kernel, Shape::INCREMENTAL, true)
+            .or_else(|_| Self::with_shape(kernel, Shape::WHOLE, false))
     }
 
     pub(super) fn with_shape(
-        submitter: &Submitter<'_>,
+        kernel: &mut impl Kernel,
         shape: Shape,
         incremental: bool,
     ) -> io::Result<Self> {
@@ -109,14 +110,7 @@ impl BufferRing {
         // SAFETY: `ring` is page-aligned memory for `count` entries that lives, together with the
         // memory its entries will point to, until `Drop` of the owning ring, which closes the
         // io_uring first (field order in `Ring`).
-        unsafe {
-            submitter.register_buf_ring_with_flags(
-                ring.start() as u64,
-                shape.count,
-                GROUP,
-                flags,
-            )?;
-        }
+        unsafe { kernel.register_buffers(ring.start(), shape.count, GROUP, flags) }?;
         let mut buffers = Self {
             shape,
             incremental,

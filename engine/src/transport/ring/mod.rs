@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 mod buffers;
+mod kernel;
 mod selftest;
 mod setup;
 mod token;
@@ -17,39 +18,37 @@ mod token;
 use std::collections::HashMap;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use io_uring::squeue::Flags;
-use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use io_uring::types::Fd;
+use io_uring::{IoUring, cqueue, opcode, squeue};
 
+use super::socket::Socket;
 pub(crate) use buffers::{BufferRing, Chunk};
-pub(crate) use setup::{Features, Unavailable};
+pub(crate) use kernel::Kernel;
+pub(crate) use setup::Unavailable;
 pub(crate) use token::{Op, Token};
 
 /// The kernel refuses more pieces than this in one message (`UIO_MAXIOV`).
 pub(crate) const MAX_PIECES: usize = 1024;
 
-/// How long the end of a ring waits for its operations to let go of their memory.
-const CANCEL_TIME: Duration = Duration::from_secs(1);
-
 /// Sent at once or not at all, all of it if the socket takes it, and without SIGPIPE.
 const INLINE: i32 = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
 /// An io_uring instance with its receive buffers. Belongs to one thread.
-pub(crate) struct Ring {
+pub(crate) struct Ring<K: Kernel = IoUring> {
     /// Before `buffers` and `owned`: dropped first, so that the kernel lets go of their memory.
-    uring: Uring,
+    uring: Uring<K>,
     buffers: BufferRing,
 }
 
 /// The half of [`Ring`] that talks to the kernel; sends may borrow from the other half meanwhile.
-pub(crate) struct Uring {
-    io: IoUring,
-    features: Features,
+pub(crate) struct Uring<K = IoUring> {
+    io: K,
     completions: Vec<Raw>,
     batch: BatchMemory,
     owned: HashMap<Token, Bytes>,
@@ -99,25 +98,38 @@ impl Ring {
 
     /// `None` when the kernel does not exchange buffers, and their accounting is lost.
     fn with_exchange(exchange: bool) -> Result<Option<Self>, Unavailable> {
-        let (io, features) = setup::create()?;
-        let buffers = BufferRing::register(&io.submitter()).map_err(Unavailable::Buffers)?;
+        let (mut io, features) = setup::create()?;
+        let buffers = BufferRing::register(&mut io).map_err(Unavailable::Buffers)?;
+        let mut ring = Self::with(io, buffers, exchange);
+        let works = selftest::receives(&mut ring).map_err(Unavailable::SelfTest)?;
+        tracing::debug!(
+            ?features,
+            incremental = ring.buffers.is_incremental(),
+            exchange = ring.buffers.exchanges(),
+            works,
+            "data ring"
+        );
+        Ok(works.then_some(ring))
+    }
+}
+
+impl<K: Kernel> Ring<K> {
+    fn with(io: K, mut buffers: BufferRing, exchange: bool) -> Self {
+        buffers.allow_exchange(exchange);
         let uring = Uring {
             io,
-            features,
             completions: Vec::new(),
             batch: BatchMemory::default(),
             owned: HashMap::new(),
             broken: false,
         };
-        let mut ring = Self { uring, buffers };
-        ring.buffers.allow_exchange(exchange);
-        let works = selftest::receives(&mut ring).map_err(Unavailable::SelfTest)?;
-        Ok(works.then_some(ring))
+        Self { uring, buffers }
     }
 
-    /// What the kernel granted.
-    pub(crate) fn features(&self) -> Features {
-        self.uring.features
+    /// The time by the ring's clock.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.uring.io.now()
     }
 
     /// The receive buffers.
@@ -131,7 +143,7 @@ impl Ring {
     }
 
     /// Both halves: sends that borrow from the receive buffers are submitted through the first.
-    pub(crate) fn split(&mut self) -> (&mut Uring, &BufferRing) {
+    pub(crate) fn split(&mut self) -> (&mut Uring<K>, &BufferRing) {
         (&mut self.uring, &self.buffers)
     }
 
@@ -159,22 +171,31 @@ impl Ring {
     }
 
     /// The half that talks to the kernel.
-    pub(crate) fn uring(&mut self) -> &mut Uring {
+    pub(crate) fn uring(&mut self) -> &mut Uring<K> {
         &mut self.uring
+    }
+
+    /// The socket that an accept brought. To be called once per completion.
+    ///
+    /// # Errors
+    /// The accept's.
+    pub(crate) fn accepted(&mut self, completion: Completion) -> io::Result<Socket> {
+        assert_eq!(
+            completion.token.op(),
+            Some(Op::Accept),
+            "only an accept brings a descriptor"
+        );
+        if completion.result < 0 {
+            return Err(io::Error::from_raw_os_error(-completion.result));
+        }
+        // SAFETY: a successful accept made this descriptor for us, and the completion is consumed.
+        Ok(unsafe { self.uring.io.accepted(completion.result) })
     }
 }
 
-impl Drop for Ring {
+impl<K: Kernel> Drop for Ring<K> {
     fn drop(&mut self) {
-        // Or else the ring lives as long as its thread. Fails only if it was never registered.
-        let _ = self.uring.io.submitter().unregister_ring_fd();
-        let cancelled = (self.uring.io.submitter())
-            .register_sync_cancel(Some(Timespec::from(CANCEL_TIME)), CancelBuilder::any());
-        let nothing_left = match &cancelled {
-            Ok(()) => true,
-            Err(e) => e.raw_os_error() == Some(libc::ENOENT),
-        };
-        if !nothing_left {
+        if !self.uring.io.cancel_all() {
             // The kernel may still write to this memory: better to lose it than to reuse it.
             self.buffers.leak();
             self.uring
@@ -185,9 +206,10 @@ impl Drop for Ring {
     }
 }
 
-impl Uring {
+impl<K: Kernel> Uring<K> {
     /// Begins a turn's sends.
-    pub(crate) fn batch<'a>(&mut self) -> Batch<'_, 'a> {
+    #[inline]
+    pub(crate) fn batch<'a>(&mut self) -> Batch<'_, 'a, K> {
         self.batch.clear();
         Batch {
             uring: self,
@@ -246,7 +268,7 @@ impl Uring {
         loop {
             // SAFETY: every entry that comes here points only to memory that outlives the operation: none at
             // all, the buffer ring, or bytes in `owned`.
-            if unsafe { self.io.submission().push(&entry) }.is_ok() {
+            if unsafe { self.io.push(&entry) } {
                 return Ok(());
             }
             self.submit_full_queue()?;
@@ -255,11 +277,9 @@ impl Uring {
 
     /// Makes room in the submission queue. Without GETEVENTS: completions wait for the turn's end.
     fn submit_full_queue(&mut self) -> io::Result<()> {
-        let queued = self.io.submission().len() as u32;
         loop {
-            // SAFETY: no argument is passed, and the count is what is queued.
-            match unsafe { self.io.submitter().enter::<()>(queued, 0, 0, None) } {
-                Ok(_) => return Ok(()),
+            match self.io.enter(None) {
+                Ok(()) => return Ok(()),
                 Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
                 // The completion queue has overflowed: empty it first.
                 Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
@@ -276,25 +296,9 @@ impl Uring {
         if self.broken {
             return Err(io::Error::other("the ring has failed before"));
         }
-        let queued = self.io.submission().len() as u32;
-        // GETEVENTS always: deferred work, which is all receiving, runs only then.
-        let flags = EnterFlags::GETEVENTS;
-        let submitter = self.io.submitter();
-        let entered = match wait {
-            // SAFETY: no argument is passed, and the count is what is queued.
-            Wait::No => unsafe { submitter.enter::<()>(queued, 0, flags.bits(), None) },
-            // SAFETY: as above.
-            Wait::For(None) => unsafe { submitter.enter::<()>(queued, 1, flags.bits(), None) },
-            Wait::For(Some(time)) => {
-                let time = Timespec::from(time);
-                let args = SubmitArgs::new().timespec(&time);
-                let flags = flags | EnterFlags::EXT_ARG;
-                // SAFETY: `args` and the time it points to live until the call returns.
-                unsafe { submitter.enter(queued, 1, flags.bits(), Some(&args)) }
-            }
-        };
-        match entered {
-            Ok(_) => Ok(()),
+        // With events always: deferred work, which is all receiving, runs only then.
+        match self.io.enter(Some(wait)) {
+            Ok(()) => Ok(()),
             Err(e) => match e.raw_os_error() {
                 Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
                 _ => Err(e),
@@ -304,23 +308,29 @@ impl Uring {
 
     /// Moves completions out of the kernel's queue.
     fn reap(&mut self) {
-        for entry in self.io.completion() {
-            let token = Token::from_bits(entry.user_data());
+        let Self {
+            io,
+            completions,
+            owned,
+            ..
+        } = self;
+        io.reap(|user_data, result, flags| {
+            let token = Token::from_bits(user_data);
             if token.op() == Some(Op::Drain) {
-                self.owned.remove(&token);
+                owned.remove(&token);
             }
-            self.completions.push(Raw {
+            completions.push(Raw {
                 token,
-                result: entry.result(),
-                flags: entry.flags(),
+                result,
+                flags,
             });
-        }
+        });
     }
 
     /// Empties the completion queue, what overflowed it included: only then are all inline sends accounted for.
     fn reap_all(&mut self) -> io::Result<()> {
         self.reap();
-        while self.io.submission().cq_overflow() {
+        while self.io.overflowed() {
             self.enter(Wait::No)?;
             self.reap();
         }
@@ -331,7 +341,9 @@ impl Uring {
     pub(crate) fn has_completions(&self) -> bool {
         !self.completions.is_empty()
     }
+}
 
+impl Uring {
     /// Lets the kernel signal the registered eventfd, or stops it from doing so.
     pub(crate) fn signal_eventfd(&mut self, on: bool) {
         let queue = self.io.completion();
@@ -351,8 +363,8 @@ impl Uring {
 /// A turn's sends, one per connection, each over when [`Batch::submit`] returns.
 ///
 /// Nothing is handed to the kernel before that, so a batch that is dropped leaves no trace.
-pub(crate) struct Batch<'r, 'a> {
-    uring: &'r mut Uring,
+pub(crate) struct Batch<'r, 'a, K = IoUring> {
+    uring: &'r mut Uring<K>,
     bytes: PhantomData<&'a [u8]>,
 }
 
@@ -389,7 +401,7 @@ impl BatchMemory {
     }
 }
 
-impl<'a> Batch<'_, 'a> {
+impl<'a, K: Kernel> Batch<'_, 'a, K> {
     /// Adds one connection's send: its pieces in order, at most [`MAX_PIECES`].
     pub(crate) fn send(
         &mut self,
@@ -436,7 +448,7 @@ impl<'a> Batch<'_, 'a> {
     }
 }
 
-impl Uring {
+impl<K: Kernel> Uring<K> {
     /// The end of [`Batch::submit`].
     fn submit_batch(&mut self, wait: Wait) -> io::Result<()> {
         let uring = self;
@@ -455,14 +467,14 @@ impl Uring {
                 // pieces are such bytes. `'a` outlives `self`, `batch` is not touched before the sends are
                 // over, and with MSG_DONTWAIT the kernel neither defers a send nor polls for it (it
                 // sets REQ_F_NOWAIT): it is over when the `enter` below has submitted it.
-                if unsafe { uring.io.submission().push(&entry) }.is_ok() {
+                if unsafe { uring.io.push(&entry) } {
                     break;
                 }
                 uring.submit_full_queue()?;
             }
         }
         uring.enter(wait)?;
-        while !uring.io.submission().is_empty() {
+        while uring.io.queued() > 0 {
             // Interrupted before everything was submitted.
             uring.reap();
             uring.enter(Wait::No)?;
@@ -499,21 +511,5 @@ impl BatchMemory {
         entry
             .flags(Flags::SKIP_SUCCESS)
             .user_data(send.token.bits())
-    }
-}
-
-impl Completion {
-    /// The descriptor that an accept brought. To be called once per completion.
-    pub(crate) fn into_accepted(self) -> io::Result<OwnedFd> {
-        assert_eq!(
-            self.token.op(),
-            Some(Op::Accept),
-            "only an accept brings a descriptor"
-        );
-        if self.result < 0 {
-            return Err(io::Error::from_raw_os_error(-self.result));
-        }
-        // SAFETY: a successful accept made this descriptor for us, and the completion is consumed.
-        Ok(unsafe { OwnedFd::from_raw_fd(self.result) })
     }
 }

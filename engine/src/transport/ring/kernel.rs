@@ -1,0 +1,152 @@
+//! What a ring asks of the kernel: the few calls around one io_uring. The simulation answers them too.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, squeue};
+
+use super::Wait;
+use crate::transport::socket::Socket;
+
+/// How long the end of a ring waits for its operations to let go of their memory.
+const CANCEL_TIME: Duration = Duration::from_secs(1);
+
+/// One io_uring and the clock beside it.
+pub(crate) trait Kernel {
+    /// Queues a submission; `false` when there is no room for it.
+    ///
+    /// # Safety
+    /// What the entry points to stays in place until the operation is over.
+    unsafe fn push(&mut self, entry: &squeue::Entry) -> bool;
+
+    /// Submissions that are queued.
+    fn queued(&mut self) -> u32;
+
+    /// `io_uring_enter`: submits all that is queued. With `events`, runs deferred work and waits as told.
+    ///
+    /// # Errors
+    /// The kernel's, those that only say that there is nothing to wait for included.
+    fn enter(&mut self, events: Option<Wait>) -> io::Result<()>;
+
+    /// Takes every completion that is in the queue: `user_data`, result, flags.
+    fn reap(&mut self, each: impl FnMut(u64, i32, u32));
+
+    /// Whether completions wait outside of the queue, which was full.
+    fn overflowed(&mut self) -> bool;
+
+    /// Registers a ring of `count` provided buffers.
+    ///
+    /// # Errors
+    /// The kernel's.
+    ///
+    /// # Safety
+    /// `ring`, and the buffers that its entries will name, live until this is dropped.
+    unsafe fn register_buffers(
+        &mut self,
+        ring: *mut u8,
+        count: u16,
+        group: u16,
+        flags: u16,
+    ) -> io::Result<()>;
+
+    /// Cancels all operations; whether none is left.
+    fn cancel_all(&mut self) -> bool;
+
+    /// The socket that an accept brought.
+    ///
+    /// # Safety
+    /// The descriptor is the result of an accept of this ring, and nobody else's.
+    unsafe fn accepted(&mut self, descriptor: RawFd) -> Socket;
+
+    /// The time.
+    fn now(&self) -> Instant;
+}
+
+impl Kernel for IoUring {
+    #[inline]
+    unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe { self.submission().push(entry) }.is_ok()
+    }
+
+    #[inline]
+    fn queued(&mut self) -> u32 {
+        self.submission().len() as u32
+    }
+
+    #[inline]
+    fn enter(&mut self, events: Option<Wait>) -> io::Result<()> {
+        let queued = self.queued();
+        let flags = EnterFlags::GETEVENTS;
+        let submitter = self.submitter();
+        let entered = match events {
+            // SAFETY: no argument is passed, and the count is what is queued.
+            None => unsafe { submitter.enter::<()>(queued, 0, 0, None) },
+            // SAFETY: as above.
+            Some(Wait::No) => unsafe { submitter.enter::<()>(queued, 0, flags.bits(), None) },
+            // SAFETY: as above.
+            Some(Wait::For(None)) => unsafe {
+                submitter.enter::<()>(queued, 1, flags.bits(), None)
+            },
+            Some(Wait::For(Some(time))) => {
+                let time = Timespec::from(time);
+                let args = SubmitArgs::new().timespec(&time);
+                let flags = flags | EnterFlags::EXT_ARG;
+                // SAFETY: `args` and the time it points to live until the call returns.
+                unsafe { submitter.enter(queued, 1, flags.bits(), Some(&args)) }
+            }
+        };
+        entered.map(drop)
+    }
+
+    #[inline]
+    fn reap(&mut self, mut each: impl FnMut(u64, i32, u32)) {
+        for entry in self.completion() {
+            each(entry.user_data(), entry.result(), entry.flags());
+        }
+    }
+
+    #[inline]
+    fn overflowed(&mut self) -> bool {
+        self.submission().cq_overflow()
+    }
+
+    unsafe fn register_buffers(
+        &mut self,
+        ring: *mut u8,
+        count: u16,
+        group: u16,
+        flags: u16,
+    ) -> io::Result<()> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            self.submitter()
+                .register_buf_ring_with_flags(ring as u64, count, group, flags)
+        }
+    }
+
+    fn cancel_all(&mut self) -> bool {
+        // Or else the ring lives as long as its thread. Fails only if it was never registered.
+        let _ = self.submitter().unregister_ring_fd();
+        let cancelled = self
+            .submitter()
+            .register_sync_cancel(Some(Timespec::from(CANCEL_TIME)), CancelBuilder::any());
+        match cancelled {
+            Ok(()) => true,
+            Err(e) => e.raw_os_error() == Some(libc::ENOENT),
+        }
+    }
+
+    #[inline]
+    unsafe fn accepted(&mut self, descriptor: RawFd) -> Socket {
+        // SAFETY: the caller promises that it is a fresh descriptor without another owner.
+        Socket::Ring(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    }
+
+    #[inline]
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
