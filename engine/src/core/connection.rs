@@ -91,6 +91,11 @@ impl Held {
         self.bytes.extend_from_slice(bytes);
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn rest(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..]
     }

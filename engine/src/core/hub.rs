@@ -20,7 +20,7 @@ use super::mailbox::{Mail, Post};
 use super::output::{Encoded, Output, Received};
 use super::slab::{ConnId, Slab};
 use super::stats::CoreStats;
-use super::timers::{Link, Links, TICK, Wheel};
+use super::timers::{Link, Links, Wheel, ticks};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -593,12 +593,4 @@ impl Hub {
         conn.operations += 1;
         Some((id, next))
     }
-}
-
-/// A time in ticks of the wheel, never none.
-fn ticks(time: Duration) -> u32 {
-    let ticks = time.as_millis().div_ceil(TICK.as_millis());
-    u32::try_from(ticks)
-        .unwrap_or(u32::MAX / 2)
-        .clamp(1, u32::MAX / 2)
 }

@@ -15,6 +15,8 @@ mod opening;
 mod output;
 mod portable_loop;
 mod ring_loop;
+#[cfg(test)]
+mod sim;
 mod slab;
 pub(crate) mod stats;
 pub(crate) mod tasks;

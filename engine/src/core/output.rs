@@ -129,6 +129,12 @@ impl Output {
         }
     }
 
+    /// Memory that the arena keeps.
+    #[cfg(test)]
+    pub(crate) fn arena_bytes(&self) -> usize {
+        self.arena.capacity()
+    }
+
     pub(crate) fn turn(&self) -> u32 {
         self.turn
     }

@@ -84,19 +84,19 @@ enum Accepting {
 }
 
 /// Moves completions into a core, and its output into the ring. Asks the ring for the time, never the system.
-struct Pump<K: Kernel> {
-    ring: Ring<K>,
+pub(super) struct Pump<K: Kernel> {
+    pub(super) ring: Ring<K>,
     listeners: Vec<Socket>,
     accepting: Vec<Accepting>,
     completions: Vec<Completion>,
     /// Receives that found no buffer.
-    starved: VecDeque<u32>,
+    pub(super) starved: VecDeque<u32>,
     busy_poll: Option<Duration>,
     last_progress: Instant,
 }
 
 impl<K: Kernel> Pump<K> {
-    fn new(ring: Ring<K>, listeners: Vec<Socket>, busy_poll: Option<Duration>) -> Self {
+    pub(super) fn new(ring: Ring<K>, listeners: Vec<Socket>, busy_poll: Option<Duration>) -> Self {
         Self {
             last_progress: ring.now(),
             ring,
@@ -109,7 +109,7 @@ impl<K: Kernel> Pump<K> {
     }
 
     /// One turn. Says whether anything was completed.
-    fn turn(&mut self, core: &mut Core) -> io::Result<bool> {
+    pub(super) fn turn(&mut self, core: &mut Core) -> io::Result<bool> {
         let now = self.ring.now();
         core.begin_turn(now);
         core.settle();
@@ -220,7 +220,7 @@ impl<K: Kernel> Pump<K> {
         rest.chain(core.time_to_sleep(now)).min()
     }
 
-    fn watch_bell(&mut self, core: &Core) -> io::Result<()> {
+    pub(super) fn watch_bell(&mut self, core: &Core) -> io::Result<()> {
         self.ring
             .uring()
             .watch(Token::new(Op::Bell, 0, 0), core.hub.post.own().bell())

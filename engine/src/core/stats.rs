@@ -58,6 +58,12 @@ impl CoreStats {
         false
     }
 
+    /// Connections of all cores.
+    #[cfg(test)]
+    pub(crate) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
     /// Counts a connection out, if it was counted in.
     pub(crate) fn closed(&self, surplus: bool) {
         if !surplus {

@@ -151,6 +151,14 @@ impl Wheel {
     }
 }
 
+/// A time in ticks of the wheel, never none.
+pub(crate) fn ticks(time: Duration) -> u32 {
+    let ticks = time.as_millis().div_ceil(TICK.as_millis());
+    u32::try_from(ticks)
+        .unwrap_or(u32::MAX / 2)
+        .clamp(1, u32::MAX / 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,8 @@ pub(crate) enum Socket {
     Ring(OwnedFd),
     /// The half of a monoio stream that its reader does not need.
     Portable(Writer),
+    #[cfg(test)]
+    Simulated(super::ring::simulated::Handle),
 }
 
 /// The writing half of a monoio stream. Clones are the same socket.
@@ -52,7 +54,11 @@ impl Socket {
     /// # Errors
     /// It is not connected any more.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        SockRef::from(&self.as_fd()).shutdown(how)
+        match self {
+            #[cfg(test)]
+            Self::Simulated(handle) => handle.shutdown(how),
+            _ => SockRef::from(&self.as_fd()).shutdown(how),
+        }
     }
 
     /// The peer's address; `None` when it is gone already. Costs a system call.
@@ -70,6 +76,8 @@ impl AsFd for Socket {
             // SAFETY: `fd` is the stream's descriptor, and the stream is open while `half`, which shares its
             // ownership, lives: at least as long as the borrow of `self`.
             Self::Portable(writer) => unsafe { BorrowedFd::borrow_raw(writer.fd) },
+            #[cfg(test)]
+            Self::Simulated(handle) => handle.as_fd(),
         }
     }
 }

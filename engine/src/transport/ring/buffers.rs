@@ -199,6 +199,18 @@ impl BufferRing {
         }
     }
 
+    /// Where all buffers are: those published in their order, how many hold bytes, how many are free.
+    #[cfg(test)]
+    pub(crate) fn census(&self) -> (Vec<u16>, usize, usize) {
+        let published = self.published.iter().copied().collect();
+        (published, self.held.len(), self.free.len())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        usize::from(self.shape.count)
+    }
+
     /// How many buffers hold bytes of the turn in progress; [`Self::release_first`] frees them.
     pub(super) fn held(&self) -> usize {
         self.held.len()

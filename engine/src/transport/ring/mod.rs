@@ -13,6 +13,8 @@ mod buffers;
 mod kernel;
 mod selftest;
 mod setup;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod token;
 
 use std::collections::HashMap;

@@ -1,0 +1,231 @@
+//! What must hold after every turn, and at the end.
+
+use std::collections::HashMap;
+
+use super::application::Stage;
+use crate::core::connection::{Connection, Flags, State};
+use crate::core::ring_loop::Pump;
+use crate::core::timers::ticks;
+use crate::core::{Config, Core, SURPLUS_CONNECTIONS, TURN_OUTPUT};
+use crate::transport::ring::simulated::{LinkId, SimulatedKernel, World};
+use crate::transport::ring::{Op, Token};
+use crate::transport::socket::Socket;
+
+/// Compares the engine with the world after each turn.
+#[derive(Default)]
+pub(super) struct Invariants {
+    /// Connections as they were after the last turn: by link, their state and when they were heard.
+    before: HashMap<LinkId, (State, u32)>,
+    /// Links whose FIN has been looked at.
+    finished: Vec<bool>,
+    /// Turns in a row in which nothing happened and nothing was waited for.
+    spinning: u32,
+}
+
+/// Turns in a row that may find nothing to do.
+const IDLE_TURNS: u32 = 40;
+
+impl Invariants {
+    pub(super) fn check(
+        &mut self,
+        core: &Core,
+        pump: &Pump<SimulatedKernel>,
+        world: &mut World,
+        stage: &mut Stage,
+    ) {
+        self.check_wire(world, stage)
+            .and_then(|()| self.check_ends(core, world))
+            .and_then(|()| check_operations(core, pump))
+            .and_then(|()| check_buffers(pump))
+            .and_then(|()| check_memory(core, stage.largest))
+            .unwrap_or_else(|what| world.log.violation(|| what));
+    }
+
+    /// Notes a turn that did not sleep and brought nothing: there may be a few in a row.
+    pub(super) fn check_progress(&mut self, world: &mut World, progress: bool, slept: bool) {
+        self.spinning = if progress || slept {
+            0
+        } else {
+            self.spinning + 1
+        };
+        if self.spinning > IDLE_TURNS {
+            world.log.violation(|| "the loop spins".to_owned());
+        }
+    }
+
+    /// The bytes that were taken are the frames that were queued; at a FIN, all of them.
+    fn check_wire(&mut self, world: &mut World, stage: &mut Stage) -> Result<(), String> {
+        self.finished.resize(world.links.len(), false);
+        for (id, link) in world.links.iter_mut().enumerate() {
+            let tape = link.tape.split();
+            let conversation = &mut stage.conversations[id];
+            let named = |what| format!("connection {id}: {what}");
+            conversation.on_wire(&tape, &stage.mailed).map_err(named)?;
+            if link.finished_writing && !self.finished[id] {
+                self.finished[id] = true;
+                if !conversation.is_complete() {
+                    return Err(format!(
+                        "connection {id} was shut down with {} messages unsent",
+                        conversation.to_peer.len()
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No connection ends without a reason: the peer's FIN or RST, an error, a deadline.
+    fn check_ends(&mut self, core: &Core, world: &World) -> Result<(), String> {
+        let hub = &core.hub;
+        let now = hub.wheel.now();
+        let mut current = HashMap::new();
+        for index in hub.conns.indices() {
+            let conn = &hub.conns[index];
+            if conn.state != State::Dead {
+                current.insert(link_of(conn), (conn.state, conn.heard));
+            }
+        }
+        for (id, (state, heard)) in std::mem::replace(&mut self.before, current) {
+            let link = &world.links[id as usize];
+            let ended = !self.before.contains_key(&id);
+            let excused = link.fin_in || link.reset || link.failed || hub.closed;
+            let silent = now.saturating_sub(heard);
+            let timed_out = match state {
+                State::Handshake => silent >= ticks(hub.config.handshake_timeout) || hub.leaving,
+                State::Open => false,
+                _ => silent >= ticks(hub.config.close_timeout),
+            };
+            if ended && !excused && !timed_out {
+                return Err(format!(
+                    "connection {id} ended in state {state:?}, {silent} ticks after it was heard"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is left of anybody.
+    pub(super) fn check_end(core: &Core, pump: &Pump<SimulatedKernel>) -> Result<(), String> {
+        let hub = &core.hub;
+        let left: Vec<Token> = pump
+            .ring
+            .in_flight()
+            .filter(|token| !matches!(token.op(), Some(Op::Accept | Op::Bell)))
+            .collect();
+        let (_, held, _) = pump.ring.buffers().census();
+        let facts = [
+            ("connections", hub.conns.len()),
+            ("surplus connections", hub.surplus),
+            ("operations", left.len()),
+            ("owned sends", pump.ring.owned().count()),
+            ("receive buffers", held),
+            ("completions", pump.ring.kernel().unfetched()),
+            ("starved receives", pump.starved.len()),
+            ("topics", hub.topics.len()),
+            ("timers", usize::from(hub.wheel.next().is_some())),
+            ("lists", usize::from(!hub.lists.is_empty())),
+            ("output", hub.output.dirty().len()),
+            ("counted connections", hub.stats.total() as usize),
+        ];
+        match facts.iter().find(|(_, count)| *count > 0) {
+            Some((what, count)) => Err(format!("{count} {what} left at the end")),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn link_of(conn: &Connection) -> LinkId {
+    match conn.any_socket() {
+        Socket::Simulated(handle) => handle.link().expect("a connection, not the listener"),
+        other => unreachable!("{other:?} in a simulation"),
+    }
+}
+
+/// Every operation that a connection counts is in flight, and the other way round.
+fn check_operations(core: &Core, pump: &Pump<SimulatedKernel>) -> Result<(), String> {
+    let hub = &core.hub;
+    let mut in_flight: HashMap<u32, Vec<Token>> = HashMap::new();
+    for token in pump.ring.in_flight() {
+        if matches!(token.op(), Some(Op::Recv | Op::Drain)) {
+            in_flight.entry(token.index()).or_default().push(token);
+        }
+    }
+    let owned = pump.ring.owned().count();
+    let drains = in_flight.values().flatten();
+    if drains.filter(|token| token.op() == Some(Op::Drain)).count() != owned {
+        return Err(format!("{owned} owned sends are not those in flight"));
+    }
+    for index in hub.conns.indices() {
+        let conn = &hub.conns[index];
+        let tokens = in_flight.remove(&index).unwrap_or_default();
+        let flags = [(Op::Recv, Flags::RECEIVING), (Op::Drain, Flags::DRAINING)];
+        let agree = flags.iter().all(|&(op, flag)| {
+            let token = Token::new(op, index, conn.generation);
+            conn.flags.has(flag) == tokens.contains(&token)
+        });
+        // A `close` callback that is due holds the slot as well.
+        let ended = hub.lists.ended.iter().filter(|(of, _)| *of == index);
+        if !agree || tokens.len() + ended.count() != usize::from(conn.operations) {
+            return Err(format!(
+                "slot {index} counts {} operations, {:?}; in flight: {tokens:?}",
+                conn.operations, conn.flags
+            ));
+        }
+    }
+    match in_flight.is_empty() {
+        true => Ok(()),
+        false => Err(format!("operations of free slots: {in_flight:?}")),
+    }
+}
+
+/// Each buffer is in one place, and the kernel's view is the engine's.
+fn check_buffers(pump: &Pump<SimulatedKernel>) -> Result<(), String> {
+    let (published, held, free) = pump.ring.buffers().census();
+    if published != pump.ring.kernel().published() {
+        return Err("the kernel has other buffers than the engine believes".to_owned());
+    }
+    let all = published.len() + held + free;
+    match pump.ring.buffers().count() == all {
+        true => Ok(()),
+        false => Err(format!(
+            "{all} receive buffers: {published:?}, {held}, {free}"
+        )),
+    }
+}
+
+/// Bytes that a frame's header and a Close frame take at most.
+const OVERHEAD: usize = 10 + 2 + 125;
+
+/// The sum in ARCHITECTURE.md, owner by owner.
+fn check_memory(core: &Core, largest: usize) -> Result<(), String> {
+    let hub = &core.hub;
+    let config: &Config = &hub.config;
+    let slots = config.max_connections + SURPLUS_CONNECTIONS;
+    let within = |what: &str, bytes: usize, bound: usize| match bytes <= bound {
+        true => Ok(()),
+        false => Err(format!("{what}: {bytes} bytes, and {bound} are declared")),
+    };
+    within("connections", hub.conns.len(), slots)?;
+    within("spare buffers", core.shared.spare_bytes(), 16 << 20)?;
+    within("arena", hub.output.arena_bytes(), 1 << 20)?;
+    for index in hub.conns.indices() {
+        let conn = &hub.conns[index];
+        let assembly = conn.receiver.buffered();
+        within(
+            "assembly",
+            assembly,
+            2 * config.limits.max_message as usize + 512,
+        )?;
+        let held = conn.held.as_ref().map_or(0, |held| held.len());
+        let most = if conn.state == State::Handshake {
+            config.head.max_bytes
+        } else {
+            0
+        };
+        within("held input", held, most + super::simulation::POOL_BYTES)?;
+        // The limit, what one turn makes, and one message beyond each.
+        let limit = config.backlog + TURN_OUTPUT + 2 * (largest + OVERHEAD);
+        within("backlog", conn.buffered(hub.output.turn()), limit)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Deterministic simulation: a core over a simulated ring, thousands of seeds at a time.
+//!
+//! A seed decides everything: settings, peers, the application's whims, and which faults the kernel and the network
+//! make (`transport/ring/simulated`). The loop, the connections, the output, the backlogs, the timers and the ring
+//! above the system call are the code that ships.
+//!
+//! `CORECAST_SIM_SEED=7 cargo test -p corecast --lib simulation -- --nocapture` replays a seed and writes its events;
+//! `CORECAST_SIM_SEEDS=100000` runs so many in place of the usual number, from `CORECAST_SIM_FIRST` (0) on.
+
+mod application;
+mod conversation;
+mod invariants;
+mod peers;
+mod scenario;
+mod simulation;
+
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use crate::transport::ring::simulated::Fault;
+use simulation::{Outcome, Simulation};
+
+/// Seeds of an ordinary test run.
+const SEEDS: u64 = 2_500;
+
+/// Sums over many runs.
+#[derive(Default)]
+struct Totals {
+    runs: u64,
+    turns: usize,
+    opened: u64,
+    faults: [u64; Fault::COUNT],
+}
+
+impl Totals {
+    fn add(&mut self, outcome: &Outcome) {
+        self.runs += 1;
+        self.turns += outcome.turns;
+        self.opened += outcome.opened;
+        for (sum, count) in self.faults.iter_mut().zip(outcome.faults) {
+            *sum += count;
+        }
+    }
+}
+
+/// Runs one seed; an error tells how to run it again.
+fn run(seed: u64, aloud: bool) -> Result<Outcome, String> {
+    let mut simulation = Simulation::new(seed, aloud).map_err(|e| e.to_string())?;
+    let world = simulation.world().clone();
+    let what = match catch_unwind(AssertUnwindSafe(|| simulation.run())) {
+        Ok(Ok(outcome)) => return Ok(outcome),
+        Ok(Err(what)) => what,
+        Err(panic) => {
+            // What a panic has left half done may panic again.
+            std::mem::forget(simulation);
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied());
+            format!("panic: {}", text.unwrap_or("of unknown kind"))
+        }
+    };
+    let events = world
+        .try_borrow()
+        .map(|world| world.log.tail())
+        .unwrap_or_default();
+    Err(format!(
+        "seed {seed}: {what}\nits last events:\n{events}\
+         replay: CORECAST_SIM_SEED={seed} cargo test -p corecast --lib simulation -- --nocapture\n"
+    ))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = env::var(variable).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable}={value} is not a number")),
+    )
+}
+
+/// Runs seeds on all processors; each run is one thread's alone.
+fn run_all(seeds: std::ops::Range<u64>) -> Totals {
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicBool::new(false);
+    let totals = Mutex::new(Totals::default());
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            match run(seed, false) {
+                Ok(outcome) => totals.lock().expect("no panic holds it").add(&outcome),
+                Err(what) => {
+                    failed.store(true, Ordering::Relaxed);
+                    failures.lock().expect("no panic holds it").push(what);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let failures = failures.into_inner().expect("no panic holds it");
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    totals.into_inner().expect("no panic holds it")
+}
+
+#[test]
+fn simulation_keeps_its_invariants() {
+    if let Some(seed) = number("CORECAST_SIM_SEED") {
+        run(seed, true).unwrap_or_else(|what| panic!("\n{what}"));
+        return;
+    }
+    let first = number("CORECAST_SIM_FIRST").unwrap_or(0);
+    let seeds = number("CORECAST_SIM_SEEDS").unwrap_or(SEEDS);
+    let totals = run_all(first..first + seeds);
+    println!(
+        "{} seeds, {} turns, {} connections opened; faults: {:?}",
+        totals.runs, totals.turns, totals.opened, totals.faults
+    );
+    // A simulation that has stopped simulating would find nothing.
+    if seeds >= SEEDS {
+        let never: Vec<&str> = Fault::ALL
+            .iter()
+            .filter(|&&(fault, _)| totals.faults[fault as usize] == 0)
+            .map(|&(_, name)| name)
+            .collect();
+        assert!(never.is_empty(), "these faults never happened: {never:?}");
+    }
+}
+
+#[test]
+fn simulation_of_a_seed_is_always_the_same() {
+    for seed in 0..40 {
+        let hashes = [(); 2].map(|()| run(seed, false).map(|outcome| outcome.hash));
+        assert_eq!(hashes[0], hashes[1], "seed {seed}");
+    }
+}

@@ -1,0 +1,134 @@
+//! What a seed stands for: the server's settings, the ring's, and the peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corecast_protocol::Limits;
+use corecast_protocol::handshake::HeadLimits;
+
+use crate::core::config::{Config, SlowPolicy};
+use crate::core::upkeep::Upkeep;
+use crate::transport::ring::simulated::{Dice, Pool, Queues};
+
+/// One run's setting.
+pub(super) struct Scenario {
+    pub(super) config: Config,
+    pub(super) queues: Queues,
+    pub(super) pool: Pool,
+    pub(super) peers: usize,
+    /// Turns until the faults stop.
+    pub(super) turns: usize,
+    /// The largest payload on either side.
+    pub(super) largest: usize,
+    /// The server is told to drain in the middle of it all.
+    pub(super) leaves: bool,
+}
+
+impl Scenario {
+    pub(super) fn draw(dice: &mut Dice) -> Self {
+        // Few runs move much: what they show beyond the others is how turns that are too large are cut.
+        let largest = match dice.among(0..=19) {
+            0 => 700_000,
+            1..=3 => 60_000,
+            4..=9 => 9_000,
+            _ => 600,
+        };
+        let large = largest > 100_000;
+        Self {
+            config: config(dice, largest),
+            queues: Queues {
+                submissions: [2, 5, 256][dice.among(0..=2)],
+                completions: [2, 7, 4096, 4096][dice.among(0..=3)],
+            },
+            pool: pool(dice, largest),
+            peers: dice.among(1..=if large { 4 } else { 12 }),
+            turns: dice.among(30..=if large { 100 } else { 160 }),
+            largest,
+            leaves: dice.one_in(4),
+        }
+    }
+}
+
+fn pool(dice: &mut Dice, largest: usize) -> Pool {
+    let incremental = !dice.one_in(4);
+    let sizes: &[u32] = match largest {
+        0..1_000 => &[64, 200, 1 << 10, 4 << 10],
+        1_000..10_000 => &[1 << 10, 8 << 10, 16 << 10],
+        _ => &[8 << 10, 64 << 10],
+    };
+    Pool {
+        size: sizes[dice.among(0..=sizes.len() - 1)],
+        count: 1 << dice.among(2..=4),
+        incremental,
+        exchange: incremental && !dice.one_in(4),
+    }
+}
+
+fn config(dice: &mut Dice, largest: usize) -> Config {
+    let millis = |dice: &mut Dice, most| Duration::from_millis(50 + dice.up_to(most) as u64);
+    let sometimes = |dice: &mut Dice, most| (!dice.one_in(3)).then(|| millis(dice, most));
+    let max_connections = [3, 8, 1000][dice.among(0..=2)];
+    Config {
+        max_connections,
+        slots: max_connections + dice.among(0..=20),
+        limits: Limits {
+            max_frame: largest as u64,
+            max_message: largest as u64,
+            max_fragments: dice.among(4..=40) as u32,
+        },
+        head: HeadLimits {
+            max_bytes: 300,
+            ..HeadLimits::default()
+        },
+        backlog: 100 + dice.up_to(2 * largest),
+        slow: match dice.one_in(2) {
+            true => SlowPolicy::Close,
+            false => SlowPolicy::DropNewest,
+        },
+        handshake_timeout: millis(dice, 10_000),
+        idle_timeout: sometimes(dice, 90_000),
+        ping_interval: sometimes(dice, 30_000),
+        close_timeout: millis(dice, 5_000),
+        busy_poll: dice.one_in(8).then(|| Duration::from_micros(50)),
+        upkeep: dice.one_in(4).then(|| Upkeep {
+            every: millis(dice, 1_000),
+            run: Arc::new(|| {}),
+        }),
+        addresses: None,
+    }
+}
+
+/// Payloads: stretches of fixed patterns, so that bytes which are lost, doubled or misplaced show.
+pub(super) struct Patterns {
+    bytes: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl Patterns {
+    const PERIOD: usize = 65_521;
+
+    /// Patterns with room for payloads of this length.
+    pub(super) fn new(largest: usize) -> Self {
+        let mut state = 1_u32;
+        let mut bytes: Vec<u8> = (0..Self::PERIOD.min(2 * largest))
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .collect();
+        while bytes.len() < 2 * largest {
+            bytes.extend_from_within(..Self::PERIOD.min(2 * largest - bytes.len()));
+        }
+        let text = bytes.iter().map(|byte| b'a' + byte % 26).collect();
+        Self { bytes, text }
+    }
+
+    pub(super) fn payload(&self, dice: &mut Dice, text: bool, len: usize) -> Vec<u8> {
+        let from = match text {
+            true => &self.text,
+            false => &self.bytes,
+        };
+        let start = dice.among(0..=from.len() - len);
+        from[start..start + len].to_vec()
+    }
+}

@@ -1,0 +1,271 @@
+//! One run: a core, its ring, and the world around them, turn by turn.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use super::application::{Application, Stage};
+use super::invariants::{Invariants, link_of};
+use super::peers::Peers;
+use super::scenario::{Patterns, Scenario};
+use crate::core::Core;
+use crate::core::mailbox::{Mail, Mailbox, Post};
+use crate::core::ring_loop::Pump;
+use crate::core::stats::CoreStats;
+use crate::transport::ring::Ring;
+use crate::transport::ring::simulated::{Dice, Fault, Log, SimulatedKernel, World, listener};
+
+/// The largest pool of receive buffers that is drawn.
+pub(super) const POOL_BYTES: usize = 16 * (64 << 10);
+
+/// Turns that the calm after the faults may take.
+const CALM_TURNS: usize = 4_000;
+
+/// Turns that a core may take to end once its deadline is past.
+const TURNS_TO_END: u32 = 40;
+
+/// How one run went.
+pub(super) struct Outcome {
+    pub(super) hash: u64,
+    pub(super) faults: [u64; Fault::COUNT],
+    pub(super) turns: usize,
+    /// Connections that were opened, and messages that the application was given or sent.
+    pub(super) opened: u64,
+}
+
+/// A run in progress.
+pub(super) struct Simulation {
+    world: Rc<RefCell<World>>,
+    stage: Rc<RefCell<Stage>>,
+    peers: Rc<RefCell<Peers>>,
+    application: Application,
+    core: Core,
+    pump: Pump<SimulatedKernel>,
+    mailbox: Arc<Mailbox>,
+    invariants: Invariants,
+    scenario: Scenario,
+    started: Instant,
+    turns: usize,
+}
+
+impl Simulation {
+    /// Sets up what a seed stands for. The world is shared, so that its log outlives a panic.
+    pub(super) fn new(seed: u64, aloud: bool) -> io::Result<Self> {
+        let mut dice = Dice::new(seed);
+        let scenario = Scenario::draw(&mut dice);
+        let stage = Rc::new(RefCell::new(Stage {
+            conversations: Vec::new(),
+            mailed: Vec::new(),
+            patterns: Patterns::new(scenario.largest.max(9_000)),
+            largest: scenario.largest,
+            topics: dice.among(1..=3),
+            calm: false,
+        }));
+        let mailbox = Arc::new(Mailbox::new()?);
+        let peers = Peers::new(
+            &mut dice,
+            scenario.peers,
+            Rc::clone(&stage),
+            Arc::clone(&mailbox),
+        );
+        let peers = Rc::new(RefCell::new(peers));
+        let world = Rc::new(RefCell::new(World::new(dice, Log::new(aloud))?));
+        let application = Application {
+            world: Rc::clone(&world),
+            stage: Rc::clone(&stage),
+        };
+        let config = Arc::new(scenario.config.clone());
+        let stats = CoreStats::new(Arc::new(AtomicU64::new(0)), config.max_connections);
+        let post = Post::new(Arc::new([Arc::clone(&mailbox)]), 0);
+        let mut core = Core::new(config, Arc::new(stats), post, Box::new(application.clone()));
+        let started = Instant::now();
+        core.started = started;
+        let outside: Rc<RefCell<Peers>> = Rc::clone(&peers);
+        let kernel = SimulatedKernel::new(Rc::clone(&world), outside, started, scenario.queues);
+        let ring = Ring::simulated(kernel, scenario.pool)?;
+        let mut pump = Pump::new(ring, vec![listener(&world)?], scenario.config.busy_poll);
+        pump.watch_bell(&core)?;
+        Ok(Self {
+            world,
+            stage,
+            peers,
+            application,
+            core,
+            pump,
+            mailbox,
+            invariants: Invariants::default(),
+            scenario,
+            started,
+            turns: 0,
+        })
+    }
+
+    pub(super) fn world(&self) -> &Rc<RefCell<World>> {
+        &self.world
+    }
+
+    /// Runs to the end, or to the first violation.
+    pub(super) fn run(&mut self) -> Result<Outcome, String> {
+        let leaves_at = self
+            .scenario
+            .leaves
+            .then(|| self.among(0..=self.scenario.turns - 1));
+        for turn in 0..self.scenario.turns {
+            if leaves_at == Some(turn) {
+                self.tell_to_leave();
+            }
+            self.turn()?;
+            if self.core.is_done() {
+                return self.finish();
+            }
+            if self.world.borrow_mut().dice.one_in(6) {
+                self.application.clone().between_turns(&mut self.core.hub);
+            }
+        }
+        if self.scenario.leaves {
+            self.until_done()?;
+        } else {
+            self.calm_down()?;
+            self.everybody_leaves()?;
+        }
+        self.finish()
+    }
+
+    fn turn(&mut self) -> Result<(), String> {
+        self.turns += 1;
+        let before = self.world.borrow().time;
+        let progress = self.pump.turn(&mut self.core).map_err(|e| e.to_string())?;
+        let world = &mut *self.world.borrow_mut();
+        let slept = world.time - before > Duration::from_micros(300) || world.asleep;
+        let dirty = self.core.has_work();
+        self.invariants
+            .check_progress(world, progress || dirty, slept);
+        let stage = &mut *self.stage.borrow_mut();
+        self.invariants.check(&self.core, &self.pump, world, stage);
+        match world.log.first_violation() {
+            Some(what) => Err(what.to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn tell_to_leave(&mut self) {
+        let wait = Duration::from_millis(self.among(0..=3_000) as u64);
+        let mail = match self.among(0..=3) {
+            0 => Mail::Stop,
+            _ => Mail::Drain(self.started + self.world.borrow().time + wait),
+        };
+        self.mailbox.post(mail).expect("orders are always taken");
+        let mut world = self.world.borrow_mut();
+        world.bell = true;
+        world.note("drain", wait.as_millis() as i64, 0);
+    }
+
+    /// On its way out, the core is done at its deadline, however its peers behave.
+    fn until_done(&mut self) -> Result<(), String> {
+        let deadline = self.world.borrow().time + Duration::from_secs(4);
+        let mut late = 0;
+        while !self.core.is_done() {
+            self.turn()?;
+            // The clock may have jumped past it just now.
+            late += u32::from(self.world.borrow().time > deadline);
+            if late > TURNS_TO_END {
+                return Err(format!(
+                    "not done long after the deadline: {} connections, leaving: {}",
+                    self.core.hub.conns.len(),
+                    self.core.hub.leaving
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The faults stop, everybody reads: all that was accepted arrives, and all that is owed comes.
+    fn calm_down(&mut self) -> Result<(), String> {
+        {
+            let mut world = self.world.borrow_mut();
+            world.dice.calm_down();
+            world.note("calm", 0, 0);
+            for link in &mut world.links {
+                link.send_buffer = link.send_buffer.max(1 << 20);
+                link.receive_buffer = link.receive_buffer.max(1 << 20);
+            }
+            self.stage.borrow_mut().calm = true;
+            self.peers.borrow_mut().calm_down(world.time);
+        }
+        self.application.clone().resume_all(&mut self.core.hub);
+        for _ in 0..CALM_TURNS {
+            self.turn()?;
+            if self.missing().is_none() {
+                return Ok(());
+            }
+        }
+        Err(self.missing().unwrap_or_default())
+    }
+
+    /// What somebody still waits for.
+    fn missing(&self) -> Option<String> {
+        let (stage, peers) = (self.stage.borrow(), self.peers.borrow());
+        if !peers.are_silent() {
+            return Some("somebody cannot say all".to_owned());
+        }
+        let hub = &self.core.hub;
+        hub.conns.indices().into_iter().find_map(|index| {
+            let conn = &hub.conns[index];
+            let id = link_of(conn);
+            if !conn.is_open() || !peers.is_waiting(id) {
+                return None;
+            }
+            let conversation = &stage.conversations[id as usize];
+            let (to_peer, to_application) =
+                (conversation.to_peer.len(), conversation.to_application.len());
+            let fine = conversation.is_complete() && to_application == 0 && !conversation.owed_drain;
+            (!fine).then(|| {
+                format!(
+                    "connection {id} waits: {to_peer} messages not sent, {to_application} not received, drain owed: {}",
+                    conversation.owed_drain
+                )
+            })
+        })
+    }
+
+    fn everybody_leaves(&mut self) -> Result<(), String> {
+        self.peers.borrow_mut().leave(&mut self.world.borrow_mut());
+        for _ in 0..CALM_TURNS {
+            if self.core.hub.conns.len() == 0 && self.world.borrow().asleep {
+                return Ok(());
+            }
+            self.turn()?;
+        }
+        Err(format!("{} connections remain", self.core.hub.conns.len()))
+    }
+
+    fn finish(&mut self) -> Result<Outcome, String> {
+        // What the last turn has received comes back with the turn after next.
+        for _ in 0..2 {
+            self.turn()?;
+        }
+        Invariants::check_end(&self.core, &self.pump)?;
+        let stage = self.stage.borrow();
+        let unclosed = stage
+            .conversations
+            .iter()
+            .position(|c| c.opened && !c.closed);
+        if let Some(id) = unclosed {
+            return Err(format!("connection {id} was never closed"));
+        }
+        let world = self.world.borrow();
+        Ok(Outcome {
+            hash: world.log.hash(),
+            faults: *world.dice.counts(),
+            turns: self.turns,
+            opened: self.core.hub.stats.opened.get(),
+        })
+    }
+
+    fn among(&self, range: std::ops::RangeInclusive<usize>) -> usize {
+        self.world.borrow_mut().dice.among(range)
+    }
+}
