@@ -7,16 +7,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use super::seldom::Seldom;
 
 /// Locks that the addresses are spread over, so that cores rarely meet at one.
 const SHARDS: usize = 64;
 
 /// Addresses that a shard remembers before it forgets those without connections; 65,536 in all. See [`Shard::make_room`].
 const PER_SHARD: usize = 1024;
-
-/// How often the log may tell of refusals.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What one address may do; `None` is without limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -170,15 +169,13 @@ impl Shard {
     }
 }
 
-/// A core's view of the table: who came in by which slot, and when refusals were last told of.
+/// A core's view of the table: who came in by which slot, and how many were refused.
 #[derive(Debug)]
 pub(crate) struct Gate {
     table: Arc<AddressTable>,
     /// By connection slot.
     inside: Vec<Option<Key>>,
-    told: Option<Instant>,
-    /// Refusals since then.
-    refused: u64,
+    refusals: Seldom,
 }
 
 impl Gate {
@@ -186,8 +183,7 @@ impl Gate {
         Self {
             table,
             inside: Vec::new(),
-            told: None,
-            refused: 0,
+            refusals: Seldom::default(),
         }
     }
 
@@ -197,7 +193,7 @@ impl Gate {
         if self.table.admit(key, now) {
             return Some(key);
         }
-        if let Some(refused) = self.count_refusal(now) {
+        if let Some(refused) = self.refusals.happened(now) {
             tracing::warn!(
                 address = %ip,
                 refused,
@@ -228,23 +224,12 @@ impl Gate {
             self.table.leave(key);
         }
     }
-
-    /// Counts a refusal; `Some` with how many there were since the last time, when it is time to tell.
-    fn count_refusal(&mut self, now: Instant) -> Option<u64> {
-        self.refused += 1;
-        if self
-            .told
-            .is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY)
-        {
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.refused))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -357,18 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_tells_of_refusals_once_a_minute() {
-        let start = Instant::now();
-        let limits = AddressLimits {
-            connections: Some(1),
-            rate: None,
-        };
-        let mut gate = Gate::new(limits.table().expect("a limit"));
-        assert_eq!(gate.count_refusal(start), Some(1));
-        for n in 0..1000 {
-            assert_eq!(gate.count_refusal(start + n * SECOND / 20), None);
-        }
-        assert_eq!(gate.count_refusal(start + TELL_EVERY), Some(1001));
+    fn without_limits_there_is_no_table() {
         assert!(AddressLimits::default().table().is_none());
     }
 }

@@ -15,6 +15,7 @@ mod opening;
 mod output;
 mod portable_loop;
 mod ring_loop;
+mod seldom;
 #[cfg(test)]
 mod sim;
 mod slab;
@@ -68,6 +69,9 @@ const TURN_OUTPUT: usize = 512 << 10;
 
 /// How long accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// What the log says then, once a minute at most.
+const ACCEPTING_RESTS: &str = "accepting rests; if descriptors ran out, raise `ulimit -n`";
 
 /// Connections past the limit that a core tells so (503) at one time; more are closed without a word.
 const SURPLUS_CONNECTIONS: usize = 64;

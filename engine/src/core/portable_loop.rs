@@ -19,9 +19,10 @@ use socket2::{SockRef, Socket as Socket2};
 
 use super::connection::{Flags, State};
 use super::output::Received;
+use super::seldom::Seldom;
 use super::slab::ConnId;
 use super::tasks::{self, Wake};
-use super::{ACCEPT_REST, Core, SharedCore};
+use super::{ACCEPT_REST, ACCEPTING_RESTS, Core, SharedCore};
 use crate::transport::portable::{Listener, Reader};
 use crate::transport::ring::{Chunk, MAX_PIECES};
 use crate::transport::socket::{Socket, Writer};
@@ -120,13 +121,16 @@ struct Driver {
 }
 
 async fn accept(driver: Rc<Driver>, listener: Listener) {
+    let mut rests = Seldom::default();
     loop {
         match listener.accept().await {
             Ok((reader, socket)) => driver.take_in(reader, socket),
             Err(_) if driver.core.borrow().hub.leaving => return,
             Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNABORTED)) => {}
             Err(e) => {
-                tracing::warn!(error = %e, "accepting rests; raise the limit with `ulimit -n`");
+                if let Some(times) = rests.happened(Instant::now()) {
+                    tracing::warn!(error = %e, times, "{ACCEPTING_RESTS}");
+                }
                 monoio::time::sleep(ACCEPT_REST).await;
             }
         }

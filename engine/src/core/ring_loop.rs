@@ -14,8 +14,9 @@ use socket2::Socket as Socket2;
 
 use super::connection::{Flags, State};
 use super::output::Received;
+use super::seldom::Seldom;
 use super::tasks::{self, Wake};
-use super::{ACCEPT_REST, Core, SharedCore, TURN_INPUT};
+use super::{ACCEPT_REST, ACCEPTING_RESTS, Core, SharedCore, TURN_INPUT};
 use crate::transport::ring::{
     BufferRing, Chunk, Completion, Kernel, MAX_PIECES, Op, Ring, Then, Token, Wait,
 };
@@ -91,6 +92,7 @@ pub(super) struct Pump<K: Kernel> {
     completions: Vec<Completion>,
     /// Receives that found no buffer.
     pub(super) starved: VecDeque<u32>,
+    rests: Seldom,
     busy_poll: Option<Duration>,
     last_progress: Instant,
 }
@@ -104,6 +106,7 @@ impl<K: Kernel> Pump<K> {
             listeners,
             completions: Vec::new(),
             starved: VecDeque::new(),
+            rests: Seldom::default(),
             busy_poll,
         }
     }
@@ -389,8 +392,11 @@ impl<K: Kernel> Pump<K> {
             Some(libc::ECONNABORTED | libc::EPROTO | libc::EINTR)
         );
         if !passing && let Some(accepting) = self.accepting.get_mut(listener) {
-            tracing::warn!(error = %e, "accepting rests; if descriptors ran out, raise `ulimit -n`");
-            *accepting = Accepting::RestingUntil(self.ring.now() + ACCEPT_REST);
+            let now = self.ring.now();
+            *accepting = Accepting::RestingUntil(now + ACCEPT_REST);
+            if let Some(times) = self.rests.happened(now) {
+                tracing::warn!(error = %e, times, "{ACCEPTING_RESTS}");
+            }
         }
     }
 }
