@@ -1,0 +1,281 @@
+//! Too much of what is allowed.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::client::{
+    BINARY, CLOSE, Client, PING, PONG, TEXT, close_payload, frame, header, narrow_tcp, request,
+};
+use crate::herd::Herd;
+use crate::trial::{MEMORY, Trial};
+use crate::{PATIENCE, eventually};
+
+crate::rows![
+    empty_message_flood,
+    ping_flood,
+    pong_flood,
+    ping_flood_not_reading,
+    flood_not_reading,
+    slow_reader,
+    slow_reader_dropping,
+    claim_and_stall,
+];
+
+/// Writes the same bytes over and over, and throws away what comes back.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+    threads: [JoinHandle<()>; 2],
+}
+
+impl Flood {
+    fn start(client: &Client, bytes: Vec<u8>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let written = Arc::new(AtomicU64::new(0));
+        let (mut writer, mut reader) = (client.writer(), client.writer());
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&written));
+        let write = move || {
+            while !stopped.load(Ordering::Relaxed) && writer.write_all(&bytes).is_ok() {
+                counted.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            // Ends the reader too.
+            let _ = writer.shutdown(Shutdown::Both);
+        };
+        let read = move || {
+            let mut sink = vec![0; 1 << 18];
+            while let Ok(1..) = reader.read(&mut sink) {}
+        };
+        Self {
+            stop,
+            written,
+            threads: [thread::spawn(write), thread::spawn(read)],
+        }
+    }
+
+    /// Ends it once it was one.
+    fn end(self, at_least: u64) {
+        eventually("the flood is read", || {
+            self.written.load(Ordering::Relaxed) > at_least
+        });
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("the flood");
+        }
+    }
+}
+
+/// The witness is served a hundred times while connections flood.
+fn beside_floods(io: &'static str, bytes: &[u8]) {
+    let trial = Trial::corecast(io, &[]);
+    let clients: Vec<_> = (0..3).map(|_| trial.connect()).collect();
+    let floods: Vec<_> = clients
+        .iter()
+        .map(|client| Flood::start(client, bytes.repeat(1 + 60_000 / bytes.len())))
+        .collect();
+    trial.witnessed(100);
+    // New ones get in as well.
+    for _ in 0..5 {
+        trial.connect().close(1000);
+    }
+    floods.into_iter().for_each(|flood| flood.end(200_000));
+    assert!(trial.grown() < 4 * MEMORY, "{}", trial.grown());
+    drop(clients);
+    trial.over_within(2 * MEMORY);
+}
+
+fn empty_message_flood(io: &'static str) {
+    beside_floods(io, &frame(BINARY, b""));
+}
+
+fn ping_flood(io: &'static str) {
+    beside_floods(io, &frame(PING, b"p"));
+}
+
+/// Pongs that nobody asked for are no messages, and are not answered.
+fn pong_flood(io: &'static str) {
+    beside_floods(io, &frame(PONG, &[7; 125]));
+    let trial = Trial::corecast(io, &[]);
+    let mut client = trial.connect();
+    client.write(&frame(PONG, b"unasked").repeat(1000));
+    client.round_trip("nothing before this");
+    client.close(1000);
+    trial.over();
+}
+
+/// Pings without end from a peer that never reads: what waits for it is bounded, and the answer to the latest ping is
+/// among it (§5.5.3).
+fn ping_flood_not_reading(io: &'static str) {
+    const PINGS: u32 = 150_000;
+    let trial = Trial::corecast(io, &[]);
+    let mut client = Client::upgrade(narrow_tcp(trial.address()), &request("/echo"));
+    let payload = |number: u32| [&number.to_be_bytes()[..], &[7; 121]].concat();
+    let mut all = Vec::new();
+    for number in 0..PINGS {
+        all.extend_from_slice(&frame(PING, &payload(number)));
+        if all.len() > 1 << 20 {
+            client.write(&all);
+            all.clear();
+        }
+    }
+    client.write(&all);
+    assert!(
+        trial.grown() < MEMORY,
+        "{} bytes for a peer that does not read",
+        trial.grown()
+    );
+    // It reads after all: pongs in order, each whole, the latest at the end.
+    let mut last = None;
+    while last != Some(PINGS - 1) {
+        let pong = client.frame();
+        assert_eq!(pong.opcode, PONG);
+        let number = u32::from_be_bytes(*pong.payload.first_chunk().expect("a number"));
+        assert!(
+            last.is_none_or(|last| number > last),
+            "{number} after {last:?}"
+        );
+        assert_eq!(pong.payload, payload(number));
+        last = Some(number);
+    }
+    client.round_trip("and well");
+    client.close(1000);
+    trial.over();
+}
+
+/// Writes until the socket takes no more for a while. Gives the bytes taken.
+fn fill(mut stream: &TcpStream, bytes: &[u8]) -> usize {
+    stream
+        .set_write_timeout(Some(Duration::from_millis(300)))
+        .expect("a timeout");
+    let (start, mut taken) = (Instant::now(), 0);
+    while let Ok(more @ 1..) = stream.write(bytes) {
+        taken += more;
+        assert!(
+            start.elapsed() < PATIENCE,
+            "it takes everything: {taken} bytes"
+        );
+    }
+    taken
+}
+
+/// Messages to echo from a peer that never reads: it is held back, and what waits is bounded.
+fn flood_not_reading(io: &'static str) {
+    /// What one of them can make the server hold: what had been received when it was paused (at most the receive
+    /// buffers), the backlog's limit, and what one turn makes.
+    const HELD: usize = (4 << 20) + (256 << 10) + (512 << 10);
+    let trial = Trial::corecast(io, &["--backlog", "256k"]);
+    let clients: Vec<_> = (0..4)
+        .map(|_| Client::upgrade(narrow_tcp(trial.address()), &request("/echo")))
+        .collect();
+    let payload = frame(BINARY, &[7; 10_000]);
+    for client in &clients {
+        let taken = fill(client.stream(), &payload);
+        assert!(taken < 64 << 20, "{taken} bytes");
+    }
+    let grown = trial.grown();
+    assert!(grown < MEMORY + clients.len() * HELD, "{grown} bytes wait");
+    drop(clients);
+    trial.over();
+}
+
+/// A broadcast with one subscriber that does not read, and two that get every message.
+fn broadcast(trial: &Trial) -> Client {
+    const MESSAGES: u32 = 300;
+    let subscribe = |path: &str| Client::connect_to(trial.address(), path);
+    let slow = Client::upgrade(narrow_tcp(trial.address()), &request("/topics?sub=news"));
+    let mut readers = [subscribe("/topics?sub=news"), subscribe("/topics?sub=news")];
+    let mut publisher = subscribe("/topics?pub=news");
+    for number in 0..MESSAGES {
+        let payload = [&number.to_be_bytes()[..], &vec![7; 64 << 10]].concat();
+        publisher.send(BINARY, &payload);
+        for reader in &mut readers {
+            reader.expect(BINARY, &payload);
+        }
+    }
+    assert!(trial.grown() < 2 * MEMORY, "{} bytes wait", trial.grown());
+    publisher.close(1000);
+    readers.into_iter().for_each(|reader| reader.close(1000));
+    slow
+}
+
+/// Reads messages, numbered without a gap from zero, until another frame comes. Gives it and their number.
+fn numbered(client: &mut Client) -> (crate::client::Frame, u32) {
+    let mut expected = 0_u32;
+    loop {
+        let frame = client.frame();
+        if frame.opcode != BINARY {
+            return (frame, expected);
+        }
+        assert_eq!(frame.payload.first_chunk(), Some(&expected.to_be_bytes()));
+        assert_eq!(frame.payload.len(), (64 << 10) + 4, "whole");
+        expected += 1;
+    }
+}
+
+fn slow_reader(io: &'static str) {
+    let trial = Trial::corecast(io, &["--backlog", "512k"]);
+    let mut slow = broadcast(&trial);
+    let (end, messages) = numbered(&mut slow);
+    assert_eq!(
+        end.close_code().map(|(code, _)| code),
+        Some(1013),
+        "after {messages}"
+    );
+    assert!(
+        (8..300).contains(&messages),
+        "{messages} messages before the policy acted"
+    );
+    slow.answer_close(1013);
+    slow.expect_end();
+    drop(slow);
+    trial.over_within(2 * MEMORY);
+}
+
+fn slow_reader_dropping(io: &'static str) {
+    let trial = Trial::corecast(io, &["--backlog", "512k", "--slow", "drop-newest"]);
+    let mut slow = broadcast(&trial);
+    // Behind what had been queued when its backlog was full comes what is sent when it reads again.
+    slow.send(PING, b"still here");
+    let (pong, messages) = numbered(&mut slow);
+    assert_eq!((pong.opcode, &pong.payload[..]), (PONG, &b"still here"[..]));
+    assert!((8..300).contains(&messages), "{messages} messages");
+    let mut publisher = Client::connect_to(trial.address(), "/topics?pub=news");
+    publisher.text("news again");
+    slow.expect(TEXT, b"news again");
+    slow.close(1000);
+    publisher.close(1000);
+    trial.over_within(2 * MEMORY);
+}
+
+/// Ten thousand connections announce the largest message, and send nothing of it.
+fn claim_and_stall(io: &'static str) {
+    let trial = Trial::corecast(io, &["--idle-timeout", "6s", "--ping-interval", "0"]);
+    let mut herd = Herd::connect(trial.address(), "/echo", 10_000);
+    // Below the limit, which is 16 MiB: nothing is wrong with them.
+    let mut claim = header(0x80 | BINARY, 16 << 20, true);
+    claim.extend_from_slice(&[1, 2, 3, 4]);
+    herd.write(&claim);
+    trial.witnessed(5);
+    let per_connection = trial.grown() / herd.streams.len();
+    // On the portable transports a read is pending for each: 4 KiB, and its task.
+    let most = if io == "ring" { 1 << 10 } else { 12 << 10 };
+    println!(
+        "{} connections, {per_connection} bytes each",
+        herd.streams.len()
+    );
+    assert!(
+        per_connection < most,
+        "{per_connection} bytes per connection"
+    );
+    // The idle timeout ends each.
+    let idle = [&[0x88, 14][..], &close_payload(1001, "idle timeout")].concat();
+    herd.expect(&idle);
+    herd.write(&frame(CLOSE, &close_payload(1001, "")));
+    let connections = herd.streams.len();
+    drop(herd);
+    // The allocator keeps some of what ten thousand connections took.
+    trial.over_within(MEMORY + connections * (most / 2));
+}

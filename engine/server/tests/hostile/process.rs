@@ -1,0 +1,247 @@
+//! A server process, and what can be seen of it from outside: descriptors, memory, processor time, log.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{PATIENCE, eventually};
+
+/// Which program is attacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// The server binary, with its built-in applications.
+    Corecast,
+    /// The example that misbehaves on demand: `tests/victim`.
+    Victim,
+}
+
+/// A running server that ends with its test.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts a server on a free port of loopback.
+    pub(crate) fn start(program: Program, args: &[&str]) -> Self {
+        Self::spawn(command(program), args)
+    }
+
+    /// The same, with so many descriptors at most.
+    pub(crate) fn start_with_descriptors(program: Program, most: u64, args: &[&str]) -> Self {
+        let inner = command(program);
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &format!("ulimit -n {most} && exec \"$@\""), "sh"])
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        Self::spawn(limited, args)
+    }
+
+    fn spawn(mut command: Command, args: &[&str]) -> Self {
+        let mut child = command
+            .args(["-l", "127.0.0.1:0"])
+            .args(args)
+            // What a peer did is said at debug: at the default level a flood of bad peers must not fill a disk.
+            .env("CORECAST_LOG", "info,corecast=debug")
+            // Looking up the names for a trace takes more memory than any attack.
+            .env("RUST_BACKTRACE", "0")
+            // What the server has freed is to be seen at once: the allocator keeps pages until it is used for something
+            // large again.
+            .env("MIMALLOC_PURGE_DELAY", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let log = Arc::default();
+        keep_lines(child.stderr.take().expect("piped"), Arc::clone(&log));
+        let address = listening(child.stdout.take().expect("piped"));
+        let mut process = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log,
+        };
+        match address.recv_timeout(PATIENCE) {
+            Ok(address) => process.address = address,
+            Err(_) => panic!("{args:?} does not start: {:#?}", process.log()),
+        }
+        process
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our child").is_none()
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.clone()
+    }
+
+    /// Open descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = fs::read_dir(self.proc("fd")).expect("the process runs");
+        folder.count()
+    }
+
+    /// Whether one of the first so many is free. (A process may inherit others with higher numbers.)
+    pub(crate) fn has_free_descriptors(&self, most: u64) -> bool {
+        (0..most).any(|number| !self.proc(&format!("fd/{number}")).is_symlink())
+    }
+
+    /// Bytes of anonymous memory that are resident.
+    pub(crate) fn memory(&self) -> usize {
+        let status = fs::read_to_string(self.proc("status")).expect("the process runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        kib.expect("the kernel says so") << 10
+    }
+
+    /// Processor time so far, user and system.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("stat")).expect("the process runs");
+        // The name before it may hold spaces, but no closing bracket that is not its own.
+        let fields = stat.rsplit_once(") ").expect("a name").1.split(' ');
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum();
+        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let done = Command::new("sh").args(["-c", &kill]).status();
+        assert!(done.expect("a shell").success(), "{kill}");
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let mut ended = None;
+        eventually("the server ends", || {
+            ended = self.child.try_wait().expect("our child");
+            ended.is_some()
+        });
+        ended.expect("it ended")
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails only when it has ended already, which the test has noticed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(program: Program) -> Command {
+    match program {
+        Program::Corecast => {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_corecast"));
+            command.arg("serve");
+            command
+        }
+        Program::Victim => Command::new(victim()),
+    }
+}
+
+/// The victim, built: cargo builds examples for a whole `cargo test`, but not when only this test is asked for.
+fn victim() -> &'static PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let test = std::env::current_exe().expect("this test");
+        let profile = test.parent().and_then(|deps| deps.parent());
+        let victim = profile.expect("a profile").join("examples/victim");
+        if !victim.exists() {
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--quiet", "--package", "corecast-server"]);
+            build.args(["--example", "victim"]);
+            if !cfg!(debug_assertions) {
+                build.arg("--release");
+            }
+            let built = build.status().expect("cargo");
+            assert!(built.success() && victim.exists(), "{build:?}");
+        }
+        victim
+    })
+}
+
+/// Reads lines into a list until the stream ends.
+fn keep_lines(stream: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            into.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+        }
+    });
+}
+
+/// The address that a server prints when it listens, at both programs the last word of a line that begins so.
+fn listening(stdout: impl Read + Send + 'static) -> mpsc::Receiver<SocketAddr> {
+    let (found, address) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let last = line
+                .strip_prefix("listening")
+                .and_then(|rest| rest.split(' ').next_back());
+            if let Some(address) = last.and_then(|word| word.parse().ok()) {
+                // Nobody waits any more for a second address.
+                let _ = found.send(address);
+            }
+        }
+    });
+    address
+}
+
+/// Why a transport cannot be had here, if so: the kernel or a sandbox may refuse io_uring.
+pub(crate) fn unavailable(io: &str) -> Option<String> {
+    static REFUSED: OnceLock<[Option<String>; 2]> = OnceLock::new();
+    let refused = REFUSED.get_or_init(|| ["ring", "monoio"].map(reason_against));
+    match io {
+        "ring" => refused[0].clone(),
+        "monoio" => refused[1].clone(),
+        _ => None,
+    }
+}
+
+/// What the server says when it is asked for a transport that it cannot have.
+fn reason_against(io: &str) -> Option<String> {
+    let mut child = command(Program::Corecast)
+        .args(["-l", "127.0.0.1:0", "--io", io])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server binary");
+    let address = listening(child.stdout.take().expect("piped"));
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if address.recv_timeout(Duration::from_millis(20)).is_ok() {
+            break;
+        }
+        if child.try_wait().expect("our child").is_some() {
+            let mut said = String::new();
+            let stderr = child.stderr.as_mut().expect("piped");
+            stderr.read_to_string(&mut said).expect("text");
+            return Some(said);
+        }
+    }
+    // It runs, so it has what was asked for.
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}

@@ -1,0 +1,211 @@
+//! Peers that take their time, and those that take places.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, http, request, tcp};
+use crate::handshake::answer;
+use crate::trial::{MEMORY, Trial};
+use crate::{PATIENCE, eventually};
+
+crate::rows![
+    slowloris,
+    silent_connections,
+    rst_in_handshake,
+    connect_and_reset,
+    refusal_not_read,
+    max_connections_exceeded,
+    connection_churn,
+    idle_while_paused,
+];
+
+/// One byte at a time, each well within any timeout between bytes: the whole head has one deadline.
+fn slowloris(io: &'static str) {
+    const DEADLINE: Duration = Duration::from_millis(600);
+    let trial = Trial::victim(io, &["--handshake-timeout", "600ms"]);
+    let mut streams: Vec<_> = (0..40).map(|_| tcp(trial.address())).collect();
+    let start = Instant::now();
+    let head = request("/echo").replace("\r\n\r\n", "\r\nX-Slow: ");
+    let bytes = head.bytes().chain(std::iter::repeat(b'a'));
+    for byte in bytes {
+        for stream in &mut streams {
+            // Taken no more once the server has had enough.
+            let _ = stream.write_all(&[byte]);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        if start.elapsed() > 2 * DEADLINE {
+            break;
+        }
+    }
+    for mut stream in streams {
+        let mut status = [0; 12];
+        stream
+            .read_exact(&mut status)
+            .expect("an answer at the deadline");
+        assert_eq!(&status, b"HTTP/1.1 408");
+    }
+    trial.over();
+}
+
+/// Connections without a word, and with half a head: gone at the deadline, the first kind without an answer.
+fn silent_connections(io: &'static str) {
+    let trial = Trial::victim(io, &["--handshake-timeout", "300ms"]);
+    let silent: Vec<_> = (0..300).map(|_| tcp(trial.address())).collect();
+    let half: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = tcp(trial.address());
+            stream
+                .write_all(b"GET /echo HTTP/1.1\r\nHost: a\r\n")
+                .expect("the server reads");
+            stream
+        })
+        .collect();
+    for stream in half {
+        let answer = answer(stream);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+    // The kernel keeps a silent connection to itself for a second or two; then it has its deadline.
+    for stream in silent {
+        assert_eq!(answer(stream), "");
+    }
+    trial.over();
+}
+
+fn reset(stream: TcpStream) {
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_linger(Some(Duration::ZERO)).expect("linger");
+}
+
+fn rst_in_handshake(io: &'static str) {
+    let trial = Trial::corecast(io, &[]);
+    let whole = request("/echo");
+    for round in 0..200 {
+        let mut stream = tcp(trial.address());
+        let cut = round * whole.len() / 199;
+        stream
+            .write_all(&whole.as_bytes()[..cut])
+            .expect("the server reads");
+        reset(stream);
+    }
+    trial.over();
+}
+
+/// Connections that are reset as soon as they stand: accepting goes on.
+fn connect_and_reset(io: &'static str) {
+    let trial = Trial::corecast(io, &[]);
+    for _ in 0..500 {
+        reset(tcp(trial.address()));
+    }
+    for _ in 0..100 {
+        drop(tcp(trial.address()));
+    }
+    trial.connect().close(1000);
+    trial.logs("accepting rests", 0);
+    trial.over();
+}
+
+/// A peer that neither reads its refusal nor closes: the socket goes with the close timeout.
+fn refusal_not_read(io: &'static str) {
+    let trial = Trial::victim(io, &["--close-timeout", "300ms"]);
+    let before = trial.process.descriptors();
+    let streams: Vec<_> = (0..50)
+        .map(|_| {
+            let mut stream = tcp(trial.address());
+            stream
+                .write_all(b"BROKEN\r\n\r\n")
+                .expect("the server reads");
+            stream
+        })
+        .collect();
+    eventually("the sockets go", || trial.process.descriptors() <= before);
+    drop(streams);
+    trial.over();
+}
+
+fn max_connections_exceeded(io: &'static str) {
+    let trial = Trial::corecast(io, &["--max-connections", "20"]);
+    for _ in 0..3 {
+        // The witness is the first.
+        let mut inside: Vec<_> = (0..19).map(|_| trial.connect()).collect();
+        for _ in 0..20 {
+            let response = http(trial.address(), &request("/echo"));
+            assert_eq!(response.status, 503, "{}", response.head);
+            assert!(
+                response.header("Retry-After").is_some(),
+                "{}",
+                response.head
+            );
+        }
+        // Without a word they take no place either: at most so many are told, the others are cut.
+        let crowd: Vec<_> = (0..300).map(|_| tcp(trial.address())).collect();
+        for client in &mut inside {
+            client.round_trip("inside");
+        }
+        drop(crowd);
+        inside.into_iter().for_each(|client| client.close(1000));
+        eventually("there is room again", || {
+            let mut stream = tcp(trial.address());
+            let asked = stream.write_all(request("/echo").as_bytes());
+            let mut status = [0; 12];
+            let answered = asked.and_then(|()| stream.read_exact(&mut status));
+            answered.is_ok() && &status == b"HTTP/1.1 101"
+        });
+        eventually("only the witness is left", || {
+            trial.process.descriptors() <= trial.descriptors_before()
+        });
+    }
+    trial.over();
+}
+
+/// Connections come and go, each in another way; nothing of them stays.
+fn connection_churn(io: &'static str) {
+    let trial = Trial::corecast(io, &[]);
+    for round in 0..400 {
+        match round % 4 {
+            0 => trial.connect().close(1000),
+            1 => drop(trial.connect()),
+            2 => trial.connect().reset(),
+            _ => {
+                let mut client = trial.connect();
+                client.round_trip("hello");
+                client.half_close();
+                client.expect_cut();
+            }
+        }
+    }
+    trial.over();
+}
+
+/// The application has stopped reading from a peer that floods it: TCP holds the peer back, memory stays bounded, and
+/// the idle timeout ends it.
+fn idle_while_paused(io: &'static str) {
+    let trial = Trial::victim(
+        io,
+        &[
+            "--idle-timeout",
+            "1s",
+            "--ping-interval",
+            "0",
+            "--close-timeout",
+            "300ms",
+        ],
+    );
+    let client = Client::connect_to(trial.address(), "/pause");
+    let mut writer = client.writer();
+    writer.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    let start = Instant::now();
+    let mut written = 0;
+    let piece = vec![7; 64 << 10];
+    while let Ok(more @ 1..) = writer.write(&piece) {
+        written += more;
+        // Once the idle timeout has ended it, what it sends is thrown away.
+        let ended = trial.logged("closed peer=Pause") > 0;
+        assert!(ended || written < 64 << 20, "a paused peer is read from");
+        assert!(start.elapsed() < PATIENCE, "it never ends");
+    }
+    assert!(trial.grown() < 2 * MEMORY, "{}", trial.grown());
+    drop((client, writer));
+    trial.logs("peer=Pause(None) code=", 1);
+    trial.over();
+}
