@@ -44,6 +44,8 @@ pub struct Peer {
     /// Whether buffers of assembled messages are given back.
     recycle: bool,
     fed: usize,
+    /// Of the message in assembly.
+    fragments: u32,
     got: Vec<(Got, usize)>,
 }
 
@@ -63,6 +65,7 @@ impl Peer {
             receiver: Receiver::new(),
             recycle,
             fed: 0,
+            fragments: 0,
             got: Vec::new(),
         }
     }
@@ -70,8 +73,8 @@ impl Peer {
     /// Feeds one piece until the receiver asks for more.
     ///
     /// # Panics
-    /// When the receiver does not use up the piece, goes on after its end, or holds memory that the
-    /// bytes so far do not justify.
+    /// When the receiver does not use up the piece, goes on after its end, takes more fragments than it may, or
+    /// holds memory that the bytes so far do not justify.
     pub fn feed(&mut self, piece: &[u8]) {
         let mut bytes = piece.to_vec();
         let mut input = Input::new(&mut bytes);
@@ -93,6 +96,7 @@ impl Peer {
                 Err(error) => Got::Failed(error),
             };
             assert!(!self.has_ended(), "{got:?} after {:?}", self.got.last());
+            self.count_fragments(&got);
             self.got.push((got, self.fed + input.consumed()));
             if let Some(buffer) = used.filter(|_| self.recycle) {
                 self.shared.recycle(buffer);
@@ -107,6 +111,23 @@ impl Peer {
             held <= HELD_ANYWAY + HELD_PER_BYTE * arrived,
             "{held} bytes held for {arrived} that have arrived"
         );
+    }
+
+    /// A message has as many fragments as are allowed, and is refused for no fewer.
+    fn count_fragments(&mut self, got: &Got) {
+        let allowed = self.shared.limits.max_fragments;
+        match got {
+            Got::Fragment => self.fragments += 1,
+            Got::Text(_) | Got::Binary(_) => {
+                assert!(self.fragments < allowed, "a message of too many fragments");
+                self.fragments = 0;
+            }
+            Got::Failed(ProtocolError::TooManyFragments { limit }) => {
+                assert_eq!((self.fragments, *limit), (allowed, allowed));
+            }
+            _ => {}
+        }
+        assert!(self.fragments <= allowed, "too many fragments");
     }
 
     /// Where the message in assembly may have begun: at the end of the last one.
