@@ -143,7 +143,7 @@ class Going:
         found = SCRATCH / "found" / name
         for folder in (found, self.artifacts):
             folder.mkdir(parents=True, exist_ok=True)
-        self.before = set(self.artifacts.iterdir())
+        self.before = times_of(self.artifacts)
         argv = ["nice", program, *self._options(), found, CORPUS / name]
         self.started = time.monotonic()
         output = stack.enter_context(self.log.open("w"))
@@ -166,8 +166,9 @@ class Going:
 
     def run(self):
         """The run, once it has ended."""
-        new = set(self.artifacts.iterdir()) - self.before
-        findings = [path for path in new if path.name.startswith(ARTIFACTS)]
+        # The same input as the last time is written again, under the same name.
+        written = times_of(self.artifacts).items() - self.before.items()
+        findings = [path for path, _ in written if path.name.startswith(ARTIFACTS)]
         code = self.process.returncode
         if code != 0 and not findings:
             raise common.Failure(f"{self.program} ended with status {code} without an input to "
@@ -177,6 +178,10 @@ class Going:
 
     def _elapsed(self):
         return time.monotonic() - self.started
+
+
+def times_of(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
 def minimise(name, program):

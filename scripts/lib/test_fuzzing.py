@@ -1,10 +1,12 @@
 """Run with `python3 -m unittest discover -s scripts/lib -t scripts`."""
 
 import argparse
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from . import fuzzing
+from . import common, fuzzing
 
 LOG = """\
 #2\tINITED cov: 180 ft: 181 corp: 1/1b exec/s: 0 rss: 36Mb
@@ -59,6 +61,51 @@ class Figures(unittest.TestCase):
                    "corpus_files": 3, "corpus_bytes": 99, "finding": "crash-1"}
         page = fuzzing.report({"targets": {"frames": figures}})
         self.assertIn("| frames | 600 | 1,000 | 448 | 3 | 99 | crash-1 | 2026-01-02 |", page)
+
+
+class Programs(unittest.TestCase):
+    """With shell scripts in libFuzzer's place."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="corecast-fuzz-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        (self.folder / "corpus" / "frames").mkdir(parents=True)
+        for name in ("SCRATCH", "CORPUS"):
+            patch = mock.patch.object(fuzzing, name, self.folder / name.lower())
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def fuzz(self, script, jobs=1, names=("frames",)):
+        program = self.folder / "program"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        return list(fuzzing.fuzz({name: program for name in names}, 1, jobs))
+
+    def test_a_run_without_a_finding(self):
+        (done,) = self.fuzz("echo 'stat::number_of_executed_units: 7'")
+        self.assertEqual((done.executions, done.finding), (7, None))
+
+    def test_a_finding_and_the_same_one_again(self):
+        script = """for word; do case $word in -artifact_prefix=*) prefix=${word#*=};; esac; done
+            printf x > ${prefix}crash-1; exit 77"""
+        for _ in range(2):
+            (done,) = self.fuzz(script)
+            self.assertEqual(Path(done.finding).name, "crash-1")
+
+    def test_a_slow_input_is_no_finding(self):
+        script = """for word; do case $word in -artifact_prefix=*) prefix=${word#*=};; esac; done
+            printf x > ${prefix}slow-unit-1"""
+        (done,) = self.fuzz(script)
+        self.assertIsNone(done.finding)
+
+    def test_an_end_that_no_input_explains(self):
+        with self.assertRaisesRegex(common.Failure, "status 3 without an input"):
+            self.fuzz("exit 3")
+
+    def test_several_at_once(self):
+        done = self.fuzz("exit 0", jobs=2, names=("frames", "utf8", "topics"))
+        self.assertEqual({run.name for run in done}, {"frames", "utf8", "topics"})
 
 
 class Targets(unittest.TestCase):
