@@ -7,7 +7,7 @@
 //! | we | `tungstenite` 0.30 | compared |
 //! |---|---|---|
 //! | refuse lengths that are not minimal (§5.2) | accepts them | what came before |
-//! | refuse as soon as a byte shows it | reads the frame to its end first | its judgement once the rest of the frame is zeros |
+//! | refuse as soon as a byte shows it | reads the frame to its end | its judgement when the rest is zeros |
 //! | check the header before limits | checks the frame limit before anything but the opcode | that both refuse |
 //! | check a close code before its reason | the other way round | that both refuse |
 //! | count a bad close code as an error | reports a Close with 1002 instead | that it is that Close |

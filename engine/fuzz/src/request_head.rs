@@ -3,14 +3,13 @@
 //! Input: settings, piece sizes, request.
 //!
 //! What we accept as an upgrade must be accepted by `tungstenite` too, with the same
-//! `Sec-WebSocket-Accept`. It differs on purpose in these, of which the last four make it refuse more:
+//! `Sec-WebSocket-Accept`. It differs on purpose in these, of which all but the first make it refuse more:
 //!
 //! - It does not ask for `Host`, knows no limits but its own, and takes bare LF, bodies, repeated headers and
 //!   subprotocols that are no tokens. Here [`Plain`] says what is right.
 //! - It reads the first `Connection` and `Upgrade` only, takes no list in `Upgrade` and no tab in `Connection`.
 //! - It wants the spare bits of a key's last character to be zero.
 //! - Its URI type refuses some targets that are visible ASCII.
-//! - It has room for 124 headers, but none for names beyond 64 KiB.
 
 use corecast_protocol::handshake::{
     HeadLimits, HeaderSlots, Key, Parsed, Refusal, Request, choose_subprotocol, encode_switching,
