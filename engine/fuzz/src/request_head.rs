@@ -6,7 +6,7 @@
 //! `Sec-WebSocket-Accept`. It differs on purpose in these, of which all but the first make it refuse more:
 //!
 //! - It does not ask for `Host`, knows no limits but its own, and takes bare LF, bodies, repeated headers and
-//!   subprotocols that are no tokens. Here [`Plain`] says what is right.
+//!   subprotocols that are no tokens. Here `plain.rs` says what is right.
 //! - It reads the first `Connection` and `Upgrade` only, takes no list in `Upgrade` and no tab in `Connection`.
 //! - It wants the spare bits of a key's last character to be zero.
 //! - Its URI type refuses some targets that are visible ASCII.

@@ -3,7 +3,7 @@
 //! Input: settings (see the constants), piece sizes, masking key if [`FRAMED`], then the stream. Raw, it is
 //! taken as it stands. Framed, it is a list of frames, so that changing a length or a payload leaves the
 //! rest in step: first byte of the header, then a length byte and so many bytes of payload. After the length
-//! bytes [`LONG`] and [`LONGER`] come a longer length and four bytes that are repeated to it.
+//! bytes `LONG` and `LONGER` come a longer length and four bytes that are repeated to it.
 
 use corecast_protocol::{Limits, Role};
 
