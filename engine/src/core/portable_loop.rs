@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use monoio::io::AsyncWriteRent;
+use monoio::task::JoinHandle;
 use socket2::{SockRef, Socket as Socket2};
 
 use super::connection::{Flags, State};
@@ -48,9 +49,11 @@ pub(crate) async fn run_portable(
         yielding: RefCell::default(),
         planned: Cell::default(),
     });
+    let mut accepting = Vec::new();
     for listener in listeners {
         driver.listening.borrow_mut().push(listener.try_clone()?);
-        monoio::spawn(accept(Rc::clone(&driver), Listener::new(listener)?));
+        let accept = accept(Rc::clone(&driver), Listener::new(listener)?);
+        accepting.push(monoio::spawn(accept));
     }
     loop {
         let sleep = {
@@ -61,7 +64,8 @@ pub(crate) async fn run_portable(
                 driver.stop_accepting();
             }
             driver.carry_out(core, &[]);
-            if core.is_done() {
+            // A task that still waits when the runtime ends is never dropped, nor what it holds: the core.
+            if core.is_done() && accepting.iter().all(JoinHandle::is_finished) {
                 return Ok(());
             }
             driver.planned.set(core.hub.wheel.next_tick());
@@ -125,7 +129,7 @@ async fn accept(driver: Rc<Driver>, listener: Listener) {
     loop {
         match listener.accept().await {
             Ok((reader, socket)) => driver.take_in(reader, socket),
-            Err(_) if driver.core.borrow().hub.leaving => return,
+            Err(_) if driver.core.borrow().hub.leaving => return tasks::wake_loop(),
             Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNABORTED)) => {}
             Err(e) => {
                 if let Some(times) = rests.happened(Instant::now()) {

@@ -9,6 +9,7 @@ mod close;
 mod deadlines;
 mod drain;
 mod echo;
+mod ending;
 mod fairness;
 mod futures;
 mod http;
