@@ -126,9 +126,10 @@ fn nothing_is_delivered_while_paused(io: Io) {
     for _ in 0..5 {
         let mut client = Client::connect(server.address());
         let mut writer = client.writer();
+        // Made beforehand: it is long work for a build that checks itself, and is to arrive before the resume.
+        let all = [frame(TEXT, b"pause"), numbered_frames(0..1000)].concat();
         let writing = std::thread::spawn(move || {
-            let all = [frame(TEXT, b"pause"), numbered_frames(0..1000)];
-            writer.write_all(&all.concat()).expect("the server reads");
+            writer.write_all(&all).expect("the server reads");
         });
         assert_eq!(next(&reports), Report::Paused);
         quiet(&reports, A_WHILE);
