@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 clean, 1 runtime failure, 2 bad flags or configuration.
 
+#[cfg(feature = "mimalloc")]
 mod allocator;
 mod apps;
 mod cores;

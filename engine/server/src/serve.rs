@@ -10,9 +10,9 @@ use corecast::{Control, Server, ServerHandle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::apps;
 use crate::cores::Cores;
 use crate::options::{App, Options};
-use crate::{allocator, apps};
 
 /// Only this machine can reach it: whoever serves others says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:9001";
@@ -107,7 +107,8 @@ fn server(options: Options) -> Result<Server, Failure> {
     let cores = options.cores.as_ref().map(processors).transpose()?;
     let server = configure(bind(&options.listen)?, &options, cores);
     let server = server.allow_origins(options.origin);
-    let server = allocator::give_back_regularly(server);
+    #[cfg(feature = "mimalloc")]
+    let server = crate::allocator::give_back_regularly(server);
     Ok(apps::serve(server, options.app))
 }
 
