@@ -1,7 +1,7 @@
 //! A running server: watching it, ending it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::core::CoreId;
 use crate::core::mailbox::{Mail, Mailbox};
 use crate::core::stats::CoreStats;
+use crate::core::sync::AtomicU64;
 use crate::publisher::Publisher;
 use crate::thread::{self, CoreSetup};
 use crate::transport::choice::IoChoice;

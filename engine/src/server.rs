@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use socket2::Socket;
 
 use crate::core::mailbox::Mailbox;
 use crate::core::stats::CoreStats;
+use crate::core::sync::AtomicU64;
 use crate::core::{AddressLimits, Config, CoreId, Rate, SlowPolicy, Upkeep};
 use crate::handler::Handler;
 use crate::limits;

@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use rustix::event::{EventfdFlags, eventfd};
+
+use super::bell::Bell;
+use super::sync::{AtomicBool, Mutex};
 
 /// Messages that wait for a core at most. With 64-byte messages this is half a megabyte, and more than a core
-/// delivers in any turn.
-const MAX_MAIL: usize = 8192;
+/// delivers in any turn. Two fill a mailbox where every order of events is tried.
+pub(super) const MAX_MAIL: usize = if cfg!(all(test, loom)) { 2 } else { 8192 };
 
 /// Payload bytes that wait for a core at most, so that few large messages are bounded as well.
 const MAX_MAIL_BYTES: usize = 64 << 20;
@@ -41,7 +43,7 @@ impl Mail {
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
-    bell: OwnedFd,
+    bell: Bell,
     /// The bell has been rung and not been answered.
     rung: AtomicBool,
 }
@@ -58,10 +60,9 @@ pub(crate) struct Full;
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
             queue: Mutex::default(),
-            bell,
+            bell: Bell::new()?,
             rung: AtomicBool::new(false),
         })
     }
@@ -81,14 +82,13 @@ impl Mailbox {
             // Under the lock, as silencing it is: it never rings for mail that is taken already, which a core that
             // waits for the bell would take for news again and again.
             if !self.rung.swap(true, Ordering::AcqRel) {
-                // Full only when it has been rung 2^64 - 2 times: then it is ringing.
-                let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+                self.bell.ring();
             }
         }
         Ok(())
     }
 
-    /// Whether [`Self::take`] would find something. Cheap: one relaxed load.
+    /// Whether [`Self::take`] would find something. Cheap: one load.
     pub(crate) fn has_mail(&self) -> bool {
         self.rung.load(Ordering::Acquire)
     }
@@ -96,7 +96,7 @@ impl Mailbox {
     /// Takes all mail and silences the bell.
     pub(crate) fn take(&self, into: &mut VecDeque<Mail>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = rustix::io::read(&self.bell, &mut [0_u8; 8]);
+        self.bell.silence();
         self.rung.store(false, Ordering::Release);
         into.append(&mut queue.mail);
         queue.bytes = 0;
@@ -104,7 +104,13 @@ impl Mailbox {
 
     /// Readable when there is mail.
     pub(crate) fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.bell.fd()
+    }
+
+    /// To sleep on where there is no descriptor.
+    #[cfg(all(test, loom))]
+    pub(super) fn model_bell(&self) -> &Bell {
+        &self.bell
     }
 }
 
@@ -143,7 +149,7 @@ impl Post {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

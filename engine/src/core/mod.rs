@@ -6,11 +6,14 @@
 mod addresses;
 mod app;
 mod backlog;
+mod bell;
 mod config;
 mod connection;
 mod drain;
 mod hub;
 pub(crate) mod mailbox;
+#[cfg(all(test, loom))]
+mod models;
 mod opening;
 mod output;
 mod portable_loop;
@@ -20,6 +23,7 @@ mod seldom;
 mod sim;
 mod slab;
 pub(crate) mod stats;
+pub(crate) mod sync;
 pub(crate) mod tasks;
 mod timers;
 mod upkeep;

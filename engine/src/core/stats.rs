@@ -1,7 +1,9 @@
 //! Counters of one core, written by its thread and read by any.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+
+use super::sync::AtomicU64;
 
 /// A counter with one writer.
 #[derive(Debug, Default)]

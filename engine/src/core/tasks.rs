@@ -5,15 +5,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
 use super::SharedCore;
+use super::bell::Bell;
 
 thread_local! {
     static LIVE: Cell<usize> = const { Cell::new(0) };
@@ -29,36 +28,33 @@ struct Local {
 
 /// Wakes the loop of this thread from a future on the same thread.
 pub(crate) struct Wake {
-    eventfd: OwnedFd,
+    bell: Bell,
     asleep: Cell<bool>,
 }
 
 impl Wake {
     pub(crate) fn new() -> std::io::Result<Rc<Self>> {
-        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Rc::new(Self {
-            eventfd,
+            bell: Bell::new()?,
             asleep: Cell::new(false),
         }))
     }
 
     pub(crate) fn eventfd(&self) -> BorrowedFd<'_> {
-        self.eventfd.as_fd()
+        self.bell.fd()
     }
 
     /// The loop is about to sleep, or awake again.
     pub(crate) fn set_asleep(&self, asleep: bool) {
         self.asleep.set(asleep);
         if !asleep {
-            // Empty unless something woke it: then there is nothing to read.
-            let _ = rustix::io::read(&self.eventfd, &mut [0_u8; 8]);
+            self.bell.silence();
         }
     }
 
     fn wake(&self) {
         if self.asleep.get() {
-            // Full only when it is signalled already.
-            let _ = rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes());
+            self.bell.ring();
         }
     }
 }
