@@ -4,6 +4,7 @@
 //! the runtime; with some, it gives the runtime its turn.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +16,7 @@ use super::SharedCore;
 use super::bell::Bell;
 
 thread_local! {
+    static FUTURES: RefCell<Futures> = RefCell::default();
     static LIVE: Cell<usize> = const { Cell::new(0) };
     static CURRENT: RefCell<Option<Local>> = const { RefCell::new(None) };
 }
@@ -75,6 +77,11 @@ pub(crate) struct Entered;
 impl Drop for Entered {
     fn drop(&mut self) {
         CURRENT.with(|current| current.borrow_mut().take());
+        // The runtime never drops a task that still waits when it ends, so the futures are dropped here. What they do
+        // then may spawn others.
+        while let Some((_, future)) = FUTURES.with_borrow_mut(BTreeMap::pop_first) {
+            future.end();
+        }
     }
 }
 
@@ -105,36 +112,63 @@ pub(crate) fn any() -> bool {
 /// # Panics
 /// On a thread that is not a core's.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> monoio::task::JoinHandle<T> {
+    let future = Rc::new(Live(RefCell::new(Some(Box::pin(future)))));
+    let number = FUTURES.with_borrow_mut(|futures| {
+        let number = futures.last_key_value().map_or(0, |(last, _)| last + 1);
+        futures.insert(number, Rc::clone(&future) as Rc<dyn End>);
+        number
+    });
     LIVE.set(LIVE.get() + 1);
-    monoio::spawn(Counted(Some(Box::pin(future))))
+    monoio::spawn(Counted { future, number })
 }
 
-/// Counts a future as live until it is dropped.
-struct Counted<F>(Option<Pin<Box<F>>>);
+/// A core's futures that have not ended, by number.
+type Futures = BTreeMap<u64, Rc<dyn End>>;
 
-impl<F: Future> Future for Counted<F> {
-    type Output = F::Output;
+trait End {
+    /// Drops the future, if it has not ended yet.
+    fn end(&self);
+}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(future) = &mut self.0 else {
-            return Poll::Pending;
-        };
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll,
-            Err(_) => {
-                tracing::error!("a future panicked; whoever waits for it waits in vain");
-                self.end();
-                Poll::Pending
-            }
+struct Live<F>(RefCell<Option<Pin<Box<F>>>>);
+
+impl<F> End for Live<F> {
+    fn end(&self) {
+        // Out of its place first: dropping it may lead back here.
+        let future = self.0.borrow_mut().take();
+        if future.is_some() {
+            LIVE.set(LIVE.get() - 1);
         }
     }
 }
 
+/// Counts a future as live until it is dropped.
+struct Counted<F: 'static> {
+    future: Rc<Live<F>>,
+    number: u64,
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = match &mut *self.future.0.borrow_mut() {
+            Some(future) => catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))),
+            None => return Poll::Pending,
+        };
+        polled.unwrap_or_else(|_| {
+            tracing::error!("a future panicked; whoever waits for it waits in vain");
+            self.end();
+            Poll::Pending
+        })
+    }
+}
+
 impl<F> Counted<F> {
-    fn end(&mut self) {
-        if self.0.take().is_some() {
-            LIVE.set(LIVE.get() - 1);
-        }
+    fn end(&self) {
+        self.future.end();
+        // Gone already if this thread is ending.
+        let _ = FUTURES.try_with(|futures| futures.borrow_mut().remove(&self.number));
     }
 }
 

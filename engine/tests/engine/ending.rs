@@ -10,6 +10,7 @@ use crate::common::{PATIENCE, Running, next, over_every_transport, serve};
 over_every_transport![
     a_core_is_dropped_with_its_handler,
     connections_are_dropped_with_their_data,
+    futures_that_wait_are_dropped,
 ];
 
 /// Says so when it is dropped.
@@ -35,6 +36,18 @@ impl Handler for App {
     }
 
     fn message(&mut self, ws: &mut Conn<'_, Reporter>, message: Message<'_>) {
+        if message == Message::Text("wait") {
+            let reporter = Reporter(self.reports.clone(), "future");
+            corecast::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(reporter);
+            });
+            let reporter = Reporter(self.reports.clone(), "timer");
+            corecast::spawn(async move {
+                monoio::time::sleep(10 * PATIENCE).await;
+                drop(reporter);
+            });
+        }
         ws.send(message);
     }
 }
@@ -66,4 +79,15 @@ fn connections_are_dropped_with_their_data(io: Io) {
     let mut ended: Vec<_> = (0..4).map(|_| next(&reported)).collect();
     ended.sort_unstable();
     assert_eq!(ended, ["connection", "connection", "connection", "handler"]);
+}
+
+fn futures_that_wait_are_dropped(io: Io) {
+    let (server, reported) = server(io);
+    let mut client = Client::connect(server.address());
+    client.round_trip("wait");
+    server.stop();
+    server.join(PATIENCE).expect("a clean end");
+    let mut ended: Vec<_> = (0..4).map(|_| next(&reported)).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, ["connection", "future", "handler", "timer"]);
 }
