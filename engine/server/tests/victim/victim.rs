@@ -12,8 +12,10 @@
 //!
 //! Every 101 says in `X-Core` which core the connection lives on (0, 1, …). How connections end is logged, at `info`, on
 //! standard error. `victim --help` lists the limits that can be set.
-#![forbid(unsafe_code)]
 
+#[cfg(feature = "mimalloc")]
+#[path = "../../src/allocator.rs"]
+mod allocator;
 #[path = "../../src/logging.rs"]
 mod logging;
 mod peer;
@@ -31,9 +33,6 @@ use clap::{Parser, ValueEnum};
 use corecast::{Control, Io, Server, SlowPolicy};
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A server whose application misbehaves on demand, for tests
 #[derive(Debug, Parser)]
@@ -104,6 +103,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let shared = Arc::new(OnceLock::<Control>::new());
     let deadline = settings.shutdown_deadline;
     let server = configure(Server::bind(settings.listen.as_str())?, &settings);
+    #[cfg(feature = "mimalloc")]
+    let server = allocator::give_back_regularly(server);
     let counters = Arc::clone(&shared);
     let server = server
         .route("*", move |_| peer::Victim::new(Arc::clone(&counters)))
