@@ -209,6 +209,11 @@ impl App for Routes {
 }
 
 fn refuse(head: &handshake::Request<'_>, refusal: &Refusal, response: &mut Vec<u8>) {
+    tracing::debug!(
+        status = refusal.status,
+        reason = refusal.reason,
+        "request refused"
+    );
     match head.method() {
         "HEAD" => refusal.encode_head(response),
         _ => refusal.encode(response),

@@ -364,6 +364,7 @@ impl Hub {
         if !conn.flags.has(Flags::OPENED) {
             return;
         }
+        tracing::debug!(code = u16::from(code), reason, clean, "connection ended");
         conn.flags.set(Flags::OPENED, false);
         // Keeps the slot until the callback has run.
         conn.operations += 1;

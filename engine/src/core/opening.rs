@@ -194,6 +194,11 @@ impl Core {
 impl Hub {
     /// Answers a request that gets no WebSocket, and ends.
     fn refuse(&mut self, index: u32, refusal: &Refusal, head_only: bool) {
+        tracing::debug!(
+            status = refusal.status,
+            reason = refusal.reason,
+            "request refused"
+        );
         let pending = &mut self.conns[index].pending;
         self.output
             .push_bytes(index, pending, |out| match head_only {
