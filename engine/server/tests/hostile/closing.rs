@@ -83,6 +83,7 @@ fn data_after_close(io: &'static str) {
         }
     }
     trial.logs("peer broke the protocol", 0);
+    trial.logs("connection ended code=1000 reason=\"done\" clean=true", 20);
     trial.over();
 }
 
@@ -116,7 +117,7 @@ fn close_never_answered(io: &'static str) {
         start.elapsed() >= Duration::from_millis(250),
         "they were given no time"
     );
-    trial.logs("code=1006", clients.len());
+    trial.logs("connection ended code=1006", clients.len());
     trial.over();
 }
 
@@ -190,7 +191,10 @@ fn rst_mid_frame(io: &'static str) {
             client.reset();
         }
     }
-    trial.logs("code=1006 reason=\"\" clean=false", 10 * WAYS);
+    trial.logs(
+        "connection ended code=1006 reason=\"\" clean=false",
+        10 * WAYS,
+    );
     trial.over_within(MEMORY + SPARE);
 }
 
@@ -204,7 +208,10 @@ fn fin_without_close(io: &'static str) {
             drop(client);
         }
     }
-    trial.logs("code=1006 reason=\"\" clean=false", 10 * WAYS);
+    trial.logs(
+        "connection ended code=1006 reason=\"\" clean=false",
+        10 * WAYS,
+    );
     trial.over_within(MEMORY + SPARE);
 }
 
@@ -225,7 +232,7 @@ fn half_close(io: &'static str) {
     client.expect_cut();
     let client = tcp(trial.address());
     client.shutdown(std::net::Shutdown::Write).expect("a FIN");
-    trial.logs("code=1006 reason=\"\" clean=false", 31);
+    trial.logs("connection ended code=1006 reason=\"\" clean=false", 31);
     drop(client);
     trial.over();
 }

@@ -72,36 +72,41 @@ fn accept_emfile(io: &'static str) {
 }
 
 /// Makes the only core sleep in a callback.
-fn stall(trial: &Trial, time: Duration) -> Client {
+fn stall(trial: &mut Trial, time: Duration) -> Client {
+    trial.allow(time);
     let mut client =
         Client::connect_to(trial.address(), &format!("/stall?ms={}", time.as_millis()));
     client.text("sleep");
     client
 }
 
-/// A core that was busy finds more completions than its queue holds: 4,096.
+/// More connections, and then more messages, than the completion queue has places, which are 4,096: they come while the
+/// core is busy.
 fn ring_overflow(io: &'static str) {
-    let trial = Trial::victim(io, &[]);
-    let mut herd = Herd::connect(trial.address(), "/echo", 5_000);
+    const CONNECTIONS: usize = 4_600;
+    let mut trial = Trial::victim(io, &[]);
+    let mut stalled = stall(&mut trial, Duration::from_secs(1));
+    let mut herd = Herd::connect_at_once(trial.address(), "/echo", CONNECTIONS);
+    stalled.expect_text("sleep");
     for round in 0..2_u8 {
-        let mut stalled = stall(&trial, Duration::from_millis(300));
+        let mut stalled = stall(&mut trial, Duration::from_millis(300));
         herd.write(&frame(TEXT, &[b'0' + round; 20]));
         herd.expect(&[&[0x81, 20][..], &[b'0' + round; 20]].concat());
         stalled.expect_text("sleep");
     }
     let connections = herd.streams.len();
-    drop(herd);
+    drop((herd, stalled));
     trial.over_within(MEMORY + connections * (6 << 10));
 }
 
 /// More bytes than the receive buffers hold, from more connections than there are buffers.
 fn recv_buffers_exhausted(io: &'static str) {
     const LENGTH: usize = 60_000;
-    let trial = Trial::victim(io, &[]);
+    let mut trial = Trial::victim(io, &[]);
     let mut clients: Vec<_> = (0..300).map(|_| trial.connect()).collect();
     let payload = |number: usize| vec![number as u8; LENGTH];
     for round in 0..2 {
-        let mut stalled = stall(&trial, Duration::from_millis(400));
+        let mut stalled = stall(&mut trial, Duration::from_millis(400));
         for (number, client) in clients.iter_mut().enumerate() {
             client.send(BINARY, &payload(number + round));
         }

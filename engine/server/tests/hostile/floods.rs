@@ -8,9 +8,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::client::{
-    BINARY, CLOSE, Client, PING, PONG, TEXT, close_payload, frame, header, narrow_tcp, request,
+    BINARY, Client, PING, PONG, TEXT, close_payload, frame, header, narrow_tcp, request,
 };
 use crate::herd::Herd;
+use crate::process::{Process, Program};
 use crate::trial::{MEMORY, Trial};
 use crate::{PATIENCE, eventually};
 
@@ -23,6 +24,7 @@ crate::rows![
     slow_reader,
     slow_reader_dropping,
     claim_and_stall,
+    memory_given_back,
 ];
 
 /// Writes the same bytes over and over, and throws away what comes back.
@@ -231,6 +233,7 @@ fn slow_reader(io: &'static str) {
     slow.answer_close(1013);
     slow.expect_end();
     drop(slow);
+    trial.logs("connection ended code=1013", 1);
     trial.over_within(2 * MEMORY);
 }
 
@@ -270,12 +273,26 @@ fn claim_and_stall(io: &'static str) {
         per_connection < most,
         "{per_connection} bytes per connection"
     );
-    // The idle timeout ends each.
-    let idle = [&[0x88, 14][..], &close_payload(1001, "idle timeout")].concat();
-    herd.expect(&idle);
-    herd.write(&frame(CLOSE, &close_payload(1001, "")));
+    // The idle timeout ends each. What they would answer is payload to their frame, so the end counts as broken off.
+    herd.expect(&[&[0x88, 14][..], &close_payload(1001, "idle timeout")].concat());
     let connections = herd.streams.len();
     drop(herd);
+    trial.logs("connection ended code=1006", connections);
     // The allocator keeps some of what ten thousand connections took.
     trial.over_within(MEMORY + connections * (most / 2));
+}
+
+/// What a storm has taken goes back to the system within seconds, though nobody needs memory any more.
+fn memory_given_back(io: &'static str) {
+    let process = Process::start_as_shipped(Program::Corecast, &["--io", io, "--cores", "1"]);
+    let trial = Trial::on(process);
+    let mut clients: Vec<_> = (0..20).map(|_| trial.connect()).collect();
+    let part = &frame(BINARY, &[7; 4 << 20])[..3 << 20];
+    for client in &mut clients {
+        client.write(part);
+    }
+    eventually("the parts are held", || trial.grown() > 55 << 20);
+    drop(clients);
+    eventually("the memory is given back", || trial.grown() < MEMORY);
+    trial.over();
 }

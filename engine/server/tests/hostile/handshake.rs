@@ -38,6 +38,9 @@ crate::rows![
     garbage_after_handshake,
 ];
 
+/// How often each request is made.
+const ROUNDS: usize = 4;
+
 /// What a server answers: all bytes to the end of the connection, which has to come.
 pub(crate) fn answer(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
@@ -71,7 +74,7 @@ pub(crate) fn is_one_answer(answer: &str) -> bool {
 #[track_caller]
 pub(crate) fn each_is_refused(io: &'static str, status: u16, requests: &[Vec<u8>]) {
     let trial = Trial::corecast(io, &[]);
-    for _ in 0..4 {
+    for _ in 0..ROUNDS {
         for request in requests {
             let answer = ask(&trial, request);
             let shown = String::from_utf8_lossy(&request[..request.len().min(300)]);
@@ -88,6 +91,10 @@ pub(crate) fn each_is_refused(io: &'static str, status: u16, requests: &[Vec<u8>
             );
         }
     }
+    trial.logs(
+        &format!("request refused status={status} "),
+        ROUNDS * requests.len(),
+    );
     trial.over();
 }
 

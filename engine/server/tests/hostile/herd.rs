@@ -21,17 +21,26 @@ pub(crate) struct Herd {
 impl Herd {
     /// Opens so many connections, or as many as the descriptors allow, which is said then.
     pub(crate) fn connect(address: SocketAddr, path: &str, wanted: usize) -> Self {
+        Self::connect_by(BATCH, address, path, wanted)
+    }
+
+    /// The same, with all requests sent before the first answer is read.
+    pub(crate) fn connect_at_once(address: SocketAddr, path: &str, wanted: usize) -> Self {
+        Self::connect_by(usize::MAX, address, path, wanted)
+    }
+
+    fn connect_by(batch: usize, address: SocketAddr, path: &str, wanted: usize) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let count = affordable(wanted);
         let mut streams = Vec::with_capacity(count);
         while streams.len() < count {
-            let batch = BATCH.min(count - streams.len());
-            let opening: Vec<_> = (0..batch)
+            let opening: Vec<_> = (0..batch.min(count - streams.len()))
                 .map(|_| {
                     let mut stream = tcp(address);
+                    let request = request(path);
                     stream
-                        .write_all(request(path).as_bytes())
+                        .write_all(request.as_bytes())
                         .expect("the server reads");
                     stream
                 })

@@ -20,7 +20,10 @@ fn sigterm_drain(io: &'static str) {
     let mut herd = Herd::connect(process.address, "/echo", 1_000);
     let address = process.address;
     let busy: Vec<_> = (0..3)
-        .map(|_| thread::spawn(move || echo_to_the_end(Client::connect_to(address, "/echo"))))
+        .map(|_| {
+            let client = Client::connect_to(address, "/echo");
+            thread::spawn(move || echo_to_the_end(client))
+        })
         .collect();
     herd.write(&frame(TEXT, b"before"));
     herd.expect(b"\x81\x06before");

@@ -30,7 +30,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a server on a free port of loopback.
     pub(crate) fn start(program: Program, args: &[&str]) -> Self {
-        Self::spawn(command(program), args)
+        Self::spawn(&mut eager(command(program)), args)
+    }
+
+    /// The same, with the allocator as it is by default.
+    pub(crate) fn start_as_shipped(program: Program, args: &[&str]) -> Self {
+        Self::spawn(&mut command(program), args)
     }
 
     /// The same, with so many descriptors at most.
@@ -41,10 +46,10 @@ impl Process {
             .args(["-c", &format!("ulimit -n {most} && exec \"$@\""), "sh"])
             .arg(inner.get_program())
             .args(inner.get_args());
-        Self::spawn(limited, args)
+        Self::spawn(&mut eager(limited), args)
     }
 
-    fn spawn(mut command: Command, args: &[&str]) -> Self {
+    fn spawn(command: &mut Command, args: &[&str]) -> Self {
         let mut child = command
             .args(["-l", "127.0.0.1:0"])
             .args(args)
@@ -52,9 +57,6 @@ impl Process {
             .env("CORECAST_LOG", "info,corecast=debug")
             // Looking up the names for a trace takes more memory than any attack.
             .env("RUST_BACKTRACE", "0")
-            // What the server has freed is to be seen at once: the allocator keeps pages until it is used for something
-            // large again.
-            .env("MIMALLOC_PURGE_DELAY", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -146,6 +148,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Lets the allocator give back at once what the server frees, so that tests see it. By itself it takes seconds.
+fn eager(mut command: Command) -> Command {
+    command.env("MIMALLOC_PURGE_DELAY", "0");
+    command
 }
 
 fn command(program: Program) -> Command {

@@ -45,6 +45,7 @@ fn slowloris(io: &'static str) {
             .expect("an answer at the deadline");
         assert_eq!(&status, b"HTTP/1.1 408");
     }
+    trial.logs("request refused status=408 ", 40);
     trial.over();
 }
 
@@ -69,6 +70,7 @@ fn silent_connections(io: &'static str) {
     for stream in silent {
         assert_eq!(answer(stream), "");
     }
+    trial.logs("request refused status=408 ", 300);
     trial.over();
 }
 

@@ -14,6 +14,10 @@ pub(crate) struct Trial {
     witness: Option<Witness>,
     descriptors: usize,
     memory: usize,
+    /// Log lines before the attack.
+    lines: usize,
+    /// How long the row itself keeps the core from serving the witness.
+    allowance: Duration,
     over: bool,
 }
 
@@ -56,12 +60,15 @@ impl Trial {
         let mut trial = Self {
             descriptors: 0,
             memory: 0,
+            lines: 0,
+            allowance: Duration::ZERO,
             process,
             witness: Some(witness),
             over: false,
         };
         trial.descriptors = trial.settled_descriptors();
         trial.memory = trial.process.memory();
+        trial.lines = trial.process.log().len();
         trial
     }
 
@@ -84,15 +91,21 @@ impl Trial {
         self.witness.as_ref().expect("running").rounds(rounds);
     }
 
+    /// The row makes the witness's core sleep in a callback for so long.
+    pub(crate) fn allow(&mut self, time: Duration) {
+        self.allowance = self.allowance.max(time);
+    }
+
     /// Anonymous memory beyond that before the attack, in bytes.
     pub(crate) fn grown(&self) -> usize {
         self.process.memory().saturating_sub(self.memory)
     }
 
-    /// How many log lines hold a text.
+    /// How many log lines since the attack began hold a text.
     pub(crate) fn logged(&self, text: &str) -> usize {
         let log = self.process.log();
-        log.iter().filter(|line| line.contains(text)).count()
+        let lines = log.iter().skip(self.lines);
+        lines.filter(|line| line.contains(text)).count()
     }
 
     /// Waits until the log holds a text so many times, and makes sure that it stays so.
@@ -147,7 +160,7 @@ impl Trial {
             grown >> 10,
             memory >> 10
         );
-        self.witness.take().expect("running").end();
+        self.witness.take().expect("running").end(self.allowance);
         assert!(self.process.is_running());
     }
 
