@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::{closing, faults, floods, frames, handshake, lifecycle, messages, requests, slow};
+use crate::{
+    closing, faults, floods, frames, handshake, headers, lifecycle, messages, requests, slow,
+};
 
 /// The rows of the project's page on hostile input: what was promised from the start.
 const PROMISED: &[&str] = &[
@@ -65,6 +67,7 @@ const TESTED: &[&[&str]] = &[
     messages::ROWS,
     closing::ROWS,
     handshake::ROWS,
+    headers::ROWS,
     requests::ROWS,
     slow::ROWS,
     floods::ROWS,

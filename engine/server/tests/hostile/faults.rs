@@ -103,7 +103,7 @@ fn ring_overflow(io: &'static str) {
 fn recv_buffers_exhausted(io: &'static str) {
     const LENGTH: usize = 60_000;
     let mut trial = Trial::victim(io, &[]);
-    let mut clients: Vec<_> = (0..300).map(|_| trial.connect()).collect();
+    let mut clients: Vec<_> = (0..160).map(|_| trial.connect()).collect();
     let payload = |number: usize| vec![number as u8; LENGTH];
     for round in 0..2 {
         let mut stalled = stall(&mut trial, Duration::from_millis(400));

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::client::{request, tcp};
 
-/// Descriptors of this process that other tests may need meanwhile.
+/// Descriptors of this process that other tests may need meanwhile, where there are many.
 const SPARE: u64 = 1000;
 
 /// Requests that are sent before the first answer is read: less than a listener's queue.
@@ -77,7 +77,7 @@ impl Herd {
 /// So many connections as this process and the server, which has the same limit, can both have.
 fn affordable(wanted: usize) -> usize {
     let limit = corecast::raise_descriptor_limit();
-    let most = usize::try_from(limit.saturating_sub(SPARE)).unwrap_or(usize::MAX);
+    let most = usize::try_from(limit - SPARE.min(limit / 4)).unwrap_or(usize::MAX);
     if most < wanted {
         eprintln!(
             "{most} connections instead of {wanted}: there are {limit} descriptors (ulimit -Hn)"

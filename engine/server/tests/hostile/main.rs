@@ -3,6 +3,7 @@
 //! Every row of the table in `README.md` is a test with that name, once per transport, against a server process of its
 //! own: the answer is asserted, a witness is served throughout, and descriptors and memory come back.
 
+mod ask;
 #[allow(dead_code, reason = "the engine's tests use the rest")]
 #[path = "../../../tests/common/client.rs"]
 mod client;
@@ -12,6 +13,7 @@ mod faults;
 mod floods;
 mod frames;
 mod handshake;
+mod headers;
 mod herd;
 mod lifecycle;
 mod messages;
@@ -58,6 +60,8 @@ pub(crate) use rows;
 
 /// Runs a row over a transport within [`TEST_TIME`]; skips it, and says so, where io_uring cannot be had.
 pub(crate) fn run(io: &'static str, row: fn(&'static str)) {
+    // Usual limits are lower than what some rows open.
+    corecast::raise_descriptor_limit();
     if let Some(reason) = process::unavailable(io) {
         return eprintln!("skipped: {reason}");
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
@@ -174,7 +174,7 @@ fn victim() -> &'static PathBuf {
         let test = std::env::current_exe().expect("this test");
         let profile = test.parent().and_then(|deps| deps.parent());
         let victim = profile.expect("a profile").join("examples/victim");
-        if !victim.exists() {
+        if !is_fresh(&victim) {
             let mut build = Command::new(env!("CARGO"));
             build.args(["build", "--quiet", "--package", "corecast-server"]);
             build.args(["--example", "victim"]);
@@ -186,6 +186,21 @@ fn victim() -> &'static PathBuf {
         }
         victim
     })
+}
+
+/// Whether a program is younger than all it was made from, which cargo lists beside it.
+fn is_fresh(program: &Path) -> bool {
+    let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
+    let Ok(made) = changed(program) else {
+        return false;
+    };
+    let list = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let Some((_, sources)) = list.split_once(": ") else {
+        return false;
+    };
+    // One that is gone was part of an older program.
+    let is_older = |source| changed(Path::new(source)).is_ok_and(|changed| changed <= made);
+    sources.split_whitespace().all(is_older)
 }
 
 /// Reads lines into a list until the stream ends.

@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 
+use crate::ask::{answer, ask, each_is_refused, is_one_answer};
 use crate::client::{Client, http, request, tcp};
-use crate::handshake::{answer, ask, each_is_refused, is_one_answer};
 use crate::trial::Trial;
 
 crate::rows![

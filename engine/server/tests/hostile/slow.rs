@@ -1,11 +1,13 @@
 //! Peers that take their time, and those that take places.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, http, request, tcp};
-use crate::handshake::answer;
+use socket2::{Domain, Socket, Type};
+
+use crate::ask::answer;
 use crate::trial::{MEMORY, Trial};
 use crate::{PATIENCE, eventually};
 
@@ -15,6 +17,8 @@ crate::rows![
     rst_in_handshake,
     connect_and_reset,
     refusal_not_read,
+    address_connections,
+    address_handshakes,
     max_connections_exceeded,
     connection_churn,
     idle_while_paused,
@@ -23,7 +27,7 @@ crate::rows![
 /// One byte at a time, each well within any timeout between bytes: the whole head has one deadline.
 fn slowloris(io: &'static str) {
     const DEADLINE: Duration = Duration::from_millis(600);
-    let trial = Trial::victim(io, &["--handshake-timeout", "600ms"]);
+    let trial = Trial::corecast(io, &["--handshake-timeout", "600ms"]);
     let mut streams: Vec<_> = (0..40).map(|_| tcp(trial.address())).collect();
     let start = Instant::now();
     let head = request("/echo").replace("\r\n\r\n", "\r\nX-Slow: ");
@@ -51,9 +55,9 @@ fn slowloris(io: &'static str) {
 
 /// Connections without a word, and with half a head: gone at the deadline, the first kind without an answer.
 fn silent_connections(io: &'static str) {
-    let trial = Trial::victim(io, &["--handshake-timeout", "300ms"]);
-    let silent: Vec<_> = (0..300).map(|_| tcp(trial.address())).collect();
-    let half: Vec<_> = (0..300)
+    let trial = Trial::corecast(io, &["--handshake-timeout", "300ms"]);
+    let silent: Vec<_> = (0..150).map(|_| tcp(trial.address())).collect();
+    let half: Vec<_> = (0..150)
         .map(|_| {
             let mut stream = tcp(trial.address());
             stream
@@ -70,7 +74,7 @@ fn silent_connections(io: &'static str) {
     for stream in silent {
         assert_eq!(answer(stream), "");
     }
-    trial.logs("request refused status=408 ", 300);
+    trial.logs("request refused status=408 ", 150);
     trial.over();
 }
 
@@ -125,6 +129,81 @@ fn refusal_not_read(io: &'static str) {
     trial.over();
 }
 
+/// A connection from another address of loopback than the witness's.
+fn from_elsewhere(trial: &Trial) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], 0));
+    socket
+        .bind(&elsewhere.into())
+        .expect("all of 127.0.0.0/8 is ours");
+    socket
+        .connect_timeout(&trial.address().into(), PATIENCE)
+        .expect("the server takes us");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// The status of the answer to an upgrade request; none where the connection is cut without a word.
+fn status(mut stream: &TcpStream) -> Option<u16> {
+    stream.write_all(request("/echo").as_bytes()).ok()?;
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).ok()?;
+    std::str::from_utf8(&line[9..]).ok()?.parse().ok()
+}
+
+fn address_connections(io: &'static str) {
+    let trial = Trial::corecast(io, &["--max-per-address", "10"]);
+    for _ in 0..3 {
+        let inside: Vec<_> = (0..10).map(|_| from_elsewhere(&trial)).collect();
+        assert!(inside.iter().all(|stream| status(stream) == Some(101)));
+        for _ in 0..30 {
+            assert_eq!(status(&from_elsewhere(&trial)), Some(429));
+        }
+        // Without a word they take no places that others need.
+        let crowd: Vec<_> = (0..150).map(|_| from_elsewhere(&trial)).collect();
+        trial.connect().close(1000);
+        drop((inside, crowd));
+        eventually("there is room again", || {
+            status(&from_elsewhere(&trial)) == Some(101)
+        });
+        eventually("only the witness is left", || {
+            trial.process.descriptors() <= trial.descriptors_before()
+        });
+    }
+    trial.over();
+}
+
+fn address_handshakes(io: &'static str) {
+    let trial = Trial::corecast(io, &["--handshake-rate", "20"]);
+    let start = Instant::now();
+    let (mut upgraded, mut limited) = (0, 0);
+    for _ in 0..400 {
+        let stream = from_elsewhere(&trial);
+        match status(&stream) {
+            Some(101) => upgraded += 1,
+            Some(429) => {
+                limited += 1;
+                assert!(answer(stream).contains("\r\nRetry-After: "));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // So many a second, and what was saved up before the first: a second's worth or a few.
+    let most = 20.0 * (start.elapsed().as_secs_f64() + 5.0);
+    assert!(
+        f64::from(upgraded) <= most,
+        "{upgraded} of 400 in {:?}",
+        start.elapsed()
+    );
+    assert!(
+        upgraded >= 10 && limited > 0,
+        "{upgraded} upgraded, {limited} limited"
+    );
+    trial.connect().close(1000);
+    trial.over();
+}
+
 fn max_connections_exceeded(io: &'static str) {
     let trial = Trial::corecast(io, &["--max-connections", "20"]);
     for _ in 0..3 {
@@ -140,7 +219,7 @@ fn max_connections_exceeded(io: &'static str) {
             );
         }
         // Without a word they take no place either: at most so many are told, the others are cut.
-        let crowd: Vec<_> = (0..300).map(|_| tcp(trial.address())).collect();
+        let crowd: Vec<_> = (0..150).map(|_| tcp(trial.address())).collect();
         for client in &mut inside {
             client.round_trip("inside");
         }
