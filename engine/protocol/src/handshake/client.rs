@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::field::{
-    HeaderError, Tokens, check_headers, is_token, is_value, is_visible, list_contains, push_header,
+    HeaderError, Tokens, check_headers, is_host, is_token, is_value, is_visible, list_contains,
+    push_header,
 };
 use super::request::{HeadLimits, HeaderSlots};
 use super::{ACCEPT_KEY_LEN, accept_key, has_bare_line_end};
@@ -69,10 +70,14 @@ impl<'a> ClientRequest<'a> {
     }
 
     fn check(&self) -> Result<(), HeaderError> {
-        if !self.path.starts_with('/') || !is_visible(self.path) {
+        // What we would refuse as a server we do not ask for.
+        if !self.path.starts_with('/') || !is_visible(self.path) || self.path.contains('#') {
             return Err(HeaderError::InvalidPath);
         }
-        if !is_visible(self.host) || !self.origin.is_none_or(is_value) {
+        if self.host.is_empty() || !is_host(self.host) {
+            return Err(HeaderError::InvalidHost);
+        }
+        if !self.origin.is_none_or(is_value) {
             return Err(HeaderError::InvalidValue);
         }
         if !self.subprotocols.iter().all(|name| is_token(name)) {

@@ -17,8 +17,15 @@ pub enum HeaderError {
     #[error("a subprotocol must be a token: letters, digits and !#$%&'*+-.^_`|~")]
     InvalidSubprotocol,
     /// The request target does not start with `/`, or holds characters that a target must not.
-    #[error("a path must start with '/' and hold visible ASCII only; percent-encode the rest")]
+    #[error(
+        "a path must start with '/' and hold visible ASCII without '#'; percent-encode the rest"
+    )]
     InvalidPath,
+    /// The host is empty, or holds characters that a host and a port do not (RFC 3986 §3.2.2).
+    #[error(
+        "a host must be a name or an address, followed by ':' and a port unless it is the usual one"
+    )]
+    InvalidHost,
 }
 
 impl HeaderError {
@@ -95,6 +102,12 @@ pub(super) fn is_token(text: &str) -> bool {
 /// Visible ASCII: what a request target is made of (RFC 9112 §3.2).
 pub(super) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether all characters may stand in a host with a port (RFC 3986 §3.2.2); an empty one is valid.
+pub(super) fn is_host(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte))
 }
 
 /// Whether a value can stand in a header: no control character but the tab.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
-use super::field::{Tokens, is_visible, list_contains};
+use super::field::{Tokens, is_host, is_visible, list_contains};
 use super::has_bare_line_end;
 use super::response::Refusal;
 
@@ -355,12 +355,6 @@ impl<'a> Fields<'a> {
         self.has_body |= value.iter().any(|&digit| digit != b'0');
         Ok(())
     }
-}
-
-/// Whether all characters may stand in a host with a port (RFC 3986 §3.2.2); an empty one is valid.
-fn is_host(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte))
 }
 
 fn lists(value: &[u8], token: &str) -> bool {

@@ -608,6 +608,23 @@ fn injection_is_refused() {
             ..good
         },
         ClientRequest { host: "", ..good },
+        // What a server of ours would refuse.
+        ClientRequest {
+            host: "a/b",
+            ..good
+        },
+        ClientRequest {
+            host: "a,b",
+            ..good
+        },
+        ClientRequest {
+            host: "user@a",
+            ..good
+        },
+        ClientRequest {
+            path: "/a#b",
+            ..good
+        },
         ClientRequest {
             path: "/ HTTP/1.1\r\nX: y",
             ..good
