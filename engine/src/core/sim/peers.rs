@@ -285,8 +285,9 @@ impl Peer {
         } else {
             4 * stage.largest
         };
-        let send_buffer = 1 + world.dice.up_to(most);
-        let receive_buffer = 200 + world.dice.up_to(2 * stage.largest);
+        // Not so small that a message takes for ever.
+        let send_buffer = 1 + stage.largest / 500 + world.dice.up_to(most);
+        let receive_buffer = 200 + stage.largest / 50 + world.dice.up_to(2 * stage.largest);
         self.link = world.connect(send_buffer, receive_buffer);
         let Some(id) = self.link else {
             self.next = None;
