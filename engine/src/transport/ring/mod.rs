@@ -151,7 +151,10 @@ impl<K: Kernel> Ring<K> {
 
     /// Gets the receive buffers ready for the next submission; chunks stay readable through it.
     pub(crate) fn rotate(&mut self) {
-        self.buffers.rotate();
+        // Completions that nobody has taken speak of the buffers as they are: the head may be used up already.
+        if !self.uring.has_completions() {
+            self.buffers.rotate();
+        }
     }
 
     /// Takes the completions that the last submission left, in order, and gives back the receive

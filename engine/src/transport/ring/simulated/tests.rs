@@ -1,0 +1,106 @@
+//! The ring's halves against each other, one step at a time.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::{Dice, LinkId, Log, Outside, Pool, Queues, SimulatedKernel, World, listener};
+use crate::transport::ring::{Completion, Op, Ring, Token, Wait};
+use crate::transport::socket::Socket;
+
+/// Nothing happens by itself.
+struct Silence;
+
+impl Outside for Silence {
+    fn next(&self, _: &World) -> Option<Duration> {
+        None
+    }
+
+    fn act(&mut self, _: &mut World) {}
+}
+
+/// A ring without faults, and one accepted connection.
+struct Setup {
+    world: Rc<RefCell<World>>,
+    ring: Ring<SimulatedKernel>,
+    link: LinkId,
+    socket: Socket,
+    _listener: Socket,
+}
+
+fn setup(pool: Pool) -> Setup {
+    let mut dice = Dice::new(0);
+    dice.calm_down();
+    let world = World::new(dice, Log::new(false)).expect("a world");
+    let world = Rc::new(RefCell::new(world));
+    let queues = Queues {
+        submissions: 8,
+        completions: 8,
+    };
+    let outside = Rc::new(RefCell::new(Silence));
+    let kernel = SimulatedKernel::new(Rc::clone(&world), outside, Instant::now(), queues);
+    let mut ring = Ring::simulated(kernel, pool).expect("a ring");
+    let listener = listener(&world).expect("a listener");
+    let link = world.borrow_mut().connect(1000, 1000).expect("a listener");
+    let token = Token::new(Op::Accept, 0, 0);
+    ring.uring().accept(token, listener.as_fd()).expect("room");
+    let accepted = turn(&mut ring).pop().expect("a connection");
+    let socket = ring.accepted(accepted).expect("a socket");
+    Setup {
+        world,
+        ring,
+        link,
+        socket,
+        _listener: listener,
+    }
+}
+
+fn turn(ring: &mut Ring<SimulatedKernel>) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    ring.rotate();
+    ring.uring().batch().submit(Wait::No).expect("a submission");
+    ring.take_completions(&mut completions);
+    completions
+}
+
+fn received(ring: &Ring<SimulatedKernel>, completions: &[Completion]) -> Vec<u8> {
+    let chunks = completions.iter().filter_map(|c| c.chunk);
+    chunks
+        .flat_map(|chunk| ring.buffers().bytes(chunk).to_vec())
+        .collect()
+}
+
+/// Who goes to sleep beside futures submits between two turns: what that brings lies in the buffers as they were.
+#[test]
+fn completions_between_turns_keep_their_buffers() {
+    let mut setup = setup(Pool {
+        size: 64,
+        count: 8,
+        incremental: true,
+        exchange: true,
+    });
+    let ring = &mut setup.ring;
+    let token = Token::new(Op::Recv, 0, 0);
+    ring.uring()
+        .recv(token, setup.socket.as_fd())
+        .expect("room");
+    let mut next = 0_u8;
+    for step in 0..60_usize {
+        let sent: Vec<u8> = (0..10 + step * 7 % 60)
+            .map(|n| next.wrapping_add(n as u8))
+            .collect();
+        next = next.wrapping_add(sent.len() as u8);
+        setup.world.borrow_mut().arrive(setup.link, &sent);
+        if step % 3 == 2 {
+            ring.uring().batch().submit(Wait::No).expect("a submission");
+        }
+        let completions = turn(ring);
+        assert_eq!(received(ring, &completions), sent, "in step {step}");
+    }
+    // Every buffer comes back.
+    turn(ring);
+    turn(ring);
+    let (published, held, free) = ring.buffers().census();
+    assert_eq!((published.len() + free, held), (8, 0));
+}
