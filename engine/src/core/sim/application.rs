@@ -13,8 +13,9 @@ use corecast_protocol::{CloseCode, server_header_len};
 use super::conversation::{Conversation, Mailed, Said};
 use super::scenario::Patterns;
 use crate::core::app::{App, CoreId, Decision, Ended, Message};
-use crate::core::connection::State;
+use crate::core::connection::{Flags, State};
 use crate::core::hub::{Hub, SendStatus};
+use crate::transport::ring::MAX_PIECES;
 use crate::transport::ring::simulated::World;
 
 /// What the application, the peers and the observer share.
@@ -119,6 +120,7 @@ impl App for Application {
         let in_order = self.conversation(id, |c| {
             let in_order = c.opened && !c.closed;
             c.closed = true;
+            c.code = u16::from(ended.code);
             c.owed_drain = false;
             in_order
         });
@@ -146,10 +148,12 @@ impl Application {
         }
     }
 
-    /// Reads from every connection again.
+    /// Reads again from every connection that is paused.
     pub(super) fn resume_all(&mut self, hub: &mut Hub) {
         for index in hub.conns.indices() {
-            hub.resume(index);
+            if hub.conns[index].flags.has(Flags::PAUSED) {
+                hub.resume(index);
+            }
         }
     }
 
@@ -200,9 +204,31 @@ impl Application {
                 let index = self.any_open(hub).unwrap_or(index);
                 hub.resume(index);
             }
-            89 => hub.begin_close(index, CloseCode::NORMAL, "enough"),
-            90 if self.one_in(3) => self.panic(),
+            89 => self.end(hub, index),
+            90 if self.one_in(3) => {
+                let id = self.id(hub, index);
+                self.conversation(id, |c| c.ended_by_server = true);
+                self.panic()
+            }
+            91 if self.one_in(30) => self.storm(hub, index),
             _ => {}
+        }
+    }
+
+    fn end(&mut self, hub: &mut Hub, index: u32) {
+        if hub.conns[index].is_open() {
+            let id = self.id(hub, index);
+            self.conversation(id, |c| c.ended_by_server = true);
+        }
+        hub.begin_close(index, CloseCode::NORMAL, "enough");
+    }
+
+    /// More pieces for one connection than one system call takes: what goes to another lies between them.
+    fn storm(&mut self, hub: &mut Hub, index: u32) {
+        let other = self.any_open(hub).unwrap_or(index);
+        for _ in 0..MAX_PIECES + 10 {
+            self.send(hub, index, Message::Text("storm"));
+            self.send(hub, other, Message::Binary(b""));
         }
     }
 
@@ -232,7 +258,7 @@ impl Application {
                     c.owed_drain = true;
                 }
                 SendStatus::Dropped => c.owed_drain = true,
-                SendStatus::Closed => {}
+                SendStatus::Closed => c.ended_by_server = true,
             }
             if c.closed && status != SendStatus::Closed {
                 c.owed_drain = false;
@@ -282,6 +308,8 @@ impl Application {
                     c.to_peer.push_back(said(message));
                 } else if conn.is_open() {
                     c.owed_drain = true;
+                } else {
+                    c.ended_by_server = true;
                 }
             });
         }
@@ -313,7 +341,7 @@ impl Application {
     fn payload(&self, text: bool) -> Vec<u8> {
         let stage = self.stage.borrow();
         let dice = &mut self.world.borrow_mut().dice;
-        let len = dice.up_to(stage.largest);
+        let len = dice.length(stage.largest);
         stage.patterns.payload(dice, text, len)
     }
 

@@ -2,6 +2,7 @@
 //! the engine's.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -26,9 +27,26 @@ pub(super) struct Conversation {
     pub(super) response: Option<Bytes>,
     pub(super) opened: bool,
     pub(super) closed: bool,
+    /// With which `close` told of the end.
+    pub(super) code: u16,
+    /// The application, or the server on its own, has begun to close it.
+    pub(super) ended_by_server: bool,
     /// The `drain` callback has to come, or `close`.
     pub(super) owed_drain: bool,
     wire: Wire,
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversation")
+            .field("to_application", &self.to_application.len())
+            .field("to_peer", &self.to_peer.len())
+            .field("pings_of_peer", &self.pings_of_peer.len())
+            .field("pings_of_application", &self.pings_of_application.len())
+            .field("owed_drain", &self.owed_drain)
+            .field("unread", &self.wire.unread.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far the server's bytes have been read.
@@ -52,6 +70,12 @@ impl Conversation {
     pub(super) fn is_complete(&self) -> bool {
         let response_is_out = self.response.is_none() || self.wire.past_response;
         self.to_peer.is_empty() && self.wire.unread.is_empty() && response_is_out
+    }
+
+    /// Whether everything that was said to either side has arrived, control frames included.
+    pub(super) fn is_settled(&self) -> bool {
+        let pings = self.pings_of_peer.len() + self.pings_of_application.len();
+        self.is_complete() && self.to_application.is_empty() && pings == 0 && !self.owed_drain
     }
 
     /// Checks bytes that the kernel has taken for the peer.

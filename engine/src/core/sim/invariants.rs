@@ -2,18 +2,23 @@
 
 use std::collections::HashMap;
 
+use corecast_protocol::CloseCode;
+
 use super::application::Stage;
 use crate::core::connection::{Connection, Flags, State};
 use crate::core::ring_loop::Pump;
 use crate::core::timers::ticks;
 use crate::core::{Config, Core, SURPLUS_CONNECTIONS, TURN_OUTPUT};
-use crate::transport::ring::simulated::{LinkId, SimulatedKernel, World};
+use crate::transport::ring::simulated::{LinkId, Pool, SimulatedKernel, World};
 use crate::transport::ring::{Op, Token};
 use crate::transport::socket::Socket;
 
 /// Compares the engine with the world after each turn.
-#[derive(Default)]
 pub(super) struct Invariants {
+    /// Bytes of all receive buffers.
+    pool: usize,
+    /// Messages that were dropped until the last turn.
+    dropped: u64,
     /// Connections as they were after the last turn: by link, their state and when they were heard.
     before: HashMap<LinkId, (State, u32)>,
     /// Links whose FIN has been looked at.
@@ -26,6 +31,16 @@ pub(super) struct Invariants {
 const IDLE_TURNS: u32 = 40;
 
 impl Invariants {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self {
+            pool: pool.size as usize * usize::from(pool.count),
+            dropped: 0,
+            before: HashMap::new(),
+            finished: Vec::new(),
+            spinning: 0,
+        }
+    }
+
     pub(super) fn check(
         &mut self,
         core: &Core,
@@ -34,10 +49,11 @@ impl Invariants {
         stage: &mut Stage,
     ) {
         self.check_wire(world, stage)
-            .and_then(|()| self.check_ends(core, world))
+            .and_then(|()| check_output(core, stage))
+            .and_then(|()| self.check_ends(core, world, stage))
             .and_then(|()| check_operations(core, pump))
             .and_then(|()| check_buffers(pump))
-            .and_then(|()| check_memory(core, stage.largest))
+            .and_then(|()| check_memory(core, stage.largest, self.pool))
             .unwrap_or_else(|what| world.log.violation(|| what));
     }
 
@@ -75,8 +91,10 @@ impl Invariants {
     }
 
     /// No connection ends without a reason: the peer's FIN or RST, an error, a deadline.
-    fn check_ends(&mut self, core: &Core, world: &World) -> Result<(), String> {
+    fn check_ends(&mut self, core: &Core, world: &World, stage: &Stage) -> Result<(), String> {
         let hub = &core.hub;
+        let dropped = hub.stats.dropped.get();
+        let overflowed = std::mem::replace(&mut self.dropped, dropped) != dropped;
         let now = hub.wheel.now();
         let mut current = HashMap::new();
         for index in hub.conns.indices() {
@@ -99,6 +117,19 @@ impl Invariants {
                 return Err(format!(
                     "connection {id} ended in state {state:?}, {silent} ticks after it was heard"
                 ));
+            }
+            // What came before a FIN is handled, unless the server had begun to close.
+            let conversation = &stage.conversations[id as usize];
+            let idle = hub.config.idle_timeout;
+            let by_peer = ended && link.fin_in && !link.reset && !link.failed;
+            let by_server = conversation.ended_by_server
+                || overflowed
+                || hub.leaving
+                || idle.is_some_and(|limit| silent >= ticks(limit));
+            let said_all = conversation.to_application.is_empty();
+            let abnormal = conversation.code == u16::from(CloseCode::ABNORMAL);
+            if state == State::Open && by_peer && abnormal && !by_server && !said_all {
+                return Err(format!("connection {id} ended too early: {conversation:?}"));
             }
         }
         Ok(())
@@ -139,6 +170,23 @@ pub(super) fn link_of(conn: &Connection) -> LinkId {
         Socket::Simulated(handle) => handle.link().expect("a connection, not the listener"),
         other => unreachable!("{other:?} in a simulation"),
     }
+}
+
+/// Where nothing is buffered, all that was accepted has been taken.
+fn check_output(core: &Core, stage: &Stage) -> Result<(), String> {
+    let hub = &core.hub;
+    for index in hub.conns.indices() {
+        let conn = &hub.conns[index];
+        let id = link_of(conn);
+        let empty = conn.state != State::Dead && conn.buffered(hub.output.turn()) == 0;
+        let conversation = &stage.conversations[id as usize];
+        if empty && !conversation.is_complete() {
+            return Err(format!(
+                "connection {id} has nothing buffered: {conversation:?}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Every operation that a connection counts is in flight, and the other way round.
@@ -197,7 +245,7 @@ fn check_buffers(pump: &Pump<SimulatedKernel>) -> Result<(), String> {
 const OVERHEAD: usize = 10 + 2 + 125;
 
 /// The sum in ARCHITECTURE.md, owner by owner.
-fn check_memory(core: &Core, largest: usize) -> Result<(), String> {
+fn check_memory(core: &Core, largest: usize, pool: usize) -> Result<(), String> {
     let hub = &core.hub;
     let config: &Config = &hub.config;
     let slots = config.max_connections + SURPLUS_CONNECTIONS;
@@ -222,7 +270,7 @@ fn check_memory(core: &Core, largest: usize) -> Result<(), String> {
         } else {
             0
         };
-        within("held input", held, most + super::simulation::POOL_BYTES)?;
+        within("held input", held, most + 2 * pool)?;
         // The limit, what one turn makes, and one message beyond each.
         let limit = config.backlog + TURN_OUTPUT + 2 * (largest + OVERHEAD);
         within("backlog", conn.buffered(hub.output.turn()), limit)?;

@@ -426,7 +426,7 @@ impl Peer {
     /// A message in one frame or in several, with control frames between.
     fn say_message(&mut self, dice: &mut Dice, id: LinkId, stage: &mut Stage) {
         let text = dice.one_in(2);
-        let len = dice.up_to(stage.largest);
+        let len = dice.length(stage.largest);
         let payload = stage.patterns.payload(dice, text, len);
         let mut opcode = if text { Opcode::Text } else { Opcode::Binary };
         let mut rest = &payload[..];

@@ -15,11 +15,8 @@ use crate::core::Core;
 use crate::core::mailbox::{Mail, Mailbox, Post};
 use crate::core::ring_loop::Pump;
 use crate::core::stats::CoreStats;
-use crate::transport::ring::Ring;
 use crate::transport::ring::simulated::{Dice, Fault, Log, SimulatedKernel, World, listener};
-
-/// The largest pool of receive buffers that is drawn.
-pub(super) const POOL_BYTES: usize = 16 * (64 << 10);
+use crate::transport::ring::{Ring, Wait};
 
 /// Turns that the calm after the faults may take.
 const CALM_TURNS: usize = 4_000;
@@ -96,7 +93,7 @@ impl Simulation {
             core,
             pump,
             mailbox,
-            invariants: Invariants::default(),
+            invariants: Invariants::new(scenario.pool),
             scenario,
             started,
             turns: 0,
@@ -121,9 +118,7 @@ impl Simulation {
             if self.core.is_done() {
                 return self.finish();
             }
-            if self.world.borrow_mut().dice.one_in(6) {
-                self.application.clone().between_turns(&mut self.core.hub);
-            }
+            self.between_turns()?;
         }
         if self.scenario.leaves {
             self.until_done()?;
@@ -149,6 +144,19 @@ impl Simulation {
             Some(what) => Err(what.to_owned()),
             None => Ok(()),
         }
+    }
+
+    /// Futures run, and the loop goes to sleep beside them, as `Pump::sleep_in_runtime` does.
+    fn between_turns(&mut self) -> Result<(), String> {
+        if self.among(0..=5) == 0 {
+            let mut application = self.application.clone();
+            application.between_turns(&mut self.core.hub);
+        }
+        if self.among(0..=9) == 0 && !self.core.has_work() && self.pump.starved.is_empty() {
+            let submitted = self.pump.ring.uring().batch().submit(Wait::No);
+            submitted.map_err(|e| e.to_string())?;
+        }
+        Ok(())
     }
 
     fn tell_to_leave(&mut self) {
@@ -219,15 +227,7 @@ impl Simulation {
                 return None;
             }
             let conversation = &stage.conversations[id as usize];
-            let (to_peer, to_application) =
-                (conversation.to_peer.len(), conversation.to_application.len());
-            let fine = conversation.is_complete() && to_application == 0 && !conversation.owed_drain;
-            (!fine).then(|| {
-                format!(
-                    "connection {id} waits: {to_peer} messages not sent, {to_application} not received, drain owed: {}",
-                    conversation.owed_drain
-                )
-            })
+            (!conversation.is_settled()).then(|| format!("connection {id} waits: {conversation:?}"))
         })
     }
 

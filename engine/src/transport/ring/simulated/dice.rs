@@ -170,6 +170,14 @@ impl Dice {
         self.random.usize(..bound).min(most)
     }
 
+    /// A payload's length up to `most`: mostly short, sometimes any.
+    pub(crate) fn length(&mut self, most: usize) -> usize {
+        match self.one_in(4) {
+            true => self.among(0..=most),
+            false => self.up_to(most),
+        }
+    }
+
     pub(crate) fn bits(&mut self) -> u64 {
         self.random.u64(..)
     }
