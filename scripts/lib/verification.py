@@ -6,6 +6,7 @@ import platform
 import re
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import asdict, dataclass
 
@@ -88,34 +89,33 @@ def tests(command, environment, limit_s):
 
 def _watch(command, environment, limit_s):
     """Runs a command in a process group of its own; shows its output and gives it back."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [str(word) for word in command], cwd=ROOT, env=os.environ | environment, text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )
-    # In time for whatever reads the pipe below, which ends with the group.
-    previous = signal.signal(signal.SIGALRM, lambda *_: _end(process))
-    signal.alarm(limit_s)
-    started = time.monotonic()
-    lines = []
-    try:
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            lines.append(line)
-        code = process.wait()
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
-        _end(process)
-    if time.monotonic() - started >= limit_s:
+    ) as process:
+        # Ends the loop below, which lasts until nothing of the group has the pipe any more.
+        timer = threading.Timer(limit_s, _end, [process])
+        timer.start()
+        lines = []
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                lines.append(line)
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            in_time = timer.is_alive()
+            timer.cancel()
+    if not in_time:
         raise Failure(f"no end within {limit_s} s")
-    return code, "".join(lines)
+    return process.returncode, "".join(lines)
 
 
 def _end(process):
-    try:
+    # Its number is its own as long as nobody has waited for it.
+    if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def host():
