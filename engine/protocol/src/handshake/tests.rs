@@ -403,6 +403,7 @@ fn the_method_of_what_is_refused_is_known() {
 
 /// `header_quadratic`. Quadratic work on a megabyte would take minutes.
 #[test]
+#[cfg_attr(miri, ignore = "a megabyte of lists, and measured time")]
 fn hostile_lists_take_linear_time() {
     let limits = HeadLimits {
         max_bytes: 2 << 20,

@@ -438,6 +438,7 @@ fn the_last_frame_is_a_ceiling_for_growth() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "65,536 frames, each like the next")]
 fn fragments_65536() {
     let mut stream = Vec::new();
     encode_client(&mut stream, Opcode::Binary.unfinished(), b"x", KEY);
@@ -452,6 +453,7 @@ fn fragments_65536() {
 
 /// `fragments_never_end`, with empty fragments.
 #[test]
+#[cfg_attr(miri, ignore = "more frames than Miri reads in an hour")]
 fn endless_empty_fragments_are_refused() {
     let first = frames(&[(Opcode::Text.unfinished(), b"")]);
     let more = frames(&[(Opcode::Continuation.unfinished(), b"")]).repeat(1000);
