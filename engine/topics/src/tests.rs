@@ -16,7 +16,7 @@ enum Step {
 }
 
 /// Many connections. Miri is some thousand times slower: enough there for every list to grow and shrink.
-const CROWD: u32 = if cfg!(miri) { 200 } else { 10_000 };
+const CROWD: u32 = if cfg!(miri) { 2_000 } else { 10_000 };
 
 /// The obvious twin: sets of connections by name.
 type Model = HashMap<&'static str, HashSet<u32>>;
