@@ -252,7 +252,7 @@ def report(summary):
     lines = [
         "# Fuzzing",
         "",
-        "libFuzzer with AddressSanitizer, debug assertions and overflow checks, one target at a time;",
+        "libFuzzer with AddressSanitizer, debug assertions and overflow checks;",
         "written by `scripts/fuzz --record`. What the targets check, and what they have found so far, is in",
         "[engine/fuzz](../../engine/fuzz/README.md). *Edges* are those of the instrumented program: the crate",
         "under test, the target, and the libraries it is compared with.",
