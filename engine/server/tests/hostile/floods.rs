@@ -253,29 +253,35 @@ fn slow_reader_dropping(io: &'static str) {
     trial.over_within(2 * MEMORY);
 }
 
-/// Ten thousand connections announce the largest message, and send nothing of it.
+/// Ten thousand connections announce the largest message, and send nothing of it; then next to nothing.
 fn claim_and_stall(io: &'static str) {
     let trial = Trial::corecast(io, &["--idle-timeout", "6s", "--ping-interval", "0"]);
     let mut herd = Herd::connect(trial.address(), "/echo", 10_000);
+    let address_space = trial.process.address_space();
     // Below the limit, which is 16 MiB: nothing is wrong with them.
     let mut claim = header(0x80 | BINARY, 16 << 20, true);
     claim.extend_from_slice(&[1, 2, 3, 4]);
     herd.write(&claim);
     trial.witnessed(5);
-    let per_connection = trial.grown() / herd.streams.len();
     // On the portable transports a read is pending for each: 4 KiB, and its task.
     let most = if io == "ring" { 1 << 10 } else { 12 << 10 };
-    println!(
-        "{} connections, {per_connection} bytes each",
-        herd.streams.len()
-    );
+    let connections = herd.streams.len();
+    let per_connection = trial.grown() / connections;
+    println!("{connections} connections, {per_connection} bytes each");
     assert!(
         per_connection < most,
         "{per_connection} bytes per connection"
     );
+    // With a little of the payload there is something to make room for: for that, not for what is announced.
+    herd.write(&[7; 100]);
+    trial.witnessed(5);
+    let per_connection = (trial.process.address_space() - address_space) / connections;
+    assert!(
+        per_connection < 256 << 10,
+        "{per_connection} bytes are reserved for each"
+    );
     // The idle timeout ends each. What they would answer is payload to their frame, so the end counts as broken off.
     herd.expect(&[&[0x88, 14][..], &close_payload(1001, "idle timeout")].concat());
-    let connections = herd.streams.len();
     drop(herd);
     trial.logs("connection ended code=1006", connections);
     // The allocator keeps some of what ten thousand connections took.

@@ -100,10 +100,17 @@ impl Process {
 
     /// Bytes of anonymous memory that are resident.
     pub(crate) fn memory(&self) -> usize {
+        self.status("RssAnon:")
+    }
+
+    /// Bytes of address space: what has been asked of the system, touched or not.
+    pub(crate) fn address_space(&self) -> usize {
+        self.status("VmSize:")
+    }
+
+    fn status(&self, name: &str) -> usize {
         let status = fs::read_to_string(self.proc("status")).expect("the process runs");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
         kib.expect("the kernel says so") << 10
     }

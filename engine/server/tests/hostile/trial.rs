@@ -101,6 +101,14 @@ impl Trial {
         self.process.memory().saturating_sub(self.memory)
     }
 
+    /// The share of a processor that the server takes beside the witness, watched for so long.
+    pub(crate) fn busy(&self, time: Duration) -> f64 {
+        let (before, start) = (self.process.processor_time(), Instant::now());
+        std::thread::sleep(time);
+        let spent = self.process.processor_time() - before;
+        spent.as_secs_f64() / start.elapsed().as_secs_f64()
+    }
+
     /// How many log lines since the attack began hold a text.
     pub(crate) fn logged(&self, text: &str) -> usize {
         let log = self.process.log();
