@@ -205,7 +205,9 @@ impl<K: Kernel> Pump<K> {
             || !lists.ended.is_empty()
             || !lists.finishing.is_empty()
             || !lists.drained.is_empty()
-            || !self.starved.is_empty();
+            || !self.starved.is_empty()
+            // Brought by the submission before a sleep in the runtime.
+            || self.ring.has_completions();
         if spins || work || tasks::any() || core.is_done() {
             return Wait::No;
         }
@@ -415,7 +417,7 @@ impl Pump<IoUring> {
         sleeper.wake.set_asleep(true);
         // What completed before the eventfd was on has not signalled it.
         self.ring.uring().batch().submit(Wait::No)?;
-        if !self.ring.uring().has_completions() {
+        if !self.ring.has_completions() {
             sleeper.sleep(time).await?;
         }
         sleeper.wake.set_asleep(false);

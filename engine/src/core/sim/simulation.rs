@@ -131,10 +131,15 @@ impl Simulation {
 
     fn turn(&mut self) -> Result<(), String> {
         self.turns += 1;
-        let before = self.world.borrow().time;
+        let waits = self.pump.ring.kernel().waits();
+        let untaken = self.pump.ring.has_completions();
         let progress = self.pump.turn(&mut self.core).map_err(|e| e.to_string())?;
         let world = &mut *self.world.borrow_mut();
-        let slept = world.time - before > Duration::from_micros(300) || world.asleep;
+        let slept = self.pump.ring.kernel().waits() > waits;
+        if slept && untaken {
+            let what = || "the loop waited although completions were there".to_owned();
+            world.log.violation(what);
+        }
         let dirty = self.core.has_work();
         self.invariants
             .check_progress(world, progress || dirty, slept);

@@ -152,9 +152,14 @@ impl<K: Kernel> Ring<K> {
     /// Gets the receive buffers ready for the next submission; chunks stay readable through it.
     pub(crate) fn rotate(&mut self) {
         // Completions that nobody has taken speak of the buffers as they are: the head may be used up already.
-        if !self.uring.has_completions() {
+        if !self.has_completions() {
             self.buffers.rotate();
         }
+    }
+
+    /// Whether a submission has left completions to take.
+    pub(crate) fn has_completions(&self) -> bool {
+        !self.uring.completions.is_empty()
     }
 
     /// Takes the completions that the last submission left, in order, and gives back the receive
@@ -340,11 +345,6 @@ impl<K: Kernel> Uring<K> {
             self.reap();
         }
         Ok(())
-    }
-
-    /// Whether the last submission left completions to take.
-    pub(crate) fn has_completions(&self) -> bool {
-        !self.completions.is_empty()
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct SimulatedKernel {
     buffers: Option<ProvidedBuffers>,
     /// Operations that wait, in the order of their submission.
     in_flight: Vec<Operation>,
+    /// Calls that were allowed to wait.
+    waits: u64,
     /// Accepted, but not fetched.
     accepted: HashMap<RawFd, (OwnedFd, LinkId)>,
 }
@@ -96,6 +98,7 @@ impl SimulatedKernel {
             overflow: VecDeque::new(),
             buffers: None,
             in_flight: Vec::new(),
+            waits: 0,
             accepted: HashMap::new(),
         }
     }
@@ -110,6 +113,11 @@ impl SimulatedKernel {
         self.buffers
             .as_ref()
             .map_or_else(Vec::new, ProvidedBuffers::published)
+    }
+
+    /// How many calls were allowed to wait.
+    pub(crate) fn waits(&self) -> u64 {
+        self.waits
     }
 
     /// Completions that nobody has fetched.
@@ -133,6 +141,7 @@ impl Kernel for SimulatedKernel {
     }
 
     fn enter(&mut self, events: Option<Wait>) -> io::Result<()> {
+        self.waits += u64::from(matches!(events, Some(Wait::For(_))));
         self.pass_time();
         if let Some(buffers) = &mut self.buffers {
             buffers.poison();
