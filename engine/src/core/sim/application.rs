@@ -202,7 +202,9 @@ impl Application {
             80..83 => hub.pause(index),
             83..89 => {
                 let index = self.any_open(hub).unwrap_or(index);
-                hub.resume(index);
+                if hub.conns[index].flags.has(Flags::PAUSED) || self.one_in(8) {
+                    hub.resume(index);
+                }
             }
             89 => self.end(hub, index),
             90 if self.one_in(3) => {

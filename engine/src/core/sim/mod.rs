@@ -24,7 +24,7 @@ use crate::transport::ring::simulated::Fault;
 use simulation::{Outcome, Simulation};
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 2_500;
+const SEEDS: u64 = 2_000;
 
 /// Sums over many runs.
 #[derive(Default)]

@@ -8,6 +8,7 @@ mod dice;
 mod kernel;
 mod log;
 mod network;
+mod operations;
 mod tests;
 
 pub(crate) use dice::{Dice, Fault};
