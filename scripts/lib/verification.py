@@ -53,7 +53,7 @@ def attempt(tool, over, run):
         result = Run(tool, over, "passed", tests=run())
     except Unavailable as error:
         result = Run(tool, over, "skipped", reason=str(error))
-    except Failure as error:
+    except (Failure, subprocess.SubprocessError) as error:
         result = Run(tool, over, "failed", reason=str(error))
     result.seconds = round(time.monotonic() - started)
     return result
