@@ -6,6 +6,7 @@ import platform
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -93,6 +94,8 @@ def _watch(command, environment, limit_s):
         [str(word) for word in command], cwd=ROOT, env=os.environ | environment, text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     ) as process:
+        # Whoever bounds this script ends it so; its children are no part of its group.
+        previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         # Ends the loop below, which lasts until nothing of the group has the pipe any more.
         timer = threading.Timer(limit_s, _end, [process])
         timer.start()
@@ -107,6 +110,7 @@ def _watch(command, environment, limit_s):
         finally:
             in_time = timer.is_alive()
             timer.cancel()
+            signal.signal(signal.SIGTERM, previous)
     if not in_time:
         raise Failure(f"no end within {limit_s} s")
     return process.returncode, "".join(lines)

@@ -13,8 +13,12 @@ use super::bell::Bell;
 use super::sync::{AtomicBool, Mutex};
 
 /// Messages that wait for a core at most. With 64-byte messages this is half a megabyte, and more than a core
-/// delivers in any turn. Two fill a mailbox where every order of events is tried.
-pub(super) const MAX_MAIL: usize = if cfg!(all(test, loom)) { 2 } else { 8192 };
+/// delivers in any turn. Two fill a mailbox where every order of events is tried, or every step is interpreted.
+pub(super) const MAX_MAIL: usize = if cfg!(any(miri, all(test, loom))) {
+    2
+} else {
+    8192
+};
 
 /// Payload bytes that wait for a core at most, so that few large messages are bounded as well.
 const MAX_MAIL_BYTES: usize = 64 << 20;
@@ -176,6 +180,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "128 MiB")]
     fn is_bounded_in_bytes() {
         let mailbox = Mailbox::new().unwrap();
         assert_eq!(

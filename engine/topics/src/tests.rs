@@ -18,12 +18,14 @@ enum Step {
 /// Many connections. Miri is some thousand times slower: enough there for every list to grow and shrink.
 const CROWD: u32 = if cfg!(miri) { 2_000 } else { 10_000 };
 
+const MAX_STEPS: usize = if cfg!(miri) { 20 } else { 300 };
+
 /// The obvious twin: sets of connections by name.
 type Model = HashMap<&'static str, HashSet<u32>>;
 
 proptest! {
     #[test]
-    fn behaves_as_sets_of_connections(steps in prop::collection::vec(step(), 1..300)) {
+    fn behaves_as_sets_of_connections(steps in prop::collection::vec(step(), 1..MAX_STEPS)) {
         let mut topics = Topics::new();
         let mut model = Model::new();
         for step in steps {
