@@ -212,7 +212,7 @@ impl Application {
                 self.conversation(id, |c| c.ended_by_server = true);
                 self.panic()
             }
-            91 if self.one_in(30) => self.storm(hub, index),
+            91 if self.one_in(8) => self.storm(hub, index),
             _ => {}
         }
     }

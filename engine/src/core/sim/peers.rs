@@ -179,9 +179,9 @@ impl Peer {
         };
         let ending = match dice.among(0..=11) {
             0..4 => Ending::Close,
-            4 => Ending::Fin,
-            5 => Ending::Reset,
-            6 => Ending::BreaksTheRules,
+            4..6 => Ending::Fin,
+            6 => Ending::Reset,
+            7 => Ending::BreaksTheRules,
             _ => Ending::Stays,
         };
         Self {
