@@ -22,6 +22,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -354,6 +355,8 @@ impl Uring {
         let queue = self.io.completion();
         if on {
             queue.enable_eventfd();
+            // Before the look for completions that follows it: or else both sides could miss each other.
+            fence(Ordering::SeqCst);
         } else {
             queue.disable_eventfd();
         }
