@@ -132,6 +132,23 @@ fn a_wrong_reply_breaks_a_churning_connection() {
 }
 
 #[test]
+fn a_doubled_reply_breaks_a_churning_connection() {
+    if !ring_available() {
+        return;
+    }
+    let address = serve(|_, mut peer| {
+        while let Ok(message) = peer.read() {
+            let _ = peer.write(message.clone());
+            let _ = peer.send(message);
+        }
+    });
+    let url = format!("ws://{address}/");
+    let args = ["connect", &url, "--churn", "-z", "300ms", "--messages", "2"];
+    let (code, summary, errors) = bench(&args);
+    assert_eq!(code, 1, "{errors}\n{summary:#}");
+}
+
+#[test]
 fn a_server_that_ends_without_a_closing_handshake_is_reported() {
     if !ring_available() {
         return;

@@ -274,9 +274,9 @@ impl Server {
         self
     }
 
-    /// Calls `run` on every core's thread: at most once in `every`, and that long after a core has had work; never on
-    /// one that stays idle. For what is done rarely and must not wait for the next message, such as making the
-    /// allocator give memory back. It blocks its core meanwhile.
+    /// Calls `run` on every core's thread: once in `every` while the core has work, for the last time when it has had none
+    /// for as long, and never on a core that stays idle. For what is done rarely and must not wait for the next
+    /// message, such as making the allocator give memory back. It blocks its core meanwhile.
     #[must_use]
     pub fn upkeep(mut self, every: Duration, run: impl Fn() + Send + Sync + 'static) -> Self {
         let run = Arc::new(run);

@@ -17,7 +17,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Has every core give back what it has freed, some seconds after it was busy.
 pub(crate) fn give_back_regularly(server: Server) -> Server {
     server.upkeep(EVERY, || {
+        // Not by force: what was freed a second ago goes, and a busy core keeps what it is about to use again.
         // SAFETY: it takes no pointer, and may be called by any thread at any time: it frees nothing that is in use.
-        unsafe { libmimalloc_sys::mi_collect(true) };
+        unsafe { libmimalloc_sys::mi_collect(false) };
     })
 }

@@ -197,7 +197,7 @@ impl Gate {
             tracing::warn!(
                 address = %ip,
                 refused,
-                "an address has too many connections or comes too often; told once a minute at most"
+                "an address has too many connections or comes too often; told once a minute and core at most"
             );
         }
         None

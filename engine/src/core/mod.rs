@@ -31,6 +31,7 @@ mod upkeep;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,8 +75,17 @@ const TURN_OUTPUT: usize = 512 << 10;
 /// How long accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-/// What the log says then, once a minute at most.
+/// What the log says then, once a minute and core at most.
 const ACCEPTING_RESTS: &str = "accepting rests; if descriptors ran out, raise `ulimit -n`";
+
+/// Whether an accept failed because of the connection it would have brought, which is no reason to rest. Anything
+/// else may last.
+fn is_passing(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(libc::ECONNABORTED | libc::EPROTO | libc::EINTR)
+    )
+}
 
 /// Connections past the limit that a core tells so (503) at one time; more are closed without a word.
 const SURPLUS_CONNECTIONS: usize = 64;
@@ -96,6 +106,7 @@ pub(crate) struct Core {
     /// Memory for a response, used again for the next.
     response: Vec<u8>,
     upkeep_due: Option<Instant>,
+    worked_at: Instant,
 }
 
 impl Core {
@@ -131,6 +142,7 @@ impl Core {
             mail: VecDeque::new(),
             response: Vec::new(),
             upkeep_due: None,
+            worked_at: Instant::now(),
         }
     }
 
@@ -143,7 +155,7 @@ impl Core {
     fn begin_turn(&mut self, now: Instant) {
         self.advance(now);
         self.keep_up(now);
-        if !self.due.is_empty() {
+        if self.has_work() {
             self.worked(now);
         }
         for index in std::mem::take(&mut self.due) {

@@ -23,7 +23,7 @@ use super::output::Received;
 use super::seldom::Seldom;
 use super::slab::ConnId;
 use super::tasks::{self, Wake};
-use super::{ACCEPT_REST, ACCEPTING_RESTS, Core, SharedCore};
+use super::{ACCEPT_REST, ACCEPTING_RESTS, Core, SharedCore, is_passing};
 use crate::transport::portable::{Listener, Reader};
 use crate::transport::ring::{Chunk, MAX_PIECES};
 use crate::transport::socket::{Socket, Writer};
@@ -130,7 +130,7 @@ async fn accept(driver: Rc<Driver>, listener: Listener) {
         match listener.accept().await {
             Ok((reader, socket)) => driver.take_in(reader, socket),
             Err(_) if driver.core.borrow().hub.leaving => return tasks::wake_loop(),
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNABORTED)) => {}
+            Err(e) if is_passing(&e) => {}
             Err(e) => {
                 if let Some(times) = rests.happened(Instant::now()) {
                     tracing::warn!(error = %e, times, "{ACCEPTING_RESTS}");
@@ -316,6 +316,9 @@ async fn drain(driver: Rc<Driver>, id: ConnId, writer: Writer, mut bytes: Bytes)
     };
     let core = &mut *driver.core.borrow_mut();
     core.on_backlog_sent(id.index, result);
+    if core.worked(Instant::now()) {
+        tasks::wake_loop();
+    }
     driver.carry_out(core, &[]);
 }
 

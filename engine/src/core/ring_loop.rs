@@ -16,7 +16,7 @@ use super::connection::{Flags, State};
 use super::output::Received;
 use super::seldom::Seldom;
 use super::tasks::{self, Wake};
-use super::{ACCEPT_REST, ACCEPTING_RESTS, Core, SharedCore, TURN_INPUT};
+use super::{ACCEPT_REST, ACCEPTING_RESTS, Core, SharedCore, TURN_INPUT, is_passing};
 use crate::transport::ring::{
     BufferRing, Chunk, Completion, Kernel, MAX_PIECES, Op, Ring, Then, Token, Wait,
 };
@@ -388,12 +388,9 @@ impl<K: Kernel> Pump<K> {
     }
 
     fn on_accept_failed(&mut self, listener: usize, e: &io::Error) {
-        // The connection's own end is no reason to rest; anything else may last.
-        let passing = matches!(
-            e.raw_os_error(),
-            Some(libc::ECONNABORTED | libc::EPROTO | libc::EINTR)
-        );
-        if !passing && let Some(accepting) = self.accepting.get_mut(listener) {
+        if !is_passing(e)
+            && let Some(accepting) = self.accepting.get_mut(listener)
+        {
             let now = self.ring.now();
             *accepting = Accepting::RestingUntil(now + ACCEPT_REST);
             if let Some(times) = self.rests.happened(now) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// How often.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// Something that may happen a thousand times a second.
+/// Something that may happen a thousand times a second, on one core.
 #[derive(Debug, Default)]
 pub(crate) struct Seldom {
     told: Option<Instant>,

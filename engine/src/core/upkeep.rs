@@ -23,28 +23,34 @@ impl fmt::Debug for Upkeep {
 }
 
 impl Core {
-    /// There was work. Upkeep follows after its time, unless it is on its way already: so a busy core sees it
-    /// regularly, a core that has become idle once more, and an idle core never. Says whether it was set just now.
+    /// There was work. Upkeep follows after its time, unless it is on its way already. Says whether it was set just now.
     #[inline]
     pub(super) fn worked(&mut self, now: Instant) -> bool {
+        self.worked_at = now;
         if self.upkeep_due.is_none()
             && let Some(upkeep) = &self.hub.config.upkeep
         {
-            self.upkeep_due = Some(now + upkeep.every);
-            return true;
+            // Beyond the clock's end is never.
+            self.upkeep_due = now.checked_add(upkeep.every);
+            return self.upkeep_due.is_some();
         }
         false
     }
 
-    /// Runs the upkeep if it is due.
+    /// Runs the upkeep if it is due. While there is work it comes again and again, and for the last time when there has
+    /// been none for as long.
     pub(super) fn keep_up(&mut self, now: Instant) {
         if self.upkeep_due.is_none_or(|due| now < due) {
             return;
         }
         self.upkeep_due = None;
-        if let Some(upkeep) = &self.hub.config.upkeep
-            && catch_unwind(AssertUnwindSafe(|| (upkeep.run)())).is_err()
-        {
+        let Some(upkeep) = &self.hub.config.upkeep else {
+            return;
+        };
+        if now.saturating_duration_since(self.worked_at) < upkeep.every {
+            self.upkeep_due = now.checked_add(upkeep.every);
+        }
+        if catch_unwind(AssertUnwindSafe(|| (upkeep.run)())).is_err() {
             self.hub.stats.panics.add(1);
         }
     }

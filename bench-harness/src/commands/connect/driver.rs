@@ -255,12 +255,16 @@ impl Driver for ConnectDriver {
                 place.closed = true;
                 Ok(())
             }
-            None if heard.messages > 0 && place.unanswered > 0 => {
-                place.unanswered = place.unanswered.saturating_sub(heard.messages);
+            None if heard.messages == 0 => Ok(()),
+            // One message is on its way at a time.
+            None if heard.messages > 1 || place.unanswered == 0 => {
+                Err("more replies came than messages were sent".to_owned())
+            }
+            None => {
+                place.unanswered -= 1;
                 self.go_on(slot, now, out);
                 Ok(())
             }
-            None => Ok(()),
         }
     }
 
