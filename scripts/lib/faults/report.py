@@ -6,14 +6,14 @@ import time
 from .. import machine
 
 
-def save(folder, outcomes, command):
+def save(folder, outcomes, commit, command):
     """Writes both files."""
     folder.mkdir(parents=True, exist_ok=True)
     summary = {
         "schema": 1,
         "command": command,
         "date": time.strftime("%Y-%m-%d"),
-        "commit": machine.commit(),
+        "commit": commit,
         "machine": machine.describe(),
         "outcomes": outcomes,
     }
