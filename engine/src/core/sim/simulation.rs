@@ -56,7 +56,7 @@ impl Simulation {
         let stage = Rc::new(RefCell::new(Stage {
             conversations: Vec::new(),
             mailed: Vec::new(),
-            patterns: Patterns::new(scenario.largest.max(9_000)),
+            patterns: Patterns::new(scenario.largest),
             largest: scenario.largest,
             topics: dice.among(1..=3),
             calm: false,
