@@ -79,7 +79,9 @@ impl Drop for Entered {
         CURRENT.with(|current| current.borrow_mut().take());
         // The runtime never drops a task that still waits when it ends, so the futures are dropped here. What they do
         // then may spawn others.
-        while let Some((_, future)) = FUTURES.with_borrow_mut(BTreeMap::pop_first) {
+        while let Some((_, future)) =
+            FUTURES.with_borrow_mut(|futures| futures.by_number.pop_first())
+        {
             future.end();
         }
     }
@@ -113,17 +115,28 @@ pub(crate) fn any() -> bool {
 /// On a thread that is not a core's.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> monoio::task::JoinHandle<T> {
     let future = Rc::new(Live(RefCell::new(Some(Box::pin(future)))));
-    let number = FUTURES.with_borrow_mut(|futures| {
-        let number = futures.last_key_value().map_or(0, |(last, _)| last + 1);
-        futures.insert(number, Rc::clone(&future) as Rc<dyn End>);
-        number
-    });
+    let number = FUTURES.with_borrow_mut(|futures| futures.add(Rc::clone(&future) as Rc<dyn End>));
     LIVE.set(LIVE.get() + 1);
     monoio::spawn(Counted { future, number })
 }
 
-/// A core's futures that have not ended, by number.
-type Futures = BTreeMap<u64, Rc<dyn End>>;
+/// A core's futures that have not ended.
+#[derive(Default)]
+struct Futures {
+    by_number: BTreeMap<u64, Rc<dyn End>>,
+    spawned: u64,
+}
+
+impl Futures {
+    /// Gives the future's number. None is used again: a future that panicked is removed when it ends and once more when the
+    /// runtime drops its task, and by then nobody else may have its number.
+    fn add(&mut self, future: Rc<dyn End>) -> u64 {
+        let number = self.spawned;
+        self.spawned += 1;
+        self.by_number.insert(number, future);
+        number
+    }
+}
 
 trait End {
     /// Drops the future, if it has not ended yet.
@@ -168,7 +181,7 @@ impl<F> Counted<F> {
     fn end(&self) {
         self.future.end();
         // Gone already if this thread is ending.
-        let _ = FUTURES.try_with(|futures| futures.borrow_mut().remove(&self.number));
+        let _ = FUTURES.try_with(|futures| futures.borrow_mut().by_number.remove(&self.number));
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a server leaves behind when it has ended: nothing.
 
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use corecast::{Accept, Conn, Handler, Io, Message, Reject, Request};
 
@@ -11,6 +13,7 @@ over_every_transport![
     a_core_is_dropped_with_its_handler,
     connections_are_dropped_with_their_data,
     futures_that_wait_are_dropped,
+    a_future_is_dropped_although_one_before_it_panicked,
 ];
 
 /// Says so when it is dropped.
@@ -48,8 +51,34 @@ impl Handler for App {
                 drop(reporter);
             });
         }
+        if message == Message::Text("replace") {
+            replace_one_that_panics(self.reports.clone());
+        }
         ws.send(message);
     }
+}
+
+/// Spawns a future that panics, then one that waits, and only then lets go of the first.
+fn replace_one_that_panics(reports: Sender<&'static str>) {
+    corecast::spawn(async move {
+        let panics = Reporter(reports.clone(), "panicked");
+        let lives = Rc::new(());
+        let alive = Rc::downgrade(&lives);
+        let first = corecast::spawn(async move {
+            let _dropped_together = (panics, lives);
+            panic!("as asked for");
+        });
+        while alive.strong_count() > 0 {
+            monoio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let waits = Reporter(reports.clone(), "timer");
+        corecast::spawn(async move {
+            monoio::time::sleep(10 * PATIENCE).await;
+            drop(waits);
+        });
+        drop(first);
+        drop(Reporter(reports, "replaced"));
+    });
 }
 
 fn server(io: Io) -> (Running, Receiver<&'static str>) {
@@ -90,4 +119,17 @@ fn futures_that_wait_are_dropped(io: Io) {
     let mut ended: Vec<_> = (0..4).map(|_| next(&reported)).collect();
     ended.sort_unstable();
     assert_eq!(ended, ["connection", "future", "handler", "timer"]);
+}
+
+fn a_future_is_dropped_although_one_before_it_panicked(io: Io) {
+    let (server, reported) = server(io);
+    let mut client = Client::connect(server.address());
+    client.round_trip("replace");
+    assert_eq!(next(&reported), "panicked");
+    assert_eq!(next(&reported), "replaced");
+    server.stop();
+    server.join(PATIENCE).expect("a clean end");
+    let mut ended: Vec<_> = (0..3).map(|_| next(&reported)).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, ["connection", "handler", "timer"]);
 }
