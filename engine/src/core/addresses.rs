@@ -14,7 +14,7 @@ use super::seldom::Seldom;
 /// Locks that the addresses are spread over, so that cores rarely meet at one.
 const SHARDS: usize = 64;
 
-/// Addresses that a shard remembers before it forgets those without connections; 65,536 in all. See [`Shard::make_room`].
+/// Addresses that a shard remembers before it forgets those without connections; 65,536 in all. See [`Shard::bound`].
 const PER_SHARD: usize = 1024;
 
 /// What one address may do; `None` is without limit.
@@ -95,8 +95,10 @@ impl AddressTable {
     fn admit(&self, key: Key, now: Instant) -> bool {
         let now = now.saturating_duration_since(self.started).as_nanos() as u64;
         let mut shard = self.shard(key);
-        if !shard.peers.contains_key(&key) {
-            shard.make_room(now);
+        // Another core's clock may be ahead by a tick.
+        shard.latest = shard.latest.max(now);
+        if !shard.peers.contains_key(&key) && shard.peers.len() >= shard.bound() {
+            shard.make_room();
         }
         let peer = shard.peers.entry(key).or_default();
         let max = self.limits.connections.unwrap_or(usize::MAX);
@@ -110,6 +112,7 @@ impl AddressTable {
             peer.full_at = full_at;
         }
         peer.connections += 1;
+        shard.connections += 1;
         true
     }
 
@@ -124,6 +127,11 @@ impl AddressTable {
         if peer.connections == 0 && self.limits.rate.is_none() {
             shard.peers.remove(&key);
         }
+        shard.connections -= 1;
+        if shard.peers.len() > shard.bound() {
+            shard.make_room();
+        }
+        shard.shrink();
     }
 
     fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
@@ -138,8 +146,10 @@ impl AddressTable {
 #[derive(Debug, Default)]
 struct Shard {
     peers: HashMap<Key, Peer>,
-    /// Addresses at which room is made next; 0 stands for [`PER_SHARD`].
-    crowded_at: usize,
+    /// Of all its peers together.
+    connections: usize,
+    /// The latest time at which a connection came, in nanoseconds of the table's time.
+    latest: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,22 +160,30 @@ struct Peer {
 }
 
 impl Shard {
-    /// Keeps the table in bounds before an address is added: forgets those that are as good as new, and if they are still more
-    /// than half, all that have no connection; these may then come again sooner than they should. So there are
-    /// never more than twice as many addresses as connections, or [`PER_SHARD`]. A pass over the shard is
-    /// paid for by at least as many additions as half of what it leaves.
-    fn make_room(&mut self, now: u64) {
-        let crowded_at = self.crowded_at.max(PER_SHARD);
-        if self.peers.len() < crowded_at {
-            return;
-        }
+    /// Addresses at most: twice as many as connections, or [`PER_SHARD`].
+    fn bound(&self) -> usize {
+        PER_SHARD.max(2 * self.connections)
+    }
+
+    /// Keeps the table in bounds: forgets those that are as good as new, and if they are still more than half of the bound, all that
+    /// have no connection; these may then come again sooner than they should. A pass over the shard leaves half of
+    /// the bound or less, so it is paid for by the connections that have come or gone since the one before: at least half as
+    /// many as there are addresses now.
+    fn make_room(&mut self) {
+        let now = self.latest;
         self.peers
             .retain(|_, peer| peer.connections > 0 || peer.full_at > now);
-        if self.peers.len() > crowded_at / 2 {
+        if self.peers.len() > self.bound() / 2 {
             self.peers.retain(|_, peer| peer.connections > 0);
         }
-        self.crowded_at = self.peers.len() * 2;
-        self.peers.shrink_to(self.crowded_at.max(PER_SHARD));
+    }
+
+    /// Gives memory back once there is room for four times the bound, which the map does not take on its way up.
+    fn shrink(&mut self) {
+        let bound = self.bound();
+        if self.peers.capacity() > 4 * bound {
+            self.peers.shrink_to(bound);
+        }
     }
 }
 
@@ -242,6 +260,29 @@ mod tests {
         AddressTable::new(AddressLimits { connections, rate }, started)
     }
 
+    /// As many addresses as are promised where there are so many connections, and no more memory than for four times as many.
+    #[track_caller]
+    fn assert_in_bounds(table: &AddressTable, connections: usize) {
+        let mut counted = 0;
+        for (index, shard) in table.shards.iter().enumerate() {
+            let shard = shard.lock().unwrap();
+            let of_peers = shard.peers.values().map(|peer| peer.connections as usize);
+            assert_eq!(of_peers.sum::<usize>(), shard.connections, "shard {index}");
+            let (bound, room) = (PER_SHARD.max(2 * shard.connections), shard.peers.capacity());
+            assert!(
+                shard.peers.len() <= bound,
+                "{} addresses",
+                shard.peers.len()
+            );
+            assert!(
+                room <= 4 * bound,
+                "shard {index} has room for {room} addresses"
+            );
+            counted += shard.connections;
+        }
+        assert_eq!(counted, connections);
+    }
+
     #[test]
     fn addresses_of_one_host_count_as_one() {
         assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
@@ -314,18 +355,7 @@ mod tests {
             assert!(table.admit(passing, start));
             table.leave(passing);
         }
-        let peers: usize = table
-            .shards
-            .iter()
-            .map(|s| s.lock().unwrap().peers.len())
-            .sum();
-        assert!(peers <= SHARDS * PER_SHARD, "{peers} addresses");
-        let room: usize = table
-            .shards
-            .iter()
-            .map(|s| s.lock().unwrap().peers.capacity())
-            .sum();
-        assert!(room <= 4 * SHARDS * PER_SHARD, "room for {room} addresses");
+        assert_in_bounds(&table, 1000);
         assert!(
             !inside.iter().any(|&key| table.admit(key, start)),
             "whoever has a connection is not forgotten"
@@ -339,6 +369,58 @@ mod tests {
         let keys: Vec<_> = (0..200_000).map(|n| Key(1 << 40 | n)).collect();
         assert!(keys.iter().all(|&key| table.admit(key, now)));
         assert!(!keys.iter().any(|&key| table.admit(key, now)));
+        assert_in_bounds(&table, 200_000);
+    }
+
+    #[test]
+    fn the_table_shrinks_when_connections_leave() {
+        let now = Instant::now();
+        // The slow bucket keeps every address that has come; without one they go at once.
+        for rate in [None, Some(Rate::new(1, 1)), Some(Rate::new(1000, 1000))] {
+            let table = table(Some(2), rate, now);
+            let keys: Vec<_> = (0..200_000).map(|n| Key(1 << 40 | n)).collect();
+            assert!(keys.iter().all(|&key| table.admit(key, now)));
+            for (left, &key) in (1..).zip(&keys) {
+                table.leave(key);
+                if left % 20_000 == 0 {
+                    assert_in_bounds(&table, keys.len() - left);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn connections_that_come_and_go_cost_few_passes() {
+        let start = Instant::now();
+        let table = table(None, Some(Rate::new(1, 1)), start);
+        let keys: Vec<_> = (0..100_000).map(|n| Key(1 << 40 | n)).collect();
+        assert!(keys.iter().all(|&key| table.admit(key, start)));
+        let (mut steps, mut passed_over) = (0, 0);
+        let mut step = |key, step: &dyn Fn(Key)| {
+            let before = table.shard(key).peers.len();
+            step(key);
+            steps += 1;
+            // With a bucket that is not full, only a pass forgets.
+            if table.shard(key).peers.len() < before {
+                passed_over += before;
+            }
+        };
+        let admit = |key| assert!(table.admit(key, start));
+        let leave = |key| table.leave(key);
+        // First the bound falls, then the addresses go up and down beneath it.
+        for &key in &keys[50_000..] {
+            step(key, &leave);
+        }
+        for n in 0..200_000 {
+            step(Key(1 << 41 | n), &admit);
+            step(Key(1 << 41 | n), &leave);
+        }
+        for &key in &keys[..50_000] {
+            step(key, &leave);
+        }
+        assert!(passed_over > 0, "the passes were seen");
+        assert!(passed_over <= 2 * steps, "{passed_over} in {steps} steps");
+        assert_in_bounds(&table, 0);
     }
 
     #[test]
