@@ -1,7 +1,9 @@
 //! Peers that take their time, and those that take places.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, http, request, tcp};
@@ -24,33 +26,66 @@ crate::rows![
     idle_while_paused,
 ];
 
-/// One byte at a time, each well within any timeout between bytes: the whole head has one deadline.
+/// One byte at a time, each well within any timeout between bytes: the whole head has one deadline. The bytes go on while
+/// the answer is awaited, so that a deadline which moves with them would never come.
 fn slowloris(io: &'static str) {
     const DEADLINE: Duration = Duration::from_millis(600);
+    /// The clock of deadlines has ticks of 32 ms.
+    const EARLY: Duration = Duration::from_millis(40);
+    /// A busy machine.
+    const LATE: Duration = Duration::from_secs(2);
     let trial = Trial::corecast(io, &["--handshake-timeout", "600ms"]);
-    let mut streams: Vec<_> = (0..40).map(|_| tcp(trial.address())).collect();
-    let start = Instant::now();
-    let head = request("/echo").replace("\r\n\r\n", "\r\nX-Slow: ");
-    let bytes = head.bytes().chain(std::iter::repeat(b'a'));
-    for byte in bytes {
-        for stream in &mut streams {
-            // Taken no more once the server has had enough.
-            let _ = stream.write_all(&[byte]);
+    // The kernel hands a connection over with its first byte: only then its time runs.
+    let streams: Vec<_> = (0..40)
+        .map(|_| (Instant::now(), tcp(trial.address())))
+        .collect();
+    let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let dribbler = scope.spawn(|| dribble(&streams, &over, &rounds));
+        let answers: Vec<_> = streams
+            .iter()
+            .map(|(start, stream)| (first_bytes(stream), start.elapsed()))
+            .collect();
+        let rounds = rounds.load(Ordering::Relaxed);
+        over.store(true, Ordering::Relaxed);
+        dribbler.join().expect("the dribble");
+        for (status, time) in answers {
+            assert_eq!(status.expect("an answer at the deadline"), *b"HTTP/1.1 408");
+            assert!(
+                (DEADLINE - EARLY..DEADLINE + LATE).contains(&time),
+                "after {time:?}"
+            );
         }
-        std::thread::sleep(Duration::from_millis(20));
-        if start.elapsed() > 2 * DEADLINE {
-            break;
-        }
-    }
-    for mut stream in streams {
-        let mut status = [0; 12];
-        stream
-            .read_exact(&mut status)
-            .expect("an answer at the deadline");
-        assert_eq!(&status, b"HTTP/1.1 408");
-    }
+        assert!(rounds >= 5, "they dribbled {rounds} bytes each");
+    });
+    drop(streams);
     trial.logs("request refused status=408 ", 40);
     trial.over();
+}
+
+/// Sends a head without end on each, a byte a time. The server still reads after its answer, so that nothing fails before.
+fn dribble(streams: &[(Instant, TcpStream)], over: &AtomicBool, rounds: &AtomicUsize) {
+    let head = request("/echo").replace("\r\n\r\n", "\r\nX-Slow: ");
+    for byte in head.bytes().chain(std::iter::repeat(b'a')) {
+        for (_, stream) in streams {
+            let mut stream: &TcpStream = stream;
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
+        }
+        rounds.fetch_add(1, Ordering::Relaxed);
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// As much of an answer as tells its status.
+fn first_bytes(mut stream: &TcpStream) -> io::Result<[u8; 12]> {
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    Ok(status)
 }
 
 /// Connections without a word, and with half a head: gone at the deadline, the first kind without an answer.
