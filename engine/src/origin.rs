@@ -1,6 +1,7 @@
 //! Which pages' scripts may connect (RFC 6455 §10.2).
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use corecast_protocol::handshake;
@@ -8,12 +9,12 @@ use corecast_protocol::handshake;
 /// An origin as browsers serialize it (RFC 6454 §6.2): scheme, host, and the port where it is not the scheme's own; or `null`, which
 /// stands for all that have none, such as sandboxed frames and local files.
 ///
-/// Scheme and host are compared in any case, and a port that is the scheme's own is as good as none. There are no
-/// wildcards: subdomains are other origins.
+/// Scheme and host are compared in any case, IPv6 addresses however they are written, and a port that is the scheme's own is
+/// as good as none. There are no wildcards: subdomains are other origins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// In lower case; `None` is `null`.
-    place: Option<(String, String)>,
+    /// The scheme in lower case; `None` is `null`.
+    place: Option<(String, Host<String>)>,
     port: Option<u16>,
 }
 
@@ -24,7 +25,7 @@ impl Origin {
         };
         Parts::read(text).is_some_and(|parts| {
             parts.scheme.eq_ignore_ascii_case(scheme)
-                && parts.host.eq_ignore_ascii_case(host)
+                && parts.host.is(host)
                 && parts.port == self.port
         })
     }
@@ -43,7 +44,7 @@ impl FromStr for Origin {
         let parts = Parts::read(text).ok_or_else(|| InvalidOrigin(text.to_owned()))?;
         let (scheme, host) = (parts.scheme, parts.host);
         Ok(Self {
-            place: Some((scheme.to_ascii_lowercase(), host.to_ascii_lowercase())),
+            place: Some((scheme.to_ascii_lowercase(), host.to_lowercase())),
             port: parts.port,
         })
     }
@@ -55,6 +56,55 @@ impl fmt::Display for Origin {
             (None, _) => f.write_str("null"),
             (Some((scheme, host)), None) => write!(f, "{scheme}://{host}"),
             (Some((scheme, host)), Some(port)) => write!(f, "{scheme}://{host}:{port}"),
+        }
+    }
+}
+
+/// Where a scheme leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host<T> {
+    /// Also an IPv4 address: compared as it is written, in any case.
+    Name(T),
+    /// An address that can be written in several.
+    Address(Ipv6Addr),
+}
+
+impl<'a> Host<&'a str> {
+    /// A name or an IPv4 address, or an IPv6 address in brackets; names beyond ASCII come in their ASCII form. No `*`:
+    /// whoever writes it expects a wildcard.
+    fn read(text: &'a str) -> Option<Self> {
+        if let Some(rest) = text.strip_prefix('[') {
+            return rest.strip_suffix(']')?.parse().ok().map(Self::Address);
+        }
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        (!text.is_empty() && text.bytes().all(fits)).then_some(Self::Name(text))
+    }
+
+    fn is(self, other: &Host<String>) -> bool {
+        match (self, other) {
+            (Self::Name(name), Host::Name(other)) => name.eq_ignore_ascii_case(other),
+            (Self::Address(address), Host::Address(other)) => address == *other,
+            _ => false,
+        }
+    }
+
+    fn to_lowercase(self) -> Host<String> {
+        match self {
+            Self::Name(name) => Host::Name(name.to_ascii_lowercase()),
+            Self::Address(address) => Host::Address(address),
+        }
+    }
+}
+
+impl fmt::Display for Host<String> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(address) => match address.segments() {
+                // Browsers have no dots in it.
+                [0, 0, 0, 0, 0, 0xffff, high, low] => write!(f, "[::ffff:{high:x}:{low:x}]"),
+                _ => write!(f, "[{address}]"),
+            },
         }
     }
 }
@@ -103,7 +153,7 @@ impl Origins {
 /// Scheme, host and port, as they stand in the text.
 struct Parts<'a> {
     scheme: &'a str,
-    host: &'a str,
+    host: Host<&'a str>,
     /// `None` for the scheme's own.
     port: Option<u16>,
 }
@@ -119,7 +169,8 @@ impl<'a> Parts<'a> {
         let own = [("http", 80), ("https", 443)]
             .into_iter()
             .find_map(|(name, port)| scheme.eq_ignore_ascii_case(name).then_some(port));
-        (is_scheme(scheme) && is_host(host)).then_some(Self {
+        let host = Host::read(host)?;
+        is_scheme(scheme).then_some(Self {
             scheme,
             host,
             port: port.filter(|&port| Some(port) != own),
@@ -139,22 +190,6 @@ fn is_scheme(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-}
-
-/// A name or an IPv4 address, or an IPv6 address in brackets; names beyond ASCII come in their ASCII form. No `*`: whoever
-/// writes it expects a wildcard.
-fn is_host(text: &str) -> bool {
-    match text.strip_prefix('[') {
-        Some(rest) => rest
-            .strip_suffix(']')
-            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => {
-            !text.is_empty()
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -178,6 +213,9 @@ mod tests {
             ("http://example.org", "http://example.org:80"),
             ("http://localhost:8080", "http://localhost:8080"),
             ("http://[::1]:8080", "http://[::1]:8080"),
+            ("http://[0:0:0:0:0:0:0:1]:80", "http://[::1]"),
+            ("https://[2001:0DB8::0001]", "https://[2001:db8::1]"),
+            ("http://[::ffff:192.0.2.1]", "http://[::ffff:c000:201]"),
             (
                 "https://xn--gre-6ka8i.example",
                 "https://xn--gre-6ka8i.example",
@@ -231,6 +269,17 @@ mod tests {
         }
         assert!(!allows("null", "NULL") && !allows("null", ""));
         assert!(!allows("null", "https://null"));
+        for origin in [
+            "http://[::2]",
+            "http://::1",
+            "http://[::1",
+            "http://[::1]]",
+            "http://[::1%lo]",
+            "http://[[::1]]",
+            "http://0.0.0.1",
+        ] {
+            assert!(!allows("http://[::1]", origin), "{origin}");
+        }
     }
 
     #[test]
@@ -260,6 +309,9 @@ mod tests {
         for (text, shown) in [
             ("HTTPS://Example.org:443", "https://example.org"),
             ("http://a:8080", "http://a:8080"),
+            ("http://[0:0:0:0:0:0:0:1]:80", "http://[::1]"),
+            ("http://[2001:DB8:0::1]:8080", "http://[2001:db8::1]:8080"),
+            ("http://[::ffff:192.0.2.1]", "http://[::ffff:c000:201]"),
             ("null", "null"),
         ] {
             assert_eq!(
