@@ -126,7 +126,7 @@ impl<K: Kernel> Pump<K> {
         // The turn's sends are over when all that fell short are known, and their memory is free only then.
         for completion in completions
             .iter()
-            .filter(|c| c.token.op() == Some(Op::Send))
+            .filter(|c| c.token().op() == Some(Op::Send))
         {
             self.on_short_send(core, completion);
         }
@@ -308,11 +308,11 @@ impl<K: Kernel> Pump<K> {
 
     /// An inline send that did not take everything.
     fn on_short_send(&mut self, core: &mut Core, completion: &Completion) {
-        let index = completion.token.index();
-        if !is_current(core, completion.token) {
+        let index = completion.token().index();
+        if !is_current(core, completion.token()) {
             return;
         }
-        match completion.result {
+        match completion.result() {
             sent if sent >= 0 => core
                 .hub
                 .join_backlog(index, sent as usize, self.ring.buffers()),
@@ -322,14 +322,14 @@ impl<K: Kernel> Pump<K> {
     }
 
     fn on_completion(&mut self, core: &mut Core, completion: Completion) -> io::Result<()> {
-        match completion.token.op() {
+        match completion.token().op() {
             Some(Op::Recv) => self.on_receive(core, &completion),
             Some(Op::Accept) => self.on_accept(core, completion),
-            Some(Op::Drain) if is_current(core, completion.token) => {
-                let result = usize::try_from(completion.result).map_err(|_| -completion.result);
-                core.on_backlog_sent(completion.token.index(), result);
+            Some(Op::Drain) if is_current(core, completion.token()) => {
+                let result = usize::try_from(completion.result()).map_err(|_| -completion.result());
+                core.on_backlog_sent(completion.token().index(), result);
             }
-            Some(Op::Bell) if !completion.more => self.watch_bell(core)?,
+            Some(Op::Bell) if !completion.more() => self.watch_bell(core)?,
             // Mail is looked for in every turn; sends were dealt with; a cancelled receive says so itself.
             _ => {}
         }
@@ -338,15 +338,15 @@ impl<K: Kernel> Pump<K> {
 
     #[inline]
     fn on_receive(&mut self, core: &mut Core, completion: &Completion) {
-        let index = completion.token.index();
-        if !is_current(core, completion.token) {
+        let index = completion.token().index();
+        if !is_current(core, completion.token()) {
             return;
         }
-        if let Some(chunk) = completion.chunk.filter(|chunk| chunk.len > 0) {
+        if let Some(chunk) = completion.chunk().filter(|chunk| chunk.len > 0) {
             core.on_bytes(index, self.ring.buffers_mut().bytes_mut(chunk), Some(chunk));
         }
-        if !completion.more {
-            self.on_receive_ended(core, completion.token, completion.result);
+        if !completion.more() {
+            self.on_receive_ended(core, completion.token(), completion.result());
         }
     }
 
@@ -374,8 +374,8 @@ impl<K: Kernel> Pump<K> {
     }
 
     fn on_accept(&mut self, core: &mut Core, completion: Completion) {
-        let listener = completion.token.index() as usize;
-        if !completion.more
+        let listener = completion.token().index() as usize;
+        if !completion.more()
             && let Some(accepting) = self.accepting.get_mut(listener)
         {
             *accepting = Accepting::Idle;

@@ -14,7 +14,25 @@ use crate::transport::socket::Socket;
 const CANCEL_TIME: Duration = Duration::from_secs(1);
 
 /// One io_uring and the clock beside it.
-pub(crate) trait Kernel {
+///
+/// # Safety
+/// Memory safety rests on what the methods say, those that are safe to call included. An implementation promises that
+///
+/// - only [`enter`](Self::enter) makes operations go on: between two calls nothing reads an entry of the buffer ring, and nothing
+///   touches what an operation or an entry points to;
+/// - an entry that is no longer among the [`queued`](Self::queued) after an `enter` is not read any more, and its operation, if it
+///   is a send with `MSG_DONTWAIT`, is over;
+/// - what [`reap`](Self::reap) gives is true: `user_data` of an entry that was pushed, its result, and its flags as io_uring
+///   defines them, once. With a completion without `IORING_CQE_F_MORE` the operation is over, and its memory is not
+///   touched again. A receive that names a buffer has written that many bytes, behind those that it had
+///   written since the buffer was published, and no other operation writes there until it is published again. An
+///   accept that succeeded made a new descriptor that nobody else owns;
+/// - completions come in the order in which they happened, and none is left once a `reap` has been followed by an
+///   [`overflowed`](Self::overflowed) that says no;
+/// - after a [`cancel_all`](Self::cancel_all) that says yes nothing is touched at all, also not the memory that was
+///   registered;
+/// - the socket of [`accepted`](Self::accepted) owns that descriptor.
+pub(crate) unsafe trait Kernel {
     /// Queues a submission; `false` when there is no room for it.
     ///
     /// # Safety
@@ -51,7 +69,7 @@ pub(crate) trait Kernel {
         flags: u16,
     ) -> io::Result<()>;
 
-    /// Cancels all operations; whether none is left.
+    /// Cancels all operations, those that are only queued included; whether none is left.
     fn cancel_all(&mut self) -> bool;
 
     /// The socket that an accept brought.
@@ -64,7 +82,11 @@ pub(crate) trait Kernel {
     fn now(&self) -> Instant;
 }
 
-impl Kernel for IoUring {
+// SAFETY: it passes on what the kernel says. That nothing happens outside of `enter` is `IORING_SETUP_DEFER_TASKRUN`, without which
+// `setup::create` makes no ring; a send with `MSG_DONTWAIT` is tried while it is submitted, and never again. `cancel_all` says
+// yes only when the kernel has answered that no operation is left, and what is still queued is not submitted
+// when a ring is closed.
+unsafe impl Kernel for IoUring {
     #[inline]
     unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
         // SAFETY: as the caller promises.

@@ -18,6 +18,7 @@ pub(crate) mod simulated;
 mod token;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -67,15 +68,40 @@ struct Raw {
 }
 
 /// What became of an operation.
+///
+/// Only [`Ring::take_completions`] makes them, one for each time that the kernel completed something, and they cannot be
+/// copied: the descriptor of an accept belongs to whoever has its completion.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    pub(crate) token: Token,
+    token: Token,
+    result: i32,
+    more: bool,
+    chunk: Option<Chunk>,
+}
+
+impl Completion {
+    #[inline]
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
     /// Bytes, a descriptor, or a negative errno.
-    pub(crate) result: i32,
+    #[inline]
+    pub(crate) fn result(&self) -> i32 {
+        self.result
+    }
+
     /// A multishot operation goes on; without it, it has ended and has to be armed again.
-    pub(crate) more: bool,
+    #[inline]
+    pub(crate) fn more(&self) -> bool {
+        self.more
+    }
+
     /// For a receive that brought bytes.
-    pub(crate) chunk: Option<Chunk>,
+    #[inline]
+    pub(crate) fn chunk(&self) -> Option<Chunk> {
+        self.chunk
+    }
 }
 
 /// How long an `enter` may wait for a first completion.
@@ -186,7 +212,7 @@ impl<K: Kernel> Ring<K> {
         &mut self.uring
     }
 
-    /// The socket that an accept brought. To be called once per completion.
+    /// The socket that an accept brought, with its completion in exchange.
     ///
     /// # Errors
     /// The accept's.
@@ -199,7 +225,8 @@ impl<K: Kernel> Ring<K> {
         if completion.result < 0 {
             return Err(io::Error::from_raw_os_error(-completion.result));
         }
-        // SAFETY: a successful accept made this descriptor for us, and the completion is consumed.
+        // SAFETY: a successful accept made this descriptor for us: only `Uring::accept` queues anything under such a token. The
+        // completion, of which there is one, is consumed.
         Ok(unsafe { self.uring.io.accepted(completion.result) })
     }
 }
@@ -233,19 +260,19 @@ impl<K: Kernel> Uring<K> {
         let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
             .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
             .build();
-        self.queue(entry, token)
+        self.queue(entry, token, Op::Accept)
     }
 
     /// Arms a multishot receive.
     pub(crate) fn recv(&mut self, token: Token, socket: BorrowedFd<'_>) -> io::Result<()> {
         let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), buffers::GROUP).build();
-        self.queue(entry, token)
+        self.queue(entry, token, Op::Recv)
     }
 
     /// Asks for a receive to end; its own completion still comes.
     pub(crate) fn cancel(&mut self, token: Token, of: Token) -> io::Result<()> {
         let entry = opcode::AsyncCancel::new(of.bits()).build();
-        self.queue(entry, token)
+        self.queue(entry, token, Op::Cancel)
     }
 
     /// Watches an eventfd that other threads write to.
@@ -253,7 +280,7 @@ impl<K: Kernel> Uring<K> {
         let entry = opcode::PollAdd::new(Fd(eventfd.as_raw_fd()), libc::POLLIN as u32)
             .multi(true)
             .build();
-        self.queue(entry, token)
+        self.queue(entry, token, Op::Bell)
     }
 
     /// Sends bytes that may have to wait for room in the socket; completes when all are taken, or
@@ -268,13 +295,19 @@ impl<K: Kernel> Uring<K> {
         let entry = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), len)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
-        // The map owns the bytes until the completion has been seen, also when the send is cut off.
-        let earlier = self.owned.insert(token, bytes);
-        assert!(earlier.is_none(), "two backlog sends on one connection");
-        self.queue(entry, token)
+        // The map owns the bytes until the completion has been seen, also when the send is cut off. Those of an
+        // earlier send would have to stay there, too.
+        match self.owned.entry(token) {
+            Entry::Vacant(place) => place.insert(bytes),
+            Entry::Occupied(_) => panic!("two backlog sends on one connection"),
+        };
+        self.queue(entry, token, Op::Drain)
     }
 
-    fn queue(&mut self, entry: squeue::Entry, token: Token) -> io::Result<()> {
+    /// Queues an entry under a token of its own kind: what a completion means is told by its token alone.
+    #[inline]
+    fn queue(&mut self, entry: squeue::Entry, token: Token, op: Op) -> io::Result<()> {
+        assert_eq!(token.op(), Some(op), "a token of another operation");
         let entry = entry.user_data(token.bits());
         loop {
             // SAFETY: every entry that comes here points only to memory that outlives the operation: none at
@@ -418,6 +451,7 @@ impl<'a, K: Kernel> Batch<'_, 'a, K> {
         pieces: impl IntoIterator<Item = &'a [u8]>,
         then: Then,
     ) {
+        assert_eq!(token.op(), Some(Op::Send), "a token of another operation");
         let memory = &mut self.uring.batch;
         let first = memory.pieces.len();
         memory

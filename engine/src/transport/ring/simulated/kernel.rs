@@ -126,7 +126,11 @@ impl SimulatedKernel {
     }
 }
 
-impl Kernel for SimulatedKernel {
+// SAFETY: memory is touched only by `enter`, which runs operations and answers each as it went: the completions are made where the
+// bytes are copied, in order, and a receive writes where the buffer that it names was filled to. Sends that may not wait are over
+// when they have been tried. `cancel_all` forgets all that points anywhere, and the buffers are written by operations
+// alone. `accepted` hands out the descriptor that it kept.
+unsafe impl Kernel for SimulatedKernel {
     unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
         if self.submissions.len() == self.queues.submissions {
             self.world.borrow_mut().dice.saw(Fault::SubmissionsFull);

@@ -5,8 +5,10 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::{Dice, LinkId, Log, Outside, Pool, Queues, SimulatedKernel, World, listener};
-use crate::transport::ring::{Completion, Op, Ring, Token, Wait};
+use crate::transport::ring::{Completion, Op, Ring, Then, Token, Wait};
 use crate::transport::socket::Socket;
 
 /// Nothing happens by itself.
@@ -29,7 +31,7 @@ struct Setup {
     _listener: Socket,
 }
 
-fn setup(pool: Pool) -> Setup {
+fn setup() -> Setup {
     let mut dice = Dice::new(0);
     dice.calm_down();
     let world = World::new(dice, Log::new(false)).expect("a world");
@@ -40,6 +42,12 @@ fn setup(pool: Pool) -> Setup {
     };
     let outside = Rc::new(RefCell::new(Silence));
     let kernel = SimulatedKernel::new(Rc::clone(&world), outside, Instant::now(), queues);
+    let pool = Pool {
+        size: 64,
+        count: 8,
+        incremental: true,
+        exchange: true,
+    };
     let mut ring = Ring::simulated(kernel, pool).expect("a ring");
     let listener = listener(&world).expect("a listener");
     let link = world.borrow_mut().connect(1000, 1000).expect("a listener");
@@ -74,12 +82,7 @@ fn received(ring: &Ring<SimulatedKernel>, completions: &[Completion]) -> Vec<u8>
 /// Who goes to sleep beside futures submits between two turns: what that brings lies in the buffers as they were.
 #[test]
 fn completions_between_turns_keep_their_buffers() {
-    let mut setup = setup(Pool {
-        size: 64,
-        count: 8,
-        incremental: true,
-        exchange: true,
-    });
+    let mut setup = setup();
     let ring = &mut setup.ring;
     let token = Token::new(Op::Recv, 0, 0);
     ring.uring()
@@ -103,4 +106,40 @@ fn completions_between_turns_keep_their_buffers() {
     turn(ring);
     let (published, held, free) = ring.buffers().census();
     assert_eq!((published.len() + free, held), (8, 0));
+}
+
+/// Or else bytes that were received could pass for an accepted descriptor.
+#[test]
+#[should_panic(expected = "a token of another operation")]
+fn a_receive_takes_no_token_of_an_accept() {
+    let mut setup = setup();
+    let token = Token::new(Op::Accept, 0, 0);
+    let _ = setup.ring.uring().recv(token, setup.socket.as_fd());
+}
+
+/// Or else the number of bytes that an inline send took could.
+#[test]
+#[should_panic(expected = "a token of another operation")]
+fn an_inline_send_takes_no_token_of_an_accept() {
+    let mut setup = setup();
+    let token = Token::new(Op::Accept, 0, 0);
+    let mut batch = setup.ring.uring().batch();
+    batch.send(token, setup.socket.as_fd(), [&b"bytes"[..]], Then::More);
+}
+
+/// Or else the bytes of the first would be freed while they are sent.
+#[test]
+#[should_panic(expected = "two backlog sends")]
+fn one_backlog_is_sent_at_a_time() {
+    let mut setup = setup();
+    let token = Token::new(Op::Drain, 0, 0);
+    for bytes in ["first", "second"] {
+        let uring = setup.ring.uring();
+        let sent = uring.send_owned(
+            token,
+            setup.socket.as_fd(),
+            Bytes::from_static(bytes.as_bytes()),
+        );
+        sent.expect("room");
+    }
 }
