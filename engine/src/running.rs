@@ -147,6 +147,7 @@ impl Control {
             limited: sum(|core| core.limited.get()),
             dropped: sum(|core| core.dropped.get()),
             handler_panics: sum(|core| core.panics.get()),
+            ring_overflows: sum(|core| core.ring_overflows.get()),
         }
     }
 
@@ -194,6 +195,9 @@ pub struct Stats {
     pub dropped: u64,
     /// Callbacks that panicked.
     pub handler_panics: u64,
+    /// Turns of a core that had more completions than its ring's queue holds. Nothing is lost by that; it takes further
+    /// system calls. Always 0 without the ring.
+    pub ring_overflows: u64,
 }
 
 /// A core's thread.

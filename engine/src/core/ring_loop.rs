@@ -123,6 +123,10 @@ impl<K: Kernel> Pump<K> {
 
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.take_completions(&mut completions);
+        match self.ring.take_overflows() {
+            0 => {}
+            times => core.hub.stats.ring_overflows.add(times),
+        }
         // The turn's sends are over when all that fell short are known, and their memory is free only then.
         for completion in completions
             .iter()

@@ -32,6 +32,7 @@ pub(crate) struct CoreStats {
     pub(crate) limited: Counter,
     pub(crate) dropped: Counter,
     pub(crate) panics: Counter,
+    pub(crate) ring_overflows: Counter,
     /// Connections of all cores together, against `max_connections`.
     total: Arc<AtomicU64>,
     max: u64,
@@ -46,6 +47,7 @@ impl CoreStats {
             limited: Counter::default(),
             dropped: Counter::default(),
             panics: Counter::default(),
+            ring_overflows: Counter::default(),
             total,
             max: max as u64,
         }

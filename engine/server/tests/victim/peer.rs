@@ -29,13 +29,15 @@ impl Victim {
             return "the server is still starting".to_owned();
         };
         format!(
-            "connections={} accepted={} opened={} refused={} dropped={} handler_panics={}",
+            "connections={} accepted={} opened={} refused={} dropped={} handler_panics={} \
+             ring_overflows={}",
             stats.connections,
             stats.accepted,
             stats.opened,
             stats.refused,
             stats.dropped,
-            stats.handler_panics
+            stats.handler_panics,
+            stats.ring_overflows
         )
     }
 }

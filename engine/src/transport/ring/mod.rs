@@ -56,6 +56,8 @@ pub(crate) struct Uring<K = IoUring> {
     completions: Vec<Raw>,
     batch: BatchMemory,
     owned: HashMap<Token, Bytes>,
+    /// Turns whose completions did not fit into the queue, and nobody was told of yet.
+    overflows: u64,
     /// A submission failed half-way: entries may be queued that point to memory which is no longer lent.
     broken: bool,
 }
@@ -150,6 +152,7 @@ impl<K: Kernel> Ring<K> {
             completions: Vec::new(),
             batch: BatchMemory::default(),
             owned: HashMap::new(),
+            overflows: 0,
             broken: false,
         };
         Self { uring, buffers }
@@ -187,6 +190,11 @@ impl<K: Kernel> Ring<K> {
     /// Whether a submission has left completions to take.
     pub(crate) fn has_completions(&self) -> bool {
         !self.uring.completions.is_empty()
+    }
+
+    /// How often the completion queue has overflowed since this was last asked.
+    pub(crate) fn take_overflows(&mut self) -> u64 {
+        std::mem::take(&mut self.uring.overflows)
     }
 
     /// Takes the completions that the last submission left, in order, and gives back the receive
@@ -374,6 +382,9 @@ impl<K: Kernel> Uring<K> {
     /// Empties the completion queue, what overflowed it included: only then are all inline sends accounted for.
     fn reap_all(&mut self) -> io::Result<()> {
         self.reap();
+        if self.io.overflowed() {
+            self.overflows += 1;
+        }
         while self.io.overflowed() {
             self.enter(Wait::No)?;
             self.reap();
