@@ -345,6 +345,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "hundreds of thousands of steps without unsafe code")]
     fn a_flood_of_addresses_fills_no_memory() {
         let start = Instant::now();
         let table = table(None, Some(Rate::new(1, 1)), start);
@@ -363,6 +364,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "hundreds of thousands of steps without unsafe code")]
     fn the_table_grows_with_connections_and_forgets_none() {
         let now = Instant::now();
         let table = table(Some(1), Some(Rate::new(1000, 1000)), now);
@@ -373,6 +375,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "hundreds of thousands of steps without unsafe code")]
     fn the_table_shrinks_when_connections_leave() {
         let now = Instant::now();
         // The slow bucket keeps every address that has come; without one they go at once.
@@ -390,6 +393,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "hundreds of thousands of steps without unsafe code")]
     fn connections_that_come_and_go_cost_few_passes() {
         let start = Instant::now();
         let table = table(None, Some(Rate::new(1, 1)), start);
