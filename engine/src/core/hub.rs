@@ -1,13 +1,12 @@
-//! The core's half that callbacks may reach: connections, their output, topics, deadlines.
+//! The core's half that callbacks may reach: connections, and what is sent to them. How they end is in [`super::closing`], what
+//! they wait for in [`super::deadlines`].
 
 use std::collections::VecDeque;
-use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use corecast_protocol::CloseCode;
 use corecast_protocol::frame::Opcode;
-use corecast_protocol::{CloseCode, encode_close_server};
 use corecast_topics::Topics;
 
 use super::TURN_OUTPUT;
@@ -20,7 +19,7 @@ use super::mailbox::{Mail, Post};
 use super::output::{Encoded, Output, Received};
 use super::slab::{ConnId, Slab};
 use super::stats::CoreStats;
-use super::timers::{Link, Links, Wheel, ticks};
+use super::timers::{Link, Links, Wheel};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,239 +283,8 @@ impl Hub {
     }
 }
 
-/// Closing.
+/// Backlogs.
 impl Hub {
-    /// Starts the closing handshake (RFC 6455 §7.1.2).
-    pub(crate) fn begin_close(&mut self, index: u32, code: CloseCode, reason: &str) {
-        if self.conns[index].state == State::Open {
-            self.push_close(index, Some(code), reason);
-            self.enter(index, State::Closing);
-            // The peer's answer has to be heard.
-            self.resume(index);
-        }
-    }
-
-    /// The peer's Close frame: answers it if ours has not been sent, and ends (§5.5.1).
-    pub(crate) fn peer_closed(&mut self, index: u32, given: Option<(CloseCode, &str)>) {
-        let (code, reason) = given.unwrap_or((CloseCode::NO_STATUS, ""));
-        if self.conns[index].state == State::Open {
-            self.push_close(index, given.map(|(code, _)| code), "");
-        }
-        self.end(index, code, reason, true);
-        self.finish(index);
-    }
-
-    /// Fails the connection (§7.1.7): a Close frame that says why, if none was sent.
-    pub(crate) fn fail(&mut self, index: u32, code: CloseCode, reason: &str) {
-        if self.conns[index].state == State::Open {
-            self.push_close(index, Some(code), reason);
-        }
-        self.end(index, code, reason, false);
-        self.finish(index);
-    }
-
-    /// Queues a Close frame; `None` sends one without a code.
-    fn push_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
-        let pending = &mut self.conns[index].pending;
-        match code {
-            Some(code) => self
-                .output
-                .push_bytes(index, pending, |out| encode_close_server(out, code, reason)),
-            None => self.output.push_frame(index, pending, Opcode::Close, &[]),
-        }
-    }
-
-    /// Reads no more; sends what is queued, then our FIN.
-    pub(crate) fn finish(&mut self, index: u32) {
-        if self.conns[index].state < State::Finishing {
-            let conn = &mut self.conns[index];
-            conn.held = None;
-            conn.receiver = Default::default();
-            self.enter(index, State::Finishing);
-            self.lists.finishing.push(index);
-            self.lists.reading.push(index);
-        }
-    }
-
-    /// The peer is gone, or out of time: ends without another word.
-    pub(crate) fn kill(&mut self, index: u32) {
-        self.end(index, CloseCode::ABNORMAL, "", false);
-        let conn = &mut self.conns[index];
-        if matches!(conn.state, State::Free | State::Dead) {
-            return;
-        }
-        conn.held = None;
-        conn.receiver = Default::default();
-        conn.state = State::Dead;
-        self.wheel.clear(&mut self.conns, index);
-        if self.conns[index].operations > 0 {
-            // A reader that waits until input is wanted must learn of it.
-            self.lists.reading.push(index);
-            // Makes the operations in flight complete. Fails when the peer is gone already: they complete then too.
-            let _ = self.conns[index].any_socket().shutdown(Shutdown::Both);
-        }
-        self.free_if_done(index);
-    }
-
-    /// The application's last word on a connection, once; its callback runs later in the turn.
-    fn end(&mut self, index: u32, code: CloseCode, reason: &str, clean: bool) {
-        let conn = &mut self.conns[index];
-        if !conn.flags.has(Flags::OPENED) {
-            return;
-        }
-        tracing::debug!(code = u16::from(code), reason, clean, "connection ended");
-        conn.flags.set(Flags::OPENED, false);
-        // Keeps the slot until the callback has run.
-        conn.operations += 1;
-        self.topics.remove(index);
-        self.lists.ended.push_back((
-            index,
-            Ended {
-                code,
-                reason: reason.to_owned(),
-                clean,
-            },
-        ));
-    }
-
-    /// One operation less holds the slot.
-    pub(crate) fn operation_done(&mut self, index: u32) {
-        self.conns[index].operations -= 1;
-        self.free_if_done(index);
-    }
-
-    fn free_if_done(&mut self, index: u32) {
-        let conn = &self.conns[index];
-        if conn.state == State::Dead && conn.operations == 0 {
-            let surplus = conn.flags.has(Flags::SURPLUS);
-            self.conns.remove(index);
-            self.stats.closed(surplus);
-            self.surplus -= usize::from(surplus);
-            if let Some(gate) = &mut self.gate {
-                gate.leave(index);
-            }
-        }
-    }
-
-    /// After a flush: sends our FIN where all output is gone.
-    pub(crate) fn finish_writing(&mut self) {
-        for index in std::mem::take(&mut self.lists.finishing) {
-            let conn = &self.conns[index];
-            if conn.state != State::Finishing {
-                continue;
-            }
-            if conn.backlog.is_some() {
-                // Comes back when that has been sent.
-                continue;
-            }
-            if conn.flags.has(Flags::ENDED) {
-                self.kill(index);
-                continue;
-            }
-            match conn.any_socket().shutdown(Shutdown::Write) {
-                Ok(()) => self.conns[index].state = State::Lingering,
-                Err(_) => self.kill(index),
-            }
-        }
-    }
-}
-
-/// Input, deadlines and the state that ties them together.
-impl Hub {
-    /// Enters a state, whose deadline counts from now.
-    pub(crate) fn enter(&mut self, index: u32, state: State) {
-        let now = self.wheel.now();
-        let conn = &mut self.conns[index];
-        conn.state = state;
-        conn.heard = now;
-        self.set_timer(index);
-    }
-
-    /// Puts a connection under its nearest deadline.
-    pub(crate) fn set_timer(&mut self, index: u32) {
-        match self.deadline(index) {
-            Some(due) => self.wheel.set(&mut self.conns, index, due),
-            None => self.wheel.clear(&mut self.conns, index),
-        }
-    }
-
-    fn deadline(&self, index: u32) -> Option<u32> {
-        let conn = &self.conns[index];
-        let after = |limit: Duration| conn.heard.saturating_add(ticks(limit));
-        match conn.state {
-            State::Free | State::Dead => None,
-            State::Handshake => Some(after(self.config.handshake_timeout)),
-            State::Open => {
-                let idle = self.config.idle_timeout.map(after);
-                let ping = self.config.ping_interval.map(|interval| {
-                    if conn.flags.has(Flags::PINGED) {
-                        self.wheel.now().saturating_add(ticks(interval))
-                    } else {
-                        after(interval)
-                    }
-                });
-                idle.into_iter().chain(ping).min()
-            }
-            State::Closing | State::Finishing | State::Lingering => {
-                Some(after(self.config.close_timeout))
-            }
-        }
-    }
-
-    /// A connection's entry in the wheel came due.
-    pub(crate) fn timer_fired(&mut self, index: u32) {
-        let now = self.wheel.now();
-        let silent = now.saturating_sub(self.conns[index].heard);
-        let over = |limit: Duration| silent >= ticks(limit);
-        match self.conns[index].state {
-            State::Free | State::Dead => return,
-            State::Handshake if over(self.config.handshake_timeout) => {
-                return self.handshake_timed_out(index);
-            }
-            State::Open if self.config.idle_timeout.is_some_and(over) => {
-                return self.begin_close(index, CloseCode::GOING_AWAY, "idle timeout");
-            }
-            State::Open if self.config.ping_interval.is_some_and(over) => {
-                self.ping(index, &[]);
-                self.conns[index].flags.set(Flags::PINGED, true);
-            }
-            State::Closing | State::Finishing | State::Lingering
-                if over(self.config.close_timeout) =>
-            {
-                return self.kill(index);
-            }
-            _ => {}
-        }
-        self.set_timer(index);
-    }
-
-    pub(crate) fn pause(&mut self, index: u32) {
-        // In a later state the peer's Close frame has to be heard.
-        if self.conns[index].is_open() {
-            self.conns[index].flags.set(Flags::PAUSED, true);
-            self.lists.reading.push(index);
-        }
-    }
-
-    pub(crate) fn resume(&mut self, index: u32) {
-        self.conns[index].flags.set(Flags::PAUSED, false);
-        self.make_ready(index);
-        self.lists.reading.push(index);
-    }
-
-    /// Queues a connection whose held input may be processed.
-    pub(crate) fn make_ready(&mut self, index: u32) {
-        let conn = &mut self.conns[index];
-        let may = matches!(conn.state, State::Open | State::Closing)
-            && conn.held.is_some()
-            && !conn.flags.has(Flags::PAUSED)
-            && !conn.flags.has(Flags::READY);
-        if may {
-            conn.flags.set(Flags::READY, true);
-            self.lists.ready.push_back(index);
-        }
-    }
-
     /// Moves this turn's output of a connection, but for what was sent of it, behind its backlog.
     pub(crate) fn join_backlog(
         &mut self,
