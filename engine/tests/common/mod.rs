@@ -9,81 +9,34 @@
     reason = "every test binary uses a part of it"
 )]
 
+pub(crate) mod bounds;
 pub(crate) mod client;
 pub(crate) mod payload;
+pub(crate) mod transports;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::OnceLock;
-use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+pub(crate) use bounds::{PATIENCE, TEST_TIME, eventually, within};
 
 use corecast::{Conn, CoreId, Error, Handler, Io, Message, SendStatus, Server, ServerHandle};
 
-/// How long anything may take that should happen at once. Long, because machines that run tests are busy, and because
-/// sanitizers make everything several times slower.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long one test may take in all.
-const TEST_TIME: Duration = Duration::from_secs(120);
-
 /// Declares a test for each transport out of every function given, which takes the transport.
 macro_rules! over_every_transport {
-    ($($test:ident),+ $(,)?) => {$(
-        mod $test {
-            #[test]
-            fn ring() {
-                $crate::common::run(corecast::Io::Ring, super::$test);
-            }
-
-            #[test]
-            fn monoio() {
-                $crate::common::run(corecast::Io::Monoio, super::$test);
-            }
-
-            #[test]
-            fn epoll() {
-                $crate::common::run(corecast::Io::Epoll, super::$test);
-            }
-        }
-    )+};
+    ($($test:ident),+ $(,)?) => {
+        $crate::common::transports::test_each_over!($crate::common::run: $($test),+);
+    };
 }
 pub(crate) use over_every_transport;
 
 /// Runs a test over a transport within [`TEST_TIME`]; skips it, and says so, where io_uring cannot be had.
 pub(crate) fn run(io: Io, test: fn(Io)) {
-    if let Some(reason) = unavailable(io) {
-        return eprintln!("skipped: {reason}");
-    }
-    within(TEST_TIME, "the test", move || test(io));
-}
-
-/// Runs `f` on a thread of its own, and fails when that takes longer than `time`.
-pub(crate) fn within<T: Send + 'static>(
-    time: Duration,
-    what: &str,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let (done, is_done) = mpsc::channel();
-    let name = std::thread::current().name().map(str::to_owned);
-    let mut builder = std::thread::Builder::new();
-    if let Some(name) = name {
-        builder = builder.name(name);
-    }
-    let thread = builder
-        .spawn(move || {
-            let result = f();
-            // Nobody listens any more when time was up.
-            let _ = done.send(result);
-        })
-        .expect("a thread");
-    match is_done.recv_timeout(time) {
-        Ok(result) => result,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what} took longer than {time:?}"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
-            Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => unreachable!("it ended without a result and without a panic"),
-        },
+    match unavailable(io) {
+        Some(reason) => transports::skip(io, reason),
+        None => within(TEST_TIME, "the test", move || test(io)),
     }
 }
 
@@ -180,16 +133,6 @@ impl Drop for Running {
             within(PATIENCE, "stopping the server", move || handle.join())
                 .expect("every core ended well");
         }
-    }
-}
-
-/// Waits for something that has no event to wait for, such as a counter.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "still not so: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
