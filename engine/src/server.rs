@@ -130,8 +130,8 @@ impl Server {
     /// answered as in [`max_connections_per_address`](Self::max_connections_per_address), where it is also said what
     /// an address is. Each connection is one handshake.
     ///
-    /// 65,536 addresses are remembered beside those that have connections; when more have come within the time that their
-    /// allowance takes to fill, those without connections are forgotten.
+    /// Twice as many addresses are remembered as there are connections, 65,536 at least; when more have come within the time that
+    /// their allowance takes to fill, those without connections are forgotten.
     #[must_use]
     pub fn handshake_rate_per_address(mut self, per_second: u32, burst: u32) -> Self {
         self.addresses.rate = Some(Rate::new(per_second, burst));
