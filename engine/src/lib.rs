@@ -40,6 +40,7 @@ mod thread;
 mod transport;
 
 pub use conn::{Conn, ConnHandle};
+pub use core::defaults;
 pub use core::tasks::spawn;
 pub use core::{CoreId, Message, Published, SendStatus, SlowPolicy};
 pub use corecast_protocol::CloseCode;

@@ -8,21 +8,29 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
-use corecast::{InvalidOrigin, Io, Origin, Server, SlowPolicy};
+use corecast::{InvalidOrigin, Io, Origin, Server, SlowPolicy, defaults};
 
 use crate::cores::Cores;
 use crate::{file, units};
 
+/// Only this machine can reach it: whoever serves others says so.
+pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:9001";
+
+/// Long enough for a close handshake over any network, short enough for service managers, which
+/// kill after 30 to 90 seconds.
+pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+
 /// The settings of `corecast serve`. What is absent keeps the engine's default.
 ///
-/// One declaration for both sources: the keys of the configuration file are the long names below.
+/// One declaration for both sources: the keys of the configuration file are the long names below. The help
+/// says a default here only where [`default_of`] knows none.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Options {
     /// Read settings from a TOML file whose keys are these flags' long names; flags win over it
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Listen here; may be given again [default: 127.0.0.1:9001]
+    /// Listen here; may be given again
     #[arg(short, long, value_name = "ADDR", value_parser = listen_addr)]
     pub(crate) listen: Vec<String>,
 
@@ -38,7 +46,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IO", value_parser = io_parser())]
     pub(crate) io: Option<Io>,
 
-    /// Refuse connections past so many, on all cores together, with 503 [default: 1m]
+    /// Refuse connections past so many, on all cores together, with 503
     #[arg(long, value_name = "N", value_parser = units::count)]
     pub(crate) max_connections: Option<usize>,
 
@@ -51,36 +59,35 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N[/s]", value_parser = units::rate)]
     pub(crate) handshake_rate: Option<u32>,
 
-    /// Refuse requests whose head is larger, with 431 [default: 8k]
+    /// Refuse requests whose head is larger, with 431
     #[arg(long, value_name = "SIZE", value_parser = head_size)]
     pub(crate) max_head: Option<usize>,
 
-    /// Refuse requests with more header fields, with 431 [default: 96]
+    /// Refuse requests with more header fields, with 431
     #[arg(long, value_name = "N", value_parser = header_count)]
     pub(crate) max_headers: Option<usize>,
 
-    /// Refuse requests whose head takes longer to arrive, with 408 [default: 10s]
+    /// Refuse requests whose head takes longer to arrive, with 408
     #[arg(long, value_name = "DUR", value_parser = some_time)]
     pub(crate) handshake_timeout: Option<Duration>,
 
-    /// Refuse larger messages, with 1009 [default: 16m]
+    /// Refuse larger messages, with 1009
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_message: Option<usize>,
 
-    /// Bytes that may wait for a connection that reads slowly [default: 1m]
+    /// Bytes that may wait for a connection that reads slowly
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) backlog: Option<usize>,
 
-    /// What happens when they are exceeded: close it with 1013, or drop the new message [default:
-    /// close]
+    /// What happens when they are exceeded: close it with 1013, or drop the new message
     #[arg(long, value_name = "POLICY")]
     slow: Option<Slow>,
 
-    /// Close a connection that has been silent for so long; 0 for never [default: 90s]
+    /// Close a connection that has been silent for so long; 0 for never
     #[arg(long, value_name = "DUR", value_parser = units::duration)]
     pub(crate) idle_timeout: Option<Duration>,
 
-    /// Ping a connection that has been silent for so long; 0 for never [default: 30s]
+    /// Ping a connection that has been silent for so long; 0 for never
     #[arg(long, value_name = "DUR", value_parser = units::duration)]
     pub(crate) ping_interval: Option<Duration>,
 
@@ -101,7 +108,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) require_origin: Option<bool>,
 
-    /// On SIGTERM or SIGINT, wait so long for connections to close [default: 10s]
+    /// On SIGTERM or SIGINT, wait so long for connections to close
     #[arg(long, value_name = "DUR", value_parser = units::duration)]
     pub(crate) shutdown_deadline: Option<Duration>,
 }
@@ -149,17 +156,34 @@ impl Options {
 
     /// What happens to a connection whose backlog is full.
     pub(crate) fn slow(&self) -> Option<SlowPolicy> {
-        self.slow.map(|slow| match slow {
-            Slow::Close => SlowPolicy::Close,
-            Slow::DropNewest => SlowPolicy::DropNewest,
-        })
+        self.slow.map(Slow::policy)
+    }
+}
+
+impl Slow {
+    fn policy(self) -> SlowPolicy {
+        match self {
+            Self::Close => SlowPolicy::Close,
+            Self::DropNewest => SlowPolicy::DropNewest,
+        }
+    }
+
+    /// The engine's default, as it is typed.
+    fn default_name() -> String {
+        let mut all = Self::value_variants().iter();
+        let default = all.find(|slow| slow.policy() == defaults::SLOW);
+        let value = default.and_then(Self::to_possible_value);
+        value
+            .expect("a name for every policy")
+            .get_name()
+            .to_owned()
     }
 }
 
 /// `corecast` and `corecast serve`, which are the same.
 fn command() -> Command {
-    let serve = Options::augment_args(Command::new("serve"));
-    Options::augment_args(Command::new("corecast"))
+    let serve = with_options(Command::new("serve"));
+    with_options(Command::new("corecast"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("A WebSocket server: one event loop per core, on io_uring")
         .long_about(None)
@@ -170,6 +194,35 @@ fn command() -> Command {
                 .about("Serve; also what happens without a command")
                 .long_about(None),
         )
+}
+
+/// The settings, with the defaults in their help.
+fn with_options(command: Command) -> Command {
+    Options::augment_args(command).mut_args(|arg| {
+        let Some(default) = default_of(arg.get_id().as_str()) else {
+            return arg;
+        };
+        let help = arg.get_help().expect("help for every flag").to_string();
+        arg.help(format!("{help} [default: {default}]"))
+    })
+}
+
+/// What holds without the setting, as it would be typed.
+fn default_of(setting: &str) -> Option<String> {
+    Some(match setting {
+        "listen" => DEFAULT_LISTEN.to_owned(),
+        "max_connections" => units::show_count(defaults::MAX_CONNECTIONS),
+        "max_head" => units::show_size(defaults::MAX_HEAD),
+        "max_headers" => units::show_count(defaults::MAX_HEADERS),
+        "handshake_timeout" => units::show_duration(defaults::HANDSHAKE_TIMEOUT),
+        "max_message" => units::show_size(defaults::MAX_MESSAGE),
+        "backlog" => units::show_size(defaults::BACKLOG),
+        "slow" => Slow::default_name(),
+        "idle_timeout" => units::show_duration(defaults::IDLE_TIMEOUT),
+        "ping_interval" => units::show_duration(defaults::PING_INTERVAL),
+        "shutdown_deadline" => units::show_duration(DEFAULT_DEADLINE),
+        _ => return None,
+    })
 }
 
 /// Only the shape: names are looked up when the server binds, where failing is not a usage error.

@@ -12,14 +12,7 @@ use signal_hook::iterator::Signals;
 
 use crate::apps;
 use crate::cores::Cores;
-use crate::options::{App, Options};
-
-/// Only this machine can reach it: whoever serves others says so.
-const DEFAULT_LISTEN: &str = "127.0.0.1:9001";
-
-/// Long enough for a close handshake over any network, short enough for service managers, which
-/// kill after 30 to 90 seconds.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+use crate::options::{App, DEFAULT_DEADLINE, DEFAULT_LISTEN, Options};
 
 /// Why the server did not end well.
 #[derive(Debug)]

@@ -2,17 +2,28 @@
 
 use std::time::Duration;
 
+/// What a unit's name stands for, in rising order.
+type Units = [(&'static str, u64)];
+
+const SIZES: &Units = &[("", 1), ("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30)];
+const COUNTS: &Units = &[("", 1), ("k", 1_000), ("m", 1_000_000)];
+/// In microseconds.
+const DURATIONS: &Units = &[
+    ("us", 1),
+    ("ms", 1_000),
+    ("s", 1_000_000),
+    ("m", 60_000_000),
+];
+
 /// Bytes: `65536`, `64k`, `16m`, `1g`, in steps of 1024.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, u64); 4] = [("", 1), ("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30)];
-    let bytes = scaled(text, &UNITS).ok_or("a size is a number of bytes, or 64k, 16m, 1g")?;
+    let bytes = scaled(text, SIZES).ok_or("a size is a number of bytes, or 64k, 16m, 1g")?;
     usize::try_from(bytes).map_err(|_| "more than this machine can address".to_owned())
 }
 
 /// How many, at least one: `500`, `10k`, `1m`, in steps of 1000.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, u64); 3] = [("", 1), ("k", 1_000), ("m", 1_000_000)];
-    let count = scaled(text, &UNITS).and_then(|count| usize::try_from(count).ok());
+    let count = scaled(text, COUNTS).and_then(|count| usize::try_from(count).ok());
     count
         .filter(|&count| count > 0)
         .ok_or("a count is a number from 1 up, or 10k, 1m".to_owned())
@@ -29,24 +40,41 @@ pub(crate) fn rate(text: &str) -> Result<u32, String> {
 
 /// A time: `50us`, `200ms`, `30s`, `5m`, or `0`, which needs no unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 4] = [
-        ("us", 1),
-        ("ms", 1_000),
-        ("s", 1_000_000),
-        ("m", 60_000_000),
-    ];
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    let micros = scaled(text, &UNITS);
+    let micros = scaled(text, DURATIONS);
     micros
         .map(Duration::from_micros)
         .ok_or("a duration has a unit: 50us, 200ms, 30s, 5m".to_owned())
 }
 
+/// A size as [`size`] reads it, in the largest unit that divides it.
+pub(crate) fn show_size(bytes: usize) -> String {
+    show(bytes as u64, SIZES)
+}
+
+/// A count as [`count`] reads it, in the largest unit that divides it.
+pub(crate) fn show_count(count: usize) -> String {
+    show(count as u64, COUNTS)
+}
+
+/// A time as [`duration`] reads it, in the largest unit that divides it; what is less than a microsecond is left out.
+pub(crate) fn show_duration(time: Duration) -> String {
+    show(time.as_micros() as u64, DURATIONS)
+}
+
+fn show(number: u64, units: &Units) -> String {
+    let fits = |&&(_, factor): &&(&str, u64)| number >= factor && number.is_multiple_of(factor);
+    match units.iter().rev().find(fits) {
+        Some((name, factor)) => format!("{}{name}", number / factor),
+        None => number.to_string(),
+    }
+}
+
 /// A whole number times what its unit (in either case) stands for; `None` when it is not one or
 /// does not fit.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn scaled(text: &str, units: &Units) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let (_, factor) = units
@@ -94,6 +122,27 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert!(duration("10").is_err());
+    }
+
+    #[test]
+    fn what_is_shown_reads_the_same() {
+        for (bytes, shown) in [(0, "0"), (1000, "1000"), (8 << 10, "8k"), (1 << 20, "1m")] {
+            assert_eq!(show_size(bytes), shown);
+            assert_eq!(size(shown), Ok(bytes));
+        }
+        for (number, shown) in [
+            (96, "96"),
+            (1024, "1024"),
+            (15_000, "15k"),
+            (1_000_000, "1m"),
+        ] {
+            assert_eq!(show_count(number), shown);
+            assert_eq!(count(shown), Ok(number));
+        }
+        for (millis, shown) in [(0, "0"), (90_000, "90s"), (60_000, "1m"), (1, "1ms")] {
+            assert_eq!(show_duration(Duration::from_millis(millis)), shown);
+            assert_eq!(duration(shown), Ok(Duration::from_millis(millis)));
+        }
     }
 
     #[test]

@@ -9,13 +9,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::defaults;
 use super::seldom::Seldom;
 
 /// Locks that the addresses are spread over, so that cores rarely meet at one.
 const SHARDS: usize = 64;
 
-/// Addresses that a shard remembers before it forgets those without connections; 65,536 in all. See [`Shard::bound`].
-const PER_SHARD: usize = 1024;
+/// Addresses that a shard remembers before it forgets those without connections. See [`Shard::bound`].
+const PER_SHARD: usize = defaults::MAX_ADDRESSES / SHARDS;
 
 /// What one address may do; `None` is without limit.
 #[derive(Clone, Copy, Debug, Default)]

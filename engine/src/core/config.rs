@@ -7,6 +7,7 @@ use corecast_protocol::Limits;
 use corecast_protocol::handshake::HeadLimits;
 
 use super::addresses::AddressTable;
+use super::defaults;
 use super::upkeep::Upkeep;
 
 /// What happens to a connection whose backlog is full.
@@ -41,34 +42,27 @@ pub(crate) struct Config {
     pub(crate) upkeep: Option<Upkeep>,
 }
 
-impl Config {
-    /// A million: above what one machine's memory holds at the kernel's 4 KB per connection and more.
-    pub(crate) const MAX_CONNECTIONS: usize = 1_000_000;
-    /// A second's worth of a fast link; see `Hub::is_full` for messages that are larger.
-    pub(crate) const BACKLOG: usize = 1 << 20;
-    /// Long enough for a mobile network, short enough that slow heads do not pile up.
-    pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-    /// Three missed pings.
-    pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-    /// Below the 60 seconds after which common proxies cut idle connections.
-    pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
-    /// For the peer's Close frame and FIN, each.
-    pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_connections: Self::MAX_CONNECTIONS,
-            slots: Self::MAX_CONNECTIONS,
-            limits: Limits::default(),
-            head: HeadLimits::default(),
-            backlog: Self::BACKLOG,
-            slow: SlowPolicy::default(),
-            handshake_timeout: Self::HANDSHAKE_TIMEOUT,
-            idle_timeout: Some(Self::IDLE_TIMEOUT),
-            ping_interval: Some(Self::PING_INTERVAL),
-            close_timeout: Self::CLOSE_TIMEOUT,
+            max_connections: defaults::MAX_CONNECTIONS,
+            slots: defaults::MAX_CONNECTIONS,
+            limits: Limits {
+                // A message in one frame is the usual case: a lower limit would only surprise.
+                max_frame: defaults::MAX_MESSAGE as u64,
+                max_message: defaults::MAX_MESSAGE as u64,
+                max_fragments: defaults::MAX_FRAGMENTS,
+            },
+            head: HeadLimits {
+                max_bytes: defaults::MAX_HEAD,
+                max_headers: defaults::MAX_HEADERS,
+            },
+            backlog: defaults::BACKLOG,
+            slow: defaults::SLOW,
+            handshake_timeout: defaults::HANDSHAKE_TIMEOUT,
+            idle_timeout: Some(defaults::IDLE_TIMEOUT),
+            ping_interval: Some(defaults::PING_INTERVAL),
+            close_timeout: defaults::CLOSE_TIMEOUT,
             busy_poll: None,
             addresses: None,
             upkeep: None,

@@ -10,18 +10,16 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::bell::Bell;
+use super::defaults::{self, MAX_MAIL_BYTES};
 use super::sync::{AtomicBool, Mutex};
 
-/// Messages that wait for a core at most. With 64-byte messages this is half a megabyte, and more than a core
-/// delivers in any turn. Two fill a mailbox where every order of events is tried, or every step is interpreted.
+/// Messages that wait for a core at most. Two fill a mailbox where every order of events is tried, or every step is
+/// interpreted.
 pub(super) const MAX_MAIL: usize = if cfg!(any(miri, all(test, loom))) {
     2
 } else {
-    8192
+    defaults::MAX_MAIL
 };
-
-/// Payload bytes that wait for a core at most, so that few large messages are bounded as well.
-const MAX_MAIL_BYTES: usize = 64 << 20;
 
 /// Something for a core to do.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ mod closing;
 mod config;
 mod connection;
 mod deadlines;
+pub mod defaults;
 mod drain;
 mod hub;
 pub(crate) mod mailbox;
@@ -50,6 +51,7 @@ pub use app::{CoreId, Message};
 pub(crate) use config::Config;
 pub use config::SlowPolicy;
 use connection::{Flags, State};
+use defaults::{MESSAGE_INPUT, SURPLUS_CONNECTIONS, TURN_INPUT};
 use drain::Drain;
 pub(crate) use hub::Hub;
 pub use hub::{Published, SendStatus};
@@ -61,14 +63,6 @@ use slab::Slab;
 use stats::CoreStats;
 use timers::{TICK, Wheel};
 pub(crate) use upkeep::Upkeep;
-
-/// Input that one connection may have handled in one turn, in bytes. A bounded share of the turn, and well below the
-/// default backlog, so that an echo of it fits.
-const TURN_INPUT: u32 = 256 << 10;
-
-/// What handling a message counts for beside its bytes. With it a connection that floods with the shortest messages
-/// has about 500 of them handled per turn: at some 50 ns each, tens of microseconds that the others wait.
-const MESSAGE_INPUT: u32 = 512;
 
 /// Output of one connection after which the rest of the turn's input waits: what it is for is tried on the
 /// socket first, so that a policy for slow connections never meets one that was not given a chance.
@@ -88,9 +82,6 @@ fn is_passing(e: &io::Error) -> bool {
         Some(libc::ECONNABORTED | libc::EPROTO | libc::EINTR)
     )
 }
-
-/// Connections past the limit that a core tells so (503) at one time; more are closed without a word.
-const SURPLUS_CONNECTIONS: usize = 64;
 
 /// A core, shared between its loop and the futures that run beside it.
 pub(crate) type SharedCore = Rc<RefCell<Core>>;

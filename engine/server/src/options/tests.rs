@@ -136,51 +136,109 @@ fn an_origin_has_a_scheme_and_no_path() {
     }
 }
 
-/// The table of limits in `SECURITY.md` names flags, defaults and methods that exist.
 #[test]
-fn the_documented_limits_are_the_real_ones() {
-    let document = include_str!("../../../../SECURITY.md");
-    let table = document
+fn every_setting_has_a_default_in_its_help() {
+    for arg in command().get_arguments() {
+        let help = arg.get_help().expect("help for every flag").to_string();
+        let said = help.matches("[default: ").count();
+        assert_eq!(said, usize::from(arg.get_id() != "config"), "{help}");
+    }
+}
+
+const SECURITY: &str = include_str!("../../../../SECURITY.md");
+
+/// The cells of the table of limits: limit, default, flag, method, answer.
+fn documented_limits() -> impl Iterator<Item = [&'static str; 5]> {
+    SECURITY
         .lines()
         .skip_while(|line| !line.starts_with("| limit | default | flag |"))
         .skip(2)
-        .take_while(|line| line.starts_with('|'));
+        .take_while(|line| line.starts_with('|'))
+        .map(|row| {
+            let cells: Vec<_> = row
+                .split('|')
+                .map(|cell| cell.trim().trim_matches('`'))
+                .collect();
+            let [_, limit, default, flag, method, answer, _] = cells[..] else {
+                panic!("a row has five cells: {row}");
+            };
+            [limit, default, flag, method, answer]
+        })
+}
+
+/// The default of a flag, as its help says it, which has it from the engine.
+fn in_help(flag: &str) -> String {
+    let command = command();
+    let mut args = command.get_arguments();
+    let arg = args.find(|arg| arg.get_long() == Some(flag));
+    let arg = arg.unwrap_or_else(|| panic!("no such flag: --{flag}"));
+    let help = arg.get_help().expect("help for every flag").to_string();
+    let default = help.split_once("[default: ").expect("a default").1;
+    default
+        .strip_suffix(']')
+        .expect("nothing after it")
+        .to_owned()
+}
+
+/// What no flag changes.
+fn fixed(limit: &str) -> String {
+    let messages = defaults::TURN_INPUT / defaults::MESSAGE_INPUT;
+    match limit {
+        "fragments of a message" => grouped(defaults::MAX_FRAGMENTS as usize),
+        "time for the closing handshake" => units::show_duration(defaults::CLOSE_TIMEOUT),
+        "input handled per connection and turn" => {
+            format!("{} KiB, {messages} messages", defaults::TURN_INPUT >> 10)
+        }
+        "mail of one core" => format!(
+            "{} messages, {} MiB",
+            grouped(defaults::MAX_MAIL),
+            defaults::MAX_MAIL_BYTES >> 20
+        ),
+        other => panic!("`{other}` has no flag, and is compared with nothing"),
+    }
+}
+
+/// `131,072`.
+fn grouped(number: usize) -> String {
+    assert!((1000..1_000_000).contains(&number), "{number}");
+    format!("{},{:03}", number / 1000, number % 1000)
+}
+
+/// The limits in `SECURITY.md` have the flags, defaults and methods that they are said to have.
+#[test]
+fn the_documented_limits_are_the_real_ones() {
     let api = concat!(
         include_str!("../../../src/server.rs"),
         include_str!("../../../src/running.rs")
     );
-    let command = command();
-    let mut documented = 0;
-    for row in table {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let [_, _, default, flag, method, answer, _] = cells[..] else {
-            panic!("a row has five cells: {row}");
-        };
-        assert!(!answer.is_empty(), "{row}");
-        let method = method.trim_matches('`');
+    let (mut with_flag, mut without) = (0, 0);
+    for [limit, default, flag, method, answer] in documented_limits() {
+        assert!(!answer.is_empty(), "{limit}");
         assert!(
             method.is_empty() || api.contains(&format!("pub fn {method}(")),
-            "no such method: {row}"
+            "{limit}: no such method"
         );
-        let Some(flag) = flag.trim_matches('`').strip_prefix("--") else {
+        let Some(flag) = flag.strip_prefix("--") else {
+            assert_eq!(default, fixed(limit), "{limit}");
+            without += 1;
             continue;
         };
-        let arg = command
-            .get_arguments()
-            .find(|arg| arg.get_long() == Some(flag))
-            .unwrap_or_else(|| panic!("no such flag: {row}"));
-        let help = arg.get_help().expect("help for every flag").to_string();
-        let help = help
-            .split_once("[default: ")
-            .expect("a default in the help")
-            .1;
         let said = match default {
             "*off*" => "no limit",
             "allowed" => "false",
             other => other.split(',').next().expect("a first part"),
         };
-        assert_eq!(help, format!("{said}]"), "{row}");
-        documented += 1;
+        assert_eq!(said, in_help(flag), "{limit}");
+        with_flag += 1;
     }
-    assert_eq!(documented, 14, "rows with a flag");
+    assert_eq!((with_flag, without), (14, 4));
+    for said in [
+        format!(
+            "503 to {} at a time per core",
+            defaults::SURPLUS_CONNECTIONS
+        ),
+        format!("{} at least", grouped(defaults::MAX_ADDRESSES)),
+    ] {
+        assert!(SECURITY.contains(&said), "{said}");
+    }
 }
