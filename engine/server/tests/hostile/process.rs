@@ -5,9 +5,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{PATIENCE, eventually};
 
@@ -62,6 +64,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        servers().push((current_row(), child.id()));
         let log = Arc::default();
         keep_lines(child.stderr.take().expect("piped"), Arc::clone(&log));
         let address = listening(child.stdout.take().expect("piped"));
@@ -141,6 +144,7 @@ impl Process {
             ended = self.child.try_wait().expect("our child");
             ended.is_some()
         });
+        servers().retain(|&(_, id)| id != self.child.id());
         ended.expect("it ended")
     }
 
@@ -151,9 +155,39 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // First: once it is waited for, its number may be another's.
+        servers().retain(|&(_, id)| id != self.child.id());
         // Fails only when it has ended already, which the test has noticed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The thread's name: a row runs on a thread that is named like its test's.
+type Row = Option<String>;
+
+/// The servers that run, and the rows that started them.
+static SERVERS: Mutex<Vec<(Row, u32)>> = Mutex::new(Vec::new());
+
+fn servers() -> MutexGuard<'static, Vec<(Row, u32)>> {
+    SERVERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn current_row() -> Row {
+    thread::current().name().map(str::to_owned)
+}
+
+/// Ends the servers that a row has left running when this is dropped, on the thread of its test.
+pub(crate) struct EndServers;
+
+impl Drop for EndServers {
+    fn drop(&mut self) {
+        let row = current_row();
+        for &(_, id) in servers().iter().filter(|(of, _)| *of == row) {
+            let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+            // Fails only when it has ended already.
+            let _ = kill_process(id.expect("a process"), Signal::KILL);
+        }
     }
 }
 
