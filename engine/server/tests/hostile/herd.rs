@@ -74,16 +74,27 @@ impl Herd {
     }
 }
 
-/// So many connections as this process and the server, which has the same limit, can both have.
+/// Why there cannot be so many connections, if so: this process and the server, which has the same limit, both have them.
+pub(crate) fn unaffordable(wanted: usize) -> Option<String> {
+    let limit = corecast::raise_descriptor_limit();
+    let most = most_connections(limit);
+    (most < wanted).then(|| {
+        format!(
+            "{most} connections instead of {wanted}: there are {limit} descriptors (ulimit -Hn)"
+        )
+    })
+}
+
+fn most_connections(limit: u64) -> usize {
+    usize::try_from(limit - SPARE.min(limit / 4)).unwrap_or(usize::MAX)
+}
+
 fn affordable(wanted: usize) -> usize {
     let limit = corecast::raise_descriptor_limit();
-    let most = usize::try_from(limit - SPARE.min(limit / 4)).unwrap_or(usize::MAX);
-    if most < wanted {
-        eprintln!(
-            "{most} connections instead of {wanted}: there are {limit} descriptors (ulimit -Hn)"
-        );
+    if let Some(fewer) = unaffordable(wanted) {
+        eprintln!("{fewer}");
     }
-    let count = wanted.min(most);
+    let count = wanted.min(most_connections(limit));
     assert!(
         count >= 500,
         "{limit} descriptors are too few to show anything: raise `ulimit -n`"

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use corecast::{
-    Accept, CloseCode, Closed, Conn, Control, Handler, Message, Reject, Request, SendStatus,
+    Accept, CloseCode, Closed, Conn, ConnHandle, Control, Handler, Message, Reject, Request,
+    SendStatus,
 };
 
 /// One core's half.
@@ -13,6 +14,8 @@ pub(crate) struct Victim {
     /// Which of the cores this is, in the order in which they came up.
     core: usize,
     control: Arc<OnceLock<Control>>,
+    /// Connections that were paused for ever.
+    paused: Vec<ConnHandle<Peer>>,
 }
 
 impl Victim {
@@ -21,6 +24,7 @@ impl Victim {
         Self {
             core: CORES.fetch_add(1, Ordering::Relaxed),
             control,
+            paused: Vec::new(),
         }
     }
 
@@ -30,14 +34,15 @@ impl Victim {
         };
         format!(
             "connections={} accepted={} opened={} refused={} dropped={} handler_panics={} \
-             ring_overflows={}",
+             ring_overflows={} paused={}",
             stats.connections,
             stats.accepted,
             stats.opened,
             stats.refused,
             stats.dropped,
             stats.handler_panics,
-            stats.ring_overflows
+            stats.ring_overflows,
+            self.paused.len()
         )
     }
 }
@@ -106,7 +111,7 @@ impl Handler for Victim {
                     ws.subscribe(&topic);
                 }
             }
-            &mut Peer::Pause(time) => pause(ws, time),
+            &mut Peer::Pause(time) => self.pause(ws, time),
             _ => {}
         }
     }
@@ -123,7 +128,7 @@ impl Handler for Victim {
                 let topic = publish.clone().unwrap_or_default();
                 publish_and_tell(ws, &topic, message);
             }
-            (Peer::Orders, Message::Text(order)) => obey(ws, order),
+            (Peer::Orders, Message::Text(order)) => self.obey(ws, order),
             (Peer::Stats, _) => drop(ws.send_text(&self.stats())),
             _ => echo(ws, message),
         }
@@ -140,22 +145,61 @@ impl Handler for Victim {
     }
 }
 
-fn echo(ws: &mut Conn<'_, Peer>, message: Message<'_>) {
-    if ws.send(message) == SendStatus::Queued {
-        ws.pause();
+/// Orders.
+impl Victim {
+    fn obey(&mut self, ws: &mut Conn<'_, Peer>, order: &str) {
+        let words: Vec<&str> = order.split(' ').collect();
+        let number = |at: usize| words.get(at).and_then(|word| word.parse::<u32>().ok());
+        match (words[0], number(1), number(2)) {
+            ("close", Some(code), None) => {
+                let code = u16::try_from(code).ok().and_then(CloseCode::new);
+                ws.close(code.unwrap_or(CloseCode::POLICY), "as told");
+            }
+            ("send", Some(count), Some(bytes)) => {
+                let payload = vec![7; bytes as usize];
+                for _ in 0..count {
+                    if ws.send_binary(&payload) == SendStatus::Closed {
+                        break;
+                    }
+                }
+            }
+            ("pause", time, None) => {
+                self.pause(ws, time.map(|ms| Duration::from_millis(ms.into())))
+            }
+            ("resume", None, None) => self.resume_all(),
+            _ => echo(ws, Message::Text(order)),
+        }
     }
-}
 
-/// Stops reading, for so long or for ever.
-fn pause(ws: &mut Conn<'_, Peer>, time: Option<Duration>) {
-    ws.pause();
-    if let Some(time) = time {
+    /// Stops reading, for so long or until [`Self::resume_all`].
+    fn pause(&mut self, ws: &mut Conn<'_, Peer>, time: Option<Duration>) {
+        ws.pause();
         let handle = ws.handle();
+        let Some(time) = time else {
+            return self.paused.push(handle);
+        };
         corecast::spawn(async move {
             monoio::time::sleep(time).await;
             // Gone meanwhile: nothing to resume.
             let _ = handle.with(|ws| ws.resume());
         });
+    }
+
+    /// Reads on from all that were paused for ever, at once.
+    fn resume_all(&mut self) {
+        let paused = std::mem::take(&mut self.paused);
+        corecast::spawn(async move {
+            for handle in paused {
+                // Gone meanwhile: nothing to resume.
+                let _ = handle.with(|ws| ws.resume());
+            }
+        });
+    }
+}
+
+fn echo(ws: &mut Conn<'_, Peer>, message: Message<'_>) {
+    if ws.send(message) == SendStatus::Queued {
+        ws.pause();
     }
 }
 
@@ -166,25 +210,4 @@ fn publish_and_tell(ws: &mut Conn<'_, Peer>, topic: &str, message: Message<'_>) 
         said.sent, said.queued, said.dropped, said.forwarded, said.refused
     );
     ws.send_text(&answer);
-}
-
-fn obey(ws: &mut Conn<'_, Peer>, order: &str) {
-    let words: Vec<&str> = order.split(' ').collect();
-    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u32>().ok());
-    match (words[0], number(1), number(2)) {
-        ("close", Some(code), None) => {
-            let code = u16::try_from(code).ok().and_then(CloseCode::new);
-            ws.close(code.unwrap_or(CloseCode::POLICY), "as told");
-        }
-        ("send", Some(count), Some(bytes)) => {
-            let payload = vec![7; bytes as usize];
-            for _ in 0..count {
-                if ws.send_binary(&payload) == SendStatus::Closed {
-                    break;
-                }
-            }
-        }
-        ("pause", time, None) => pause(ws, time.map(|ms| Duration::from_millis(ms.into()))),
-        _ => echo(ws, Message::Text(order)),
-    }
 }

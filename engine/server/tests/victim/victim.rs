@@ -7,7 +7,7 @@
 //! | `/stall?ms=N` | each message blocks its core so long, and comes back then |
 //! | `/topics?sub=T&pub=T` | subscribes; a message is published, and answered with what publishing said, as text |
 //! | `/pause?ms=N` | reads nothing for so long after it opened, or for ever without `ms`; echoes otherwise |
-//! | `/orders` | text: `close CODE`, `send COUNT BYTES`, `pause`, `pause MS`; anything else comes back |
+//! | `/orders` | text: `close CODE`, `send COUNT BYTES`, `pause`, `pause MS`, `resume` (all that paused for ever); anything else comes back |
 //! | `/stats` | every message is answered with the server's counters, as text |
 //!
 //! Every 101 says in `X-Core` which core the connection lives on (0, 1, …). How connections end is logged, at `info`, on
