@@ -163,7 +163,7 @@ fn cancel_in_flight(io: &'static str) {
         "--backlog",
         "64m",
         "--close-timeout",
-        "500ms",
+        "2s",
         "--idle-timeout",
         "1s",
     ];
