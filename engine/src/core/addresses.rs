@@ -135,6 +135,25 @@ impl AddressTable {
         shard.shrink();
     }
 
+    /// Connections that are counted for an address.
+    #[cfg(test)]
+    pub(crate) fn connections_of(&self, ip: IpAddr) -> usize {
+        let key = Key::new(ip);
+        let counted = self.shard(key).peers.get(&key).copied();
+        counted.unwrap_or_default().connections as usize
+    }
+
+    /// Connections that are counted, of all addresses together.
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        let of_shard = |shard: &Mutex<Shard>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let peers = shard.peers.values();
+            peers.map(|peer| peer.connections as usize).sum::<usize>()
+        };
+        self.shards.iter().map(of_shard).sum()
+    }
+
     fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
         let shard = self.hasher.hash_one(key) as usize % SHARDS;
         // A panic while it was locked has left nothing half done.

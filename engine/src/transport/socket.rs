@@ -63,6 +63,10 @@ impl Socket {
 
     /// The peer's address; `None` when it is gone already. Costs a system call.
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
+        #[cfg(test)]
+        if let Self::Simulated(handle) = self {
+            return handle.peer_ip();
+        }
         let peer = SockRef::from(&self.as_fd()).peer_addr().ok()?;
         Some(peer.as_socket()?.ip())
     }

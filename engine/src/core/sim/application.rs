@@ -10,6 +10,7 @@ use bytes::Bytes;
 use corecast_protocol::handshake::Request;
 use corecast_protocol::{CloseCode, server_header_len};
 
+use super::admission::Standing;
 use super::conversation::{Conversation, Mailed, Said};
 use super::scenario::Patterns;
 use crate::core::app::{App, CoreId, Decision, Ended, Message};
@@ -47,6 +48,10 @@ impl App for Application {
     ) -> Decision {
         let id: u32 = request.path()[1..].parse().expect("a peer's number");
         self.note("request", id, 0);
+        let standing = self.conversation(id, |c| c.standing);
+        if standing != Standing::Within {
+            self.violation(|| format!("connection {id} is {standing:?} and was let in"));
+        }
         if self.one_in(60) {
             self.panic();
         }

@@ -3,8 +3,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+
+use super::admission::Standing;
 
 /// A data message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,9 @@ pub(super) struct Said {
 /// One connection, as an omniscient observer sees it.
 #[derive(Default)]
 pub(super) struct Conversation {
+    /// When it was accepted, since the start.
+    pub(super) accepted: Option<Duration>,
+    pub(super) standing: Standing,
     /// The peer's messages that the application has not been given.
     pub(super) to_application: VecDeque<Said>,
     /// The application's messages that were accepted and that the kernel has not taken.

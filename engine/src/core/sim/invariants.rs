@@ -144,6 +144,7 @@ impl Invariants {
             .filter(|token| !matches!(token.op(), Some(Op::Accept | Op::Bell)))
             .collect();
         let (_, held, _) = pump.ring.buffers().census();
+        let addresses = hub.config.addresses.as_ref();
         let facts = [
             ("connections", hub.conns.len()),
             ("surplus connections", hub.surplus),
@@ -157,6 +158,10 @@ impl Invariants {
             ("lists", usize::from(!hub.lists.is_empty())),
             ("output", hub.output.dirty().len()),
             ("counted connections", hub.stats.total() as usize),
+            (
+                "connections of addresses",
+                addresses.map_or(0, |table| table.connections()),
+            ),
         ];
         match facts.iter().find(|(_, count)| *count > 0) {
             Some((what, count)) => Err(format!("{count} {what} left at the end")),

@@ -7,6 +7,7 @@
 //! `CORECAST_SIM_SEED=7 cargo test -p corecast --lib simulation -- --nocapture` replays a seed and writes its events;
 //! `CORECAST_SIM_SEEDS=100000` runs so many in place of the usual number, from `CORECAST_SIM_FIRST` (0) on.
 
+mod admission;
 mod application;
 mod conversation;
 mod invariants;
@@ -32,6 +33,7 @@ struct Totals {
     runs: u64,
     turns: usize,
     opened: u64,
+    limited: u64,
     faults: [u64; Fault::COUNT],
 }
 
@@ -40,6 +42,7 @@ impl Totals {
         self.runs += 1;
         self.turns += outcome.turns;
         self.opened += outcome.opened;
+        self.limited += outcome.limited;
         for (sum, count) in self.faults.iter_mut().zip(outcome.faults) {
             *sum += count;
         }
@@ -121,8 +124,8 @@ fn simulation_keeps_its_invariants() {
     let seeds = number("CORECAST_SIM_SEEDS").unwrap_or(SEEDS);
     let totals = run_all(first..first + seeds);
     println!(
-        "{} seeds, {} turns, {} connections opened; faults: {:?}",
-        totals.runs, totals.turns, totals.opened, totals.faults
+        "{} seeds, {} turns, {} connections opened, {} over the limits of their address; faults: {:?}",
+        totals.runs, totals.turns, totals.opened, totals.limited, totals.faults
     );
     // A simulation that has stopped simulating would find nothing.
     if seeds >= SEEDS {
@@ -132,6 +135,7 @@ fn simulation_keeps_its_invariants() {
             .map(|&(_, name)| name)
             .collect();
         assert!(never.is_empty(), "these faults never happened: {never:?}");
+        assert!(totals.limited > 0, "no address ever met its limits");
     }
 }
 

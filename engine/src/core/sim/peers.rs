@@ -1,6 +1,7 @@
 //! Peers: clients that behave, clients that do not, and other cores that publish.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use corecast_protocol::{FrameKind, Opcode, encode_client};
 
+use super::admission::any_address;
 use super::application::Stage;
 use super::conversation::{Conversation, Said};
 use crate::core::mailbox::{Mail, Mailbox};
@@ -38,6 +40,7 @@ const DOZES: u32 = 12;
 
 /// One client.
 struct Peer {
+    address: IpAddr,
     link: Option<LinkId>,
     /// When it does something next; `None`: never again.
     next: Option<Duration>,
@@ -77,11 +80,12 @@ impl Peers {
     pub(super) fn new(
         dice: &mut Dice,
         count: usize,
+        hosts: usize,
         stage: Rc<RefCell<Stage>>,
         mailbox: Arc<Mailbox>,
     ) -> Self {
         Self {
-            peers: (0..count).map(|_| Peer::draw(dice)).collect(),
+            peers: (0..count).map(|_| Peer::draw(dice, hosts)).collect(),
             stage,
             mailbox,
             next_mail: dice.one_in(2).then_some(Duration::ZERO),
@@ -170,7 +174,7 @@ impl Peers {
 }
 
 impl Peer {
-    fn draw(dice: &mut Dice) -> Self {
+    fn draw(dice: &mut Dice, hosts: usize) -> Self {
         let reading = match dice.among(0..=9) {
             0..6 => Reading::Always,
             6..8 => Reading::Little,
@@ -185,6 +189,7 @@ impl Peer {
             _ => Ending::Stays,
         };
         Self {
+            address: any_address(dice, hosts),
             link: None,
             next: Some(Duration::from_micros(dice.up_to(200_000) as u64)),
             reading,
@@ -288,7 +293,7 @@ impl Peer {
         // Not so small that a message takes for ever.
         let send_buffer = 1 + stage.largest / 500 + world.dice.up_to(most);
         let receive_buffer = 200 + stage.largest / 50 + world.dice.up_to(2 * stage.largest);
-        self.link = world.connect(send_buffer, receive_buffer);
+        self.link = world.connect(self.address, send_buffer, receive_buffer);
         let Some(id) = self.link else {
             self.next = None;
             return;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use corecast_protocol::Limits;
 use corecast_protocol::handshake::HeadLimits;
 
+use super::admission::{Allowance, HOSTS};
 use crate::core::config::{Config, SlowPolicy};
 use crate::core::upkeep::Upkeep;
 use crate::transport::ring::simulated::{Dice, Pool, Queues};
@@ -13,6 +14,10 @@ use crate::transport::ring::simulated::{Dice, Pool, Queues};
 /// One run's setting.
 pub(super) struct Scenario {
     pub(super) config: Config,
+    /// What an address may do, as `config.addresses` has it.
+    pub(super) allowance: Allowance,
+    /// Hosts that the peers are spread over.
+    pub(super) hosts: usize,
     pub(super) queues: Queues,
     pub(super) pool: Pool,
     pub(super) peers: usize,
@@ -36,8 +41,14 @@ impl Scenario {
             _ => 600,
         };
         let large = largest > 100_000;
+        let allowance = Allowance::draw(dice);
         Self {
-            config: config(dice, largest),
+            config: Config {
+                addresses: allowance.table(),
+                ..config(dice, largest)
+            },
+            allowance,
+            hosts: dice.among(1..=HOSTS),
             queues: Queues {
                 submissions: [2, 5, 256][dice.among(0..=2)],
                 completions: [2, 7, 4096, 4096][dice.among(0..=3)],

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use super::admission::Admission;
 use super::application::{Application, Stage};
 use super::invariants::{Invariants, link_of};
 use super::peers::Peers;
@@ -29,8 +30,9 @@ pub(super) struct Outcome {
     pub(super) hash: u64,
     pub(super) faults: [u64; Fault::COUNT],
     pub(super) turns: usize,
-    /// Connections that were opened, and messages that the application was given or sent.
+    /// Connections that were opened, and that were over the limits of their address.
     pub(super) opened: u64,
+    pub(super) limited: u64,
 }
 
 /// A run in progress.
@@ -43,6 +45,7 @@ pub(super) struct Simulation {
     pump: Pump<SimulatedKernel>,
     mailbox: Arc<Mailbox>,
     invariants: Invariants,
+    admission: Admission,
     scenario: Scenario,
     started: Instant,
     turns: usize,
@@ -65,6 +68,7 @@ impl Simulation {
         let peers = Peers::new(
             &mut dice,
             scenario.peers,
+            scenario.hosts,
             Rc::clone(&stage),
             Arc::clone(&mailbox),
         );
@@ -94,6 +98,7 @@ impl Simulation {
             pump,
             mailbox,
             invariants: Invariants::new(scenario.pool),
+            admission: Admission::new(scenario.allowance),
             scenario,
             started,
             turns: 0,
@@ -144,6 +149,7 @@ impl Simulation {
         self.invariants
             .check_progress(world, progress || dirty, slept);
         let stage = &mut *self.stage.borrow_mut();
+        self.admission.check(&self.core, world, stage);
         self.invariants.check(&self.core, &self.pump, world, stage);
         match world.log.first_violation() {
             Some(what) => Err(what.to_owned()),
@@ -267,6 +273,7 @@ impl Simulation {
             faults: *world.dice.counts(),
             turns: self.turns,
             opened: self.core.hub.stats.opened.get(),
+            limited: self.core.hub.stats.limited.get(),
         })
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub(crate) struct World {
 
 /// One connection.
 pub(crate) struct Link {
+    /// The peer's.
+    pub(crate) address: IpAddr,
     /// Bytes that the kernel has taken and the peer has not read.
     pub(crate) outgoing: BytesMut,
     /// The most it takes.
@@ -120,12 +122,18 @@ impl World {
 /// What peers do.
 impl World {
     /// Begins a connection. `None` when nobody listens.
-    pub(crate) fn connect(&mut self, send_buffer: usize, receive_buffer: usize) -> Option<LinkId> {
+    pub(crate) fn connect(
+        &mut self,
+        address: IpAddr,
+        send_buffer: usize,
+        receive_buffer: usize,
+    ) -> Option<LinkId> {
         if !self.listening {
             return None;
         }
         let id = self.links.len() as LinkId;
         self.links.push(Link {
+            address,
             outgoing: BytesMut::new(),
             send_buffer,
             tape: BytesMut::new(),
@@ -337,6 +345,13 @@ impl Handle {
 
     pub(crate) fn link(&self) -> Option<LinkId> {
         self.link
+    }
+
+    /// The peer's address, as `getpeername` has it: a connection that was reset has none.
+    pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
+        let world = self.world.borrow();
+        let link = &world.links[self.link? as usize];
+        (!link.reset).then_some(link.address)
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {

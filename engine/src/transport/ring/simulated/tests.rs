@@ -1,6 +1,7 @@
 //! The ring's halves against each other, one step at a time.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ struct Setup {
     _listener: Socket,
 }
 
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 fn setup() -> Setup {
     let mut dice = Dice::new(0);
     dice.calm_down();
@@ -50,7 +53,8 @@ fn setup() -> Setup {
     };
     let mut ring = Ring::simulated(kernel, pool).expect("a ring");
     let listener = listener(&world).expect("a listener");
-    let link = world.borrow_mut().connect(1000, 1000).expect("a listener");
+    let link = world.borrow_mut().connect(ADDRESS, 1000, 1000);
+    let link = link.expect("a listener");
     let token = Token::new(Op::Accept, 0, 0);
     ring.uring().accept(token, listener.as_fd()).expect("room");
     let accepted = turn(&mut ring).pop().expect("a connection");
