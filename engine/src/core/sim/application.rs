@@ -53,6 +53,7 @@ impl App for Application {
             self.violation(|| format!("connection {id} is {standing:?} and was let in"));
         }
         if self.one_in(60) {
+            self.conversation(id, |c| c.request_failed = true);
             self.panic();
         }
         let accepts = !self.one_in(20);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::admission::Standing;
+use super::answer::refusal;
 
 /// A data message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,19 +17,57 @@ pub(super) struct Said {
     pub(super) payload: Bytes,
 }
 
+/// A ping of the peer's.
+#[derive(Debug)]
+pub(super) struct Ping {
+    pub(super) payload: Bytes,
+    /// Where it ends among all bytes that the peer says.
+    pub(super) end: u64,
+    /// There was a backlog when the server had received it, so that a later one may be answered in its place.
+    skippable: bool,
+}
+
+impl Ping {
+    pub(super) fn new(payload: Vec<u8>, end: u64) -> Self {
+        Self {
+            payload: payload.into(),
+            end,
+            skippable: false,
+        }
+    }
+}
+
+/// What a peer asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Head {
+    #[default]
+    Whole,
+    /// Its end never comes.
+    CutOff,
+    Garbled,
+    TooLong,
+}
+
 /// One connection, as an omniscient observer sees it.
 #[derive(Default)]
 pub(super) struct Conversation {
     /// When it was accepted, since the start.
     pub(super) accepted: Option<Duration>,
     pub(super) standing: Standing,
+    pub(super) head: Head,
+    /// Its head has had as much time as heads are given.
+    pub(super) overdue: bool,
+    /// The application panicked at its request.
+    pub(super) request_failed: bool,
     /// The peer's messages that the application has not been given.
     pub(super) to_application: VecDeque<Said>,
     /// The application's messages that were accepted and that the kernel has not taken.
     pub(super) to_peer: VecDeque<Said>,
     /// Pings of the peer that were not answered, and of the application that were not sent.
-    pub(super) pings_of_peer: VecDeque<Bytes>,
+    pub(super) pings_of_peer: VecDeque<Ping>,
     pub(super) pings_of_application: VecDeque<Bytes>,
+    /// What the server has answered on its own.
+    pub(super) refused_with: Option<u16>,
     /// The response that the application has written.
     pub(super) response: Option<Bytes>,
     pub(super) opened: bool,
@@ -39,12 +78,18 @@ pub(super) struct Conversation {
     pub(super) ended_by_server: bool,
     /// The `drain` callback has to come, or `close`.
     pub(super) owed_drain: bool,
+    /// Pings that a pong to a later one answered as well.
+    pub(super) skipped: u64,
     wire: Wire,
 }
 
 impl fmt::Debug for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversation")
+            .field("head", &self.head)
+            .field("standing", &self.standing)
+            .field("request_failed", &self.request_failed)
+            .field("refused_with", &self.refused_with)
             .field("to_application", &self.to_application.len())
             .field("to_peer", &self.to_peer.len())
             .field("pings_of_peer", &self.pings_of_peer.len())
@@ -59,23 +104,42 @@ impl fmt::Debug for Conversation {
 #[derive(Default)]
 struct Wire {
     unread: BytesMut,
-    past_response: bool,
-    /// The connection was refused: everything is one response.
-    refused: bool,
+    reached: Reached,
     /// A Close frame went out: nothing may follow.
     closed: bool,
     /// Messages of other cores that came by, in their order.
     mail: usize,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reached {
+    #[default]
+    Answer,
+    Frames,
+    /// The connection was refused: nothing may follow.
+    End,
+}
+
 /// What other cores have published.
 pub(super) type Mailed = Vec<Bytes>;
 
 impl Conversation {
+    pub(super) fn new(head: Head) -> Self {
+        Self {
+            head,
+            ..Self::default()
+        }
+    }
+
     /// Whether all that was accepted is on its way, to the last byte.
     pub(super) fn is_complete(&self) -> bool {
-        let response_is_out = self.response.is_none() || self.wire.past_response;
-        self.to_peer.is_empty() && self.wire.unread.is_empty() && response_is_out
+        let answer_is_out = self.response.is_none() || self.is_answered();
+        self.to_peer.is_empty() && self.wire.unread.is_empty() && answer_is_out
+    }
+
+    /// Whether the whole answer to the peer's request is on its way.
+    pub(super) fn is_answered(&self) -> bool {
+        self.wire.reached != Reached::Answer
     }
 
     /// Whether everything that was said to either side has arrived, control frames included.
@@ -87,8 +151,13 @@ impl Conversation {
     /// Checks bytes that the kernel has taken for the peer.
     pub(super) fn on_wire(&mut self, bytes: &[u8], mailed: &Mailed) -> Result<(), String> {
         self.wire.unread.extend_from_slice(bytes);
-        if !self.wire.past_response && !self.pass_response()? {
-            return Ok(());
+        if self.wire.reached == Reached::Answer {
+            self.pass_answer()?;
+        }
+        match self.wire.reached {
+            Reached::Answer => return Ok(()),
+            Reached::End => return self.nothing_follows(),
+            Reached::Frames => {}
         }
         while let Some(frame) = next_frame(&mut self.wire.unread)? {
             self.on_frame(frame, mailed)?;
@@ -96,34 +165,71 @@ impl Conversation {
         Ok(())
     }
 
-    /// Whether frames may follow now.
-    fn pass_response(&mut self) -> Result<bool, String> {
-        let unread = &mut self.wire.unread;
-        if self.wire.refused {
-            unread.clear();
-            return Ok(false);
+    /// There is a backlog, and the server has received so many bytes.
+    pub(super) fn note_backlog(&mut self, received: u64) {
+        let pings = self.pings_of_peer.iter_mut();
+        for ping in pings.take_while(|ping| ping.end <= received) {
+            ping.skippable = true;
         }
-        let expected: &[u8] = match &self.response {
-            Some(response) => response,
-            None => b"HTTP/1.1 ",
+    }
+
+    /// Goes past the answer to the request if all of it is there.
+    fn pass_answer(&mut self) -> Result<(), String> {
+        let unread = &self.wire.unread;
+        let len = match &self.response {
+            Some(response) => {
+                let common = unread.len().min(response.len());
+                if unread[..common] != response[..common] {
+                    return Err(format!("not the response: {:?}", &unread[..common.min(64)]));
+                }
+                (common == response.len()).then_some(common)
+            }
+            None => {
+                let refusal = refusal(unread)?;
+                self.refused_with = refusal.map(|(status, _)| status);
+                refusal.map(|(_, len)| len)
+            }
         };
-        let common = unread.len().min(expected.len());
-        if unread[..common] != expected[..common] {
-            return Err(format!("not the response: {:?}", &unread[..common.min(64)]));
+        if self
+            .refused_with
+            .is_some_and(|status| !self.may_be_refused(status))
+        {
+            return Err(format!("not to be refused so: {self:?}"));
         }
-        if common < expected.len() {
-            return Ok(false);
+        if let Some(len) = len {
+            self.wire.unread.advance(len);
+            self.wire.reached = match self.opened {
+                true => Reached::Frames,
+                false => Reached::End,
+            };
         }
-        if self.opened {
-            unread.advance(common);
-            self.wire.past_response = true;
-        } else {
-            unread.clear();
-            self.wire.refused = true;
-            // All of a response that was written by the application is there.
-            self.wire.past_response = self.response.is_some();
+        Ok(())
+    }
+
+    /// Whether the server may answer this status on its own.
+    fn may_be_refused(&self, status: u16) -> bool {
+        let whole = self.head == Head::Whole;
+        match status {
+            400 => self.head == Head::Garbled,
+            408 => self.overdue,
+            429 => whole && self.standing == Standing::Limited,
+            431 => self.head == Head::TooLong,
+            500 => whole && self.request_failed,
+            503 => whole && self.standing == Standing::Surplus,
+            _ => false,
         }
-        Ok(self.opened)
+    }
+
+    fn nothing_follows(&self) -> Result<(), String> {
+        let unread = &self.wire.unread;
+        match unread.is_empty() {
+            true => Ok(()),
+            false => Err(format!(
+                "{} bytes behind a refusal: {:?}",
+                unread.len(),
+                &unread[..unread.len().min(64)]
+            )),
+        }
     }
 
     fn on_frame(&mut self, (opcode, payload): (u8, Bytes), mailed: &Mailed) -> Result<(), String> {
@@ -147,15 +253,20 @@ impl Conversation {
                 Some(expected) if expected == payload => Ok(()),
                 other => Err(format!("a ping out of order: {payload:?} for {other:?}")),
             },
-            10 => loop {
-                // A pong may answer the latest of several pings (§5.5.3).
-                match self.pings_of_peer.pop_front() {
-                    Some(ping) if ping == payload => return Ok(()),
-                    Some(_) => {}
-                    None => return Err(format!("a pong to no ping: {payload:?}")),
-                }
-            },
+            10 => self.on_pong(&payload),
             _ => Err(format!("opcode {opcode}")),
+        }
+    }
+
+    /// A pong answers the next ping. Where there was a backlog it may be the latest of several (§5.5.3).
+    fn on_pong(&mut self, payload: &Bytes) -> Result<(), String> {
+        loop {
+            match self.pings_of_peer.pop_front() {
+                Some(ping) if ping.payload == payload => return Ok(()),
+                Some(ping) if ping.skippable => self.skipped += 1,
+                Some(ping) => return Err(format!("a pong {payload:?} and none to {ping:?}")),
+                None => return Err(format!("a pong to no ping: {payload:?}")),
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use corecast_protocol::CloseCode;
 use super::application::Stage;
 use crate::core::connection::{Connection, Flags, State};
 use crate::core::ring_loop::Pump;
-use crate::core::timers::ticks;
+use crate::core::timers::{TICK, ticks};
 use crate::core::{Config, Core, SURPLUS_CONNECTIONS, TURN_OUTPUT};
 use crate::transport::ring::simulated::{LinkId, Pool, SimulatedKernel, World};
 use crate::transport::ring::{Op, Token};
@@ -48,6 +48,7 @@ impl Invariants {
         world: &mut World,
         stage: &mut Stage,
     ) {
+        note_overdue(core, world, stage);
         self.check_wire(world, stage)
             .and_then(|()| check_output(core, stage))
             .and_then(|()| self.check_ends(core, world, stage))
@@ -55,6 +56,7 @@ impl Invariants {
             .and_then(|()| check_buffers(pump))
             .and_then(|()| check_memory(core, stage.largest, self.pool))
             .unwrap_or_else(|what| world.log.violation(|| what));
+        note_backlogs(core, world, stage);
     }
 
     /// Notes a turn that did not sleep and brought nothing: there may be a few in a row.
@@ -79,10 +81,9 @@ impl Invariants {
             conversation.on_wire(&tape, &stage.mailed).map_err(named)?;
             if link.finished_writing && !self.finished[id] {
                 self.finished[id] = true;
-                if !conversation.is_complete() {
+                if !conversation.is_complete() || !conversation.is_answered() {
                     return Err(format!(
-                        "connection {id} was shut down with {} messages unsent",
-                        conversation.to_peer.len()
+                        "connection {id} was shut down with output unsent: {conversation:?}"
                     ));
                 }
             }
@@ -174,6 +175,27 @@ pub(super) fn link_of(conn: &Connection) -> LinkId {
     match conn.any_socket() {
         Socket::Simulated(handle) => handle.link().expect("a connection, not the listener"),
         other => unreachable!("{other:?} in a simulation"),
+    }
+}
+
+/// Whose head may be told now that it did not arrive in time.
+fn note_overdue(core: &Core, world: &World, stage: &mut Stage) {
+    let timeout = core.hub.config.handshake_timeout;
+    for conversation in &mut stage.conversations {
+        // Deadlines are counted in ticks, from the beginning of the one in which it was accepted.
+        let since = conversation.accepted.map(|accepted| world.time - accepted);
+        conversation.overdue = since.is_some_and(|since| since + TICK >= timeout);
+    }
+}
+
+/// Where there is a backlog, pongs may wait in it and be replaced.
+fn note_backlogs(core: &Core, world: &World, stage: &mut Stage) {
+    let conns = &core.hub.conns;
+    for index in conns.indices() {
+        if conns[index].backlog.is_some() {
+            let id = link_of(&conns[index]) as usize;
+            stage.conversations[id].note_backlog(world.links[id].received);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use corecast_protocol::{FrameKind, Opcode, encode_client};
 
 use super::admission::any_address;
 use super::application::Stage;
-use super::conversation::{Conversation, Said};
+use super::conversation::{Conversation, Head, Ping, Said};
 use crate::core::mailbox::{Mail, Mailbox};
 use crate::transport::ring::simulated::{Arrived, Dice, LinkId, Outside, World};
 
@@ -54,6 +54,8 @@ struct Peer {
     left_to_say: usize,
     /// To be sent.
     outbox: Vec<u8>,
+    /// All bytes that were sent.
+    sent: u64,
     /// Read, and not understood yet.
     inbox: BytesMut,
     past_response: bool,
@@ -199,6 +201,7 @@ impl Peer {
             answers_close: !dice.one_in(8),
             left_to_say: dice.up_to(60),
             outbox: Vec::new(),
+            sent: 0,
             inbox: BytesMut::new(),
             past_response: false,
             last_word: false,
@@ -298,25 +301,21 @@ impl Peer {
             self.next = None;
             return;
         };
-        stage.conversations.push(Conversation::default());
-        self.outbox
-            .extend_from_slice(format!("GET /{id} HTTP/1.1\r\nHost: sim\r\n\r\n").as_bytes());
-        match world.dice.among(0..=29) {
-            0 => {
-                self.outbox.truncate(20);
-                self.last_word = true;
-            }
-            1 => {
-                self.outbox[4] = 0;
-                self.last_word = true;
-            }
-            2 => {
-                self.outbox.truncate(16);
-                self.outbox.resize(500, b'h');
-                self.last_word = true;
-            }
-            _ => {}
+        let head = match world.dice.among(0..=29) {
+            0 => Head::CutOff,
+            1 => Head::Garbled,
+            2 => Head::TooLong,
+            _ => Head::Whole,
+        };
+        self.outbox = match head {
+            Head::Whole => format!("GET /{id} HTTP/1.1\r\nHost: sim\r\n\r\n"),
+            Head::CutOff => format!("GET /{id} HTTP/1.1\r\nHo"),
+            Head::Garbled => format!("GET \0{id} HTTP/1.1\r\nHost: sim\r\n\r\n"),
+            Head::TooLong => format!("GET /{id} HTTP/1.1\r\n{}", "h".repeat(480)),
         }
+        .into();
+        self.last_word = head != Head::Whole;
+        stage.conversations.push(Conversation::new(head));
         self.flush(world, id);
         self.next = Some(world.time + Duration::from_micros(world.dice.up_to(2_000) as u64));
     }
@@ -459,7 +458,7 @@ impl Peer {
         self.say(dice, Opcode::Ping, &payload);
         stage.conversations[id as usize]
             .pings_of_peer
-            .push_back(payload.into());
+            .push_back(Ping::new(payload, self.sent + self.outbox.len() as u64));
     }
 
     fn say_close(&mut self, dice: &mut Dice) {
@@ -511,6 +510,7 @@ impl Peer {
             };
             let arrived = world.arrive(id, &self.outbox[..most]);
             self.outbox.drain(..arrived);
+            self.sent += arrived as u64;
         }
         if self.outbox.is_empty() && self.wants_fin && !self.sent_fin {
             self.sent_fin = true;

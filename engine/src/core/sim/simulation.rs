@@ -30,9 +30,12 @@ pub(super) struct Outcome {
     pub(super) hash: u64,
     pub(super) faults: [u64; Fault::COUNT],
     pub(super) turns: usize,
-    /// Connections that were opened, and that were over the limits of their address.
+    /// Connections that were opened.
     pub(super) opened: u64,
-    pub(super) limited: u64,
+    /// Statuses that the server has answered on its own.
+    pub(super) refusals: Vec<u16>,
+    /// Pings that a pong to a later one answered as well.
+    pub(super) skipped: u64,
 }
 
 /// A run in progress.
@@ -268,12 +271,14 @@ impl Simulation {
             return Err(format!("connection {id} was never closed"));
         }
         let world = self.world.borrow();
+        let refusals = stage.conversations.iter();
         Ok(Outcome {
             hash: world.log.hash(),
             faults: *world.dice.counts(),
             turns: self.turns,
             opened: self.core.hub.stats.opened.get(),
-            limited: self.core.hub.stats.limited.get(),
+            refusals: refusals.filter_map(|c| c.refused_with).collect(),
+            skipped: stage.conversations.iter().map(|c| c.skipped).sum(),
         })
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct Link {
     pub(crate) closed: bool,
     /// Bytes that have arrived and the server has not read.
     pub(crate) incoming: BytesMut,
+    /// All bytes that the server has received.
+    pub(crate) received: u64,
     pub(crate) receive_buffer: usize,
     /// The peer's FIN has arrived.
     pub(crate) fin_in: bool,
@@ -145,6 +147,7 @@ impl World {
             shut: false,
             closed: false,
             incoming: BytesMut::new(),
+            received: 0,
             receive_buffer,
             fin_in: false,
             error: None,
@@ -319,6 +322,7 @@ impl World {
     pub(super) fn receive(&mut self, id: LinkId, into: &mut [u8]) {
         let link = &mut self.links[id as usize];
         link.incoming.copy_to_slice(into);
+        link.received += into.len() as u64;
     }
 }
 
