@@ -99,6 +99,9 @@ pub(crate) struct Core {
     /// Memory for a response, used again for the next.
     response: Vec<u8>,
     upkeep_due: Option<Instant>,
+    /// How often a request head was parsed.
+    #[cfg(test)]
+    heads_parsed: usize,
     worked_at: Instant,
 }
 
@@ -135,6 +138,8 @@ impl Core {
             mail: VecDeque::new(),
             response: Vec::new(),
             upkeep_due: None,
+            #[cfg(test)]
+            heads_parsed: 0,
             worked_at: Instant::now(),
         }
     }

@@ -138,6 +138,10 @@ impl Core {
 
     /// Answers a request if its head is whole. Gives the head's length.
     fn handshake(&mut self, index: u32, bytes: &[u8]) -> usize {
+        #[cfg(test)]
+        {
+            self.heads_parsed += 1;
+        }
         let mut slots = HeaderSlots::new();
         let limits = self.hub.config.head;
         match parse_request(bytes, &mut slots, &limits) {
@@ -222,5 +226,92 @@ impl Hub {
         };
         let refusal = Refusal::new(408, "the request head did not arrive in time");
         self.refuse(index, &refusal, is_head_method(held.rest()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::Any;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::core::app::{App, CoreId, Ended, Message};
+    use crate::core::config::Config;
+    use crate::core::mailbox::{Mailbox, Post};
+    use crate::core::stats::CoreStats;
+
+    /// Knows pages only.
+    struct Pages;
+
+    impl App for Pages {
+        fn request(
+            &mut self,
+            _: &Request<'_>,
+            _: BorrowedFd<'_>,
+            response: &mut Vec<u8>,
+        ) -> Decision {
+            response.extend_from_slice(b"HTTP/1.1 204 No Content\r\n\r\n");
+            Decision::Respond
+        }
+
+        fn open(&mut self, _: &mut Hub, _: u32) {
+            unreachable!("nothing is upgraded");
+        }
+
+        fn message(&mut self, _: &mut Hub, _: u32, _: Message<'_>) {
+            unreachable!("nothing is upgraded");
+        }
+
+        fn drain(&mut self, _: &mut Hub, _: u32) {}
+
+        fn close(&mut self, _: &mut Hub, _: u32, _: &Ended) {}
+
+        fn data(&mut self, _: u16, _: u32) -> Option<(CoreId, &mut dyn Any)> {
+            None
+        }
+    }
+
+    fn core() -> Core {
+        let config = Arc::new(Config {
+            slots: 4,
+            ..Config::default()
+        });
+        let stats = CoreStats::new(Arc::new(AtomicU64::new(0)), config.max_connections);
+        let mailbox = Arc::new(Mailbox::new().expect("a bell"));
+        let post = Post::new(Arc::new([mailbox]), 0);
+        Core::new(config, Arc::new(stats), post, Box::new(Pages))
+    }
+
+    /// Gives a new connection these bytes one by one, until it is answered. Gives the bytes taken, and how often they were
+    /// parsed.
+    fn dribble(core: &mut Core, head: &[u8]) -> (usize, usize) {
+        let (ours, _peer) = UnixStream::pair().expect("two sockets");
+        let id = core.accept(Socket::Ring(OwnedFd::from(ours)));
+        let index = id.expect("a place").index;
+        let before = core.heads_parsed;
+        let mut taken = 0;
+        for &byte in head {
+            core.on_bytes(index, &mut [byte], None);
+            taken += 1;
+            if core.hub.conns[index].state != State::Handshake {
+                break;
+            }
+        }
+        (taken, core.heads_parsed - before)
+    }
+
+    #[test]
+    fn a_dribbled_head_is_parsed_at_its_begin_and_at_its_end() {
+        // At a line's end the head could be over: many lines are what makes a reader start over most often.
+        let lines = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", "X:\r\n".repeat(60));
+        let whole = format!("{lines}\r\n");
+        assert_eq!(dribble(&mut core(), whole.as_bytes()), (whole.len(), 2));
+        // To the limit, which is part of the head.
+        let limit = core().hub.config.head.max_bytes;
+        let endless = format!("{lines}Y: {}", "y".repeat(limit));
+        assert_eq!(dribble(&mut core(), endless.as_bytes()), (limit, 2));
     }
 }

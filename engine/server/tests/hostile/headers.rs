@@ -1,7 +1,7 @@
 //! Header fields, and the body that an upgrade must not have (RFC 9112 §2, §5, §6).
 
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::ask::{answer, each_is_refused, each_is_upgraded, exchanged, with};
 use crate::client::{BINARY, Client, PING, PONG, TEXT, frame, request, request_with, tcp};
@@ -235,7 +235,7 @@ fn body_smuggling(io: &'static str) {
     each_is_refused(io, 400, &requests);
 }
 
-/// Every byte in a segment of its own, request and frames; a head as large as may be takes no quadratic time.
+/// Every byte in a segment of its own, request and frames, and a head that has no end.
 fn one_byte_dribble(io: &'static str) {
     let trial = Trial::corecast(io, &[]);
     let text = "ä€𝄞 and so on";
@@ -253,9 +253,8 @@ fn one_byte_dribble(io: &'static str) {
     client.expect(BINARY, &[7; 300]);
     client.close(1000);
 
-    // A line's end at every second byte is what makes a reader start over most often. The head's limit ends it.
-    let before = trial.process.processor_time();
-    let start = Instant::now();
+    // Many lines are what makes a reader start over most often. The head's limit ends it. (How often a head is parsed is
+    // counted in `core/opening.rs`: segments that arrive together say nothing about it, nor does the time they take.)
     let dribble = [
         b"GET /echo HTTP/1.1\r\nHost: a\r\n".to_vec(),
         b"X:\r\n".repeat(90),
@@ -270,11 +269,5 @@ fn one_byte_dribble(io: &'static str) {
     }
     let answer = answer(stream);
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    let spent = trial.process.processor_time() - before;
-    assert!(
-        spent < Duration::from_secs(2),
-        "{spent:?} of {:?}",
-        start.elapsed()
-    );
     trial.over();
 }
