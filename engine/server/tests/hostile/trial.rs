@@ -87,8 +87,13 @@ impl Trial {
     }
 
     /// Waits until the witness has been served so many times more: whoever is starved fails here.
-    pub(crate) fn witnessed(&self, rounds: u64) {
-        self.witness.as_ref().expect("running").rounds(rounds);
+    pub(crate) fn witnessed(&self, rounds: usize) {
+        self.witness_times(rounds);
+    }
+
+    /// The same. Gives how long it waited each time, the shortest first.
+    pub(crate) fn witness_times(&self, rounds: usize) -> Vec<Duration> {
+        self.witness.as_ref().expect("running").rounds(rounds)
     }
 
     /// The row makes the witness's core sleep in a callback for so long.

@@ -1,7 +1,7 @@
 //! A connection that has nothing to do with the attack, and must not notice it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
@@ -18,40 +18,54 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Echoes on a thread of its own until it is ended.
 pub(crate) struct Witness {
     stop: Arc<AtomicBool>,
-    rounds: Arc<AtomicU64>,
-    thread: JoinHandle<Duration>,
+    times: Arc<Times>,
+    thread: JoinHandle<()>,
+}
+
+/// How long each round trip took.
+#[derive(Default)]
+struct Times(Mutex<Vec<Duration>>);
+
+impl Times {
+    fn all(&self) -> MutexGuard<'_, Vec<Duration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Witness {
     /// With a connection to an application that echoes.
     pub(crate) fn start(client: Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let rounds = Arc::new(AtomicU64::new(0));
-        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&rounds));
+        let times = Arc::<Times>::default();
+        let (stopped, noted) = (Arc::clone(&stop), Arc::clone(&times));
         let thread = thread::Builder::new().name("the witness".to_owned());
-        let thread = thread.spawn(move || echo(client, &stopped, &counted));
+        let thread = thread.spawn(move || echo(client, &stopped, &noted));
         Self {
             stop,
-            rounds,
+            times,
             thread: thread.expect("a thread"),
         }
     }
 
-    /// Waits for so many round trips more.
+    /// Waits for so many round trips more. Gives their times, the shortest first.
     #[track_caller]
-    pub(crate) fn rounds(&self, more: u64) {
-        let before = self.rounds.load(Ordering::Relaxed);
+    pub(crate) fn rounds(&self, more: usize) -> Vec<Duration> {
+        let before = self.times.all().len();
         eventually("the witness is served", || {
             assert!(!self.thread.is_finished(), "the witness failed");
-            self.rounds.load(Ordering::Relaxed) >= before + more
+            self.times.all().len() >= before + more
         });
+        let mut times = self.times.all()[before..before + more].to_vec();
+        times.sort();
+        times
     }
 
     /// Ends it with a closing handshake, and judges the slowest round trip, but for time that the row itself took.
     #[track_caller]
     pub(crate) fn end(self, allowance: Duration) {
         self.stop.store(true, Ordering::Relaxed);
-        let slowest = self.thread.join().expect("the witness was served");
+        self.thread.join().expect("the witness was served");
+        let slowest = self.times.all().iter().copied().max().unwrap_or_default();
         assert!(
             slowest < LATENCY + allowance,
             "the witness waited for {slowest:?}"
@@ -59,19 +73,17 @@ impl Witness {
     }
 }
 
-fn echo(mut client: Client, stop: &AtomicBool, rounds: &AtomicU64) -> Duration {
-    let mut slowest = Duration::ZERO;
-    let mut round: u64 = 0;
-    while !stop.load(Ordering::Relaxed) {
+fn echo(mut client: Client, stop: &AtomicBool, times: &Times) {
+    for round in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let payload: Vec<u8> = (0..64).map(|at| (round * 7 + at) as u8).collect();
         let start = Instant::now();
         client.send(BINARY, &payload);
         client.expect(BINARY, &payload);
-        slowest = slowest.max(start.elapsed());
-        round += 1;
-        rounds.store(round, Ordering::Relaxed);
+        times.all().push(start.elapsed());
         sleep(PAUSE);
     }
     client.close(1000);
-    slowest
 }
