@@ -53,7 +53,12 @@ impl Handler for Reporter {
 
 fn reporter(io: Io) -> (Running, mpsc::Receiver<(u16, bool)>) {
     let (ends, ended) = mpsc::channel();
-    (serve(io, move |_| Reporter(ends.clone())), ended)
+    // What is queued before a Close goes out within this time, too: a busy machine may need it.
+    let patient = |server: Server| server.close_timeout(PATIENCE);
+    (
+        serve_with(io, patient, move |_| Reporter(ends.clone())),
+        ended,
+    )
 }
 
 /// Whether a connection is refused: nobody listens.
