@@ -137,6 +137,13 @@ pub(crate) fn tcp_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
     bounded(socket.into())
 }
 
+/// Has the connection end with RST in place of FIN.
+pub(crate) fn reset_when_dropped(stream: &TcpStream) {
+    SockRef::from(stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("linger");
+}
+
 fn bounded(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -380,9 +387,7 @@ impl Client {
 
     /// Cuts the connection with a RST.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("linger");
+        reset_when_dropped(&self.stream);
     }
 
     /// The whole closing handshake, begun here.

@@ -1,14 +1,15 @@
 //! One busy connection does not starve the others.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use corecast::Io;
 
 use crate::common::client::{BINARY, CLOSE, Client, PING, frame};
-use crate::common::{Echo, eventually, over_every_transport, serve};
+use crate::common::flood::Flood;
+use crate::common::{Echo, over_every_transport, serve};
 
 over_every_transport![
     a_flood_of_empty_messages_starves_nobody,
@@ -23,56 +24,6 @@ over_every_transport![
 /// build. Without slices a round trip waits for all that is queued.
 const BOUND: Duration = Duration::from_millis(500);
 
-/// Writes the same bytes over and over, and throws away what comes back, until it is dropped.
-struct Flood {
-    stop: Arc<AtomicBool>,
-    /// Bytes written, and bytes that came back.
-    moved: Arc<[AtomicU64; 2]>,
-    threads: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl Flood {
-    fn start(client: &Client, bytes: Vec<u8>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let moved = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
-        let (mut writer, mut reader) = (client.writer(), client.writer());
-        let (stopped, written) = (Arc::clone(&stop), Arc::clone(&moved));
-        let write = move || {
-            // Ends at the latest with the connection.
-            while !stopped.load(Ordering::Relaxed) && writer.write_all(&bytes).is_ok() {
-                written[0].fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            }
-            // Ends the reader too.
-            let _ = writer.shutdown(std::net::Shutdown::Both);
-        };
-        let came_back = Arc::clone(&moved);
-        let read = move || {
-            let mut sink = vec![0; 1 << 20];
-            while let Ok(read @ 1..) = reader.read(&mut sink) {
-                came_back[1].fetch_add(read as u64, Ordering::Relaxed);
-            }
-        };
-        Self {
-            stop,
-            moved,
-            threads: vec![std::thread::spawn(write), std::thread::spawn(read)],
-        }
-    }
-
-    /// Ends it once it was one.
-    fn end(self, at_least: u64) {
-        eventually("the flood moves bytes both ways", || {
-            self.moved
-                .iter()
-                .all(|bytes| bytes.load(Ordering::Relaxed) > at_least)
-        });
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().expect("the flood");
-        }
-    }
-}
-
 /// How long the slowest of 100 round trips takes beside a flood.
 fn slowest_beside(io: Io, bytes: Vec<u8>, at_least: u64) -> Duration {
     let server = serve(io, |_| Echo);
@@ -80,7 +31,7 @@ fn slowest_beside(io: Io, bytes: Vec<u8>, at_least: u64) -> Duration {
     let mut client = Client::connect(server.address());
     let flood = Flood::start(&flooding, bytes);
     let slowest = slowest_of_100(&mut client);
-    flood.end(at_least);
+    flood.end(at_least, at_least);
     slowest
 }
 
@@ -146,5 +97,5 @@ fn new_connections_get_in_during_a_flood(io: Io) {
         let time = start.elapsed();
         assert!(time < 4 * BOUND, "{time:?}");
     }
-    flood.end(100_000);
+    flood.end(100_000, 100_000);
 }

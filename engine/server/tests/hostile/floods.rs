@@ -1,16 +1,14 @@
 //! Too much of what is allowed.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::client::{
     BINARY, Client, PING, PONG, TEXT, close_payload, frame, header, narrow_tcp, request,
 };
+use crate::flood::Flood;
 use crate::herd::Herd;
 use crate::process::{Process, Program};
 use crate::trial::{MEMORY, Trial};
@@ -28,49 +26,6 @@ crate::rows![
     memory_given_back,
 ];
 
-/// Writes the same bytes over and over, and throws away what comes back.
-struct Flood {
-    stop: Arc<AtomicBool>,
-    written: Arc<AtomicU64>,
-    threads: [JoinHandle<()>; 2],
-}
-
-impl Flood {
-    fn start(client: &Client, bytes: Vec<u8>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let written = Arc::new(AtomicU64::new(0));
-        let (mut writer, mut reader) = (client.writer(), client.writer());
-        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&written));
-        let write = move || {
-            while !stopped.load(Ordering::Relaxed) && writer.write_all(&bytes).is_ok() {
-                counted.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            }
-            // Ends the reader too.
-            let _ = writer.shutdown(Shutdown::Both);
-        };
-        let read = move || {
-            let mut sink = vec![0; 1 << 18];
-            while let Ok(1..) = reader.read(&mut sink) {}
-        };
-        Self {
-            stop,
-            written,
-            threads: [thread::spawn(write), thread::spawn(read)],
-        }
-    }
-
-    /// Ends it once it was one.
-    fn end(self, at_least: u64) {
-        eventually("the flood is read", || {
-            self.written.load(Ordering::Relaxed) > at_least
-        });
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().expect("the flood");
-        }
-    }
-}
-
 /// The witness is served a hundred times while connections flood. Gives the median of its round trips before and meanwhile.
 fn beside_floods(io: &'static str, bytes: &[u8]) -> [Duration; 2] {
     let trial = Trial::corecast(io, &[]);
@@ -85,7 +40,7 @@ fn beside_floods(io: &'static str, bytes: &[u8]) -> [Duration; 2] {
     for _ in 0..5 {
         trial.connect().close(1000);
     }
-    floods.into_iter().for_each(|flood| flood.end(200_000));
+    floods.into_iter().for_each(|flood| flood.end(200_000, 0));
     assert!(trial.grown() < 4 * MEMORY, "{}", trial.grown());
     drop(clients);
     trial.over_within(2 * MEMORY);

@@ -3,6 +3,7 @@
 use crate::client::{
     BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, fragment, frame, header, raw_frame,
 };
+use crate::payload::pattern;
 use crate::trial::{MEMORY, Trial};
 
 crate::rows![
@@ -285,17 +286,9 @@ fn ping_payload_exact(io: &'static str) {
 /// Whatever bytes follow the handshake: an answer, or none while they are still half a frame, never a crash.
 fn noise_after_handshake(io: &'static str) {
     let trial = Trial::corecast(io, &["--max-message", "64k"]);
-    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut ended = 0;
     for round in 0..100 {
-        let noise: Vec<u8> = (0..1 + round * 7)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                (state >> 32) as u8
-            })
-            .collect();
+        let noise = pattern(round, 1 + round as usize * 7);
         let mut client = trial.connect();
         client.write(&noise);
         client.half_close();

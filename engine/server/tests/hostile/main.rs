@@ -12,6 +12,8 @@ mod client;
 mod closing;
 mod coverage;
 mod faults;
+#[path = "../../../tests/common/flood.rs"]
+mod flood;
 mod floods;
 mod frames;
 mod handshake;
@@ -19,6 +21,9 @@ mod headers;
 mod herd;
 mod lifecycle;
 mod messages;
+#[allow(dead_code, reason = "the engine's tests use the rest")]
+#[path = "../../../tests/common/payload.rs"]
+mod payload;
 mod process;
 mod requests;
 mod slow;

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use crate::ask::{answer, ask, each_is_refused, is_one_answer};
 use crate::client::{Client, http, request, tcp};
+use crate::payload::pattern;
 use crate::trial::Trial;
 
 crate::rows![
@@ -211,16 +212,8 @@ fn tls_client_hello(io: &'static str) {
 
 fn noise_instead_of_request(io: &'static str) {
     let trial = Trial::corecast(io, &[]);
-    let mut state: u64 = 0x1234_5678_9abc_def1;
     for round in 0..60 {
-        let noise: Vec<u8> = (0..20 + round * 50)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                (state >> 32) as u8
-            })
-            .collect();
+        let noise = pattern(round, 20 + round as usize * 50);
         let mut stream = tcp(trial.address());
         stream.write_all(&noise).expect("the server reads");
         stream

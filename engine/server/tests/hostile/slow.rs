@@ -1,13 +1,12 @@
 //! Peers that take their time, and those that take places.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, http, request, tcp};
-use socket2::{Domain, Socket, Type};
+use crate::client::{Client, http, request, reset_when_dropped, tcp, tcp_from};
 
 use crate::ask::answer;
 use crate::trial::{MEMORY, Trial};
@@ -113,11 +112,6 @@ fn silent_connections(io: &'static str) {
     trial.over();
 }
 
-fn reset(stream: TcpStream) {
-    let socket = socket2::SockRef::from(&stream);
-    socket.set_linger(Some(Duration::ZERO)).expect("linger");
-}
-
 fn rst_in_handshake(io: &'static str) {
     let trial = Trial::corecast(io, &[]);
     let whole = request("/echo");
@@ -127,7 +121,7 @@ fn rst_in_handshake(io: &'static str) {
         stream
             .write_all(&whole.as_bytes()[..cut])
             .expect("the server reads");
-        reset(stream);
+        reset_when_dropped(&stream);
     }
     trial.over();
 }
@@ -136,7 +130,7 @@ fn rst_in_handshake(io: &'static str) {
 fn connect_and_reset(io: &'static str) {
     let trial = Trial::corecast(io, &[]);
     for _ in 0..500 {
-        reset(tcp(trial.address()));
+        reset_when_dropped(&tcp(trial.address()));
     }
     for _ in 0..100 {
         drop(tcp(trial.address()));
@@ -166,17 +160,7 @@ fn refusal_not_read(io: &'static str) {
 
 /// A connection from another address of loopback than the witness's.
 fn from_elsewhere(trial: &Trial) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let elsewhere = SocketAddr::from(([127, 0, 0, 2], 0));
-    socket
-        .bind(&elsewhere.into())
-        .expect("all of 127.0.0.0/8 is ours");
-    socket
-        .connect_timeout(&trial.address().into(), PATIENCE)
-        .expect("the server takes us");
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream
+    tcp_from([127, 0, 0, 2], trial.address())
 }
 
 /// The status of the answer to an upgrade request; none where the connection is cut without a word.
