@@ -87,25 +87,28 @@ fn stall(trial: &mut Trial, time: Duration) -> Client {
 /// busy, as many as came in time; and of messages to connections that all are read from again at the same time.
 fn ring_overflow(io: &'static str) {
     const CONNECTIONS: usize = 4_600;
-    if let Some(fewer) = unaffordable(CONNECTIONS) {
-        return transports::skip(io.parse().expect("a transport"), &fewer);
+    // Nothing else has a queue that could overflow.
+    if io == "ring"
+        && let Some(fewer) = unaffordable(CONNECTIONS)
+    {
+        return transports::skip(corecast::Io::Ring, &fewer);
     }
     let mut trial = Trial::victim(io, &[]);
     let mut stalled = stall(&mut trial, Duration::from_secs(1));
     let mut herd = Herd::connect_at_once(trial.address(), "/orders", CONNECTIONS);
     stalled.expect_text("sleep");
+    let connections = herd.streams.len();
     let mut resumer = Client::connect_to(trial.address(), "/orders");
     for round in 0..2_u8 {
         let before = counter(&trial, "ring_overflows");
         herd.write(&frame(TEXT, b"pause"));
         eventually("all are paused", || {
-            counter(&trial, "paused") == CONNECTIONS as u64
+            counter(&trial, "paused") == connections as u64
         });
         herd.write(&frame(TEXT, &[b'0' + round; 20]));
         resumer.text("resume");
         herd.expect(&[&[0x81, 20][..], &[b'0' + round; 20]].concat());
         let overflows = counter(&trial, "ring_overflows") - before;
-        // Nothing else has a queue that could.
         assert_eq!(overflows > 0, io == "ring", "{overflows} overflows");
     }
     // Before Linux 6.14 it takes no pause: one `enter` runs all that waits for it.
@@ -114,7 +117,7 @@ fn ring_overflow(io: &'static str) {
     herd.expect(b"\x81\x07at once");
     stalled.expect_text("sleep");
     drop((herd, stalled, resumer));
-    trial.over_within(MEMORY + CONNECTIONS * (6 << 10));
+    trial.over_within(MEMORY + connections * (6 << 10));
 }
 
 /// More bytes than the receive buffers hold, which is 4 MiB, from more connections than there are buffers. They are ready
