@@ -235,13 +235,13 @@ mod tests {
     use std::os::fd::{BorrowedFd, OwnedFd};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicU64;
 
     use super::*;
     use crate::core::app::{App, CoreId, Ended, Message};
     use crate::core::config::Config;
     use crate::core::mailbox::{Mailbox, Post};
     use crate::core::stats::CoreStats;
+    use crate::core::sync::AtomicU64;
 
     /// Knows pages only.
     struct Pages;

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use super::admission::Admission;
@@ -16,6 +15,7 @@ use crate::core::Core;
 use crate::core::mailbox::{Mail, Mailbox, Post};
 use crate::core::ring_loop::Pump;
 use crate::core::stats::CoreStats;
+use crate::core::sync::AtomicU64;
 use crate::transport::ring::simulated::{Dice, Fault, Log, SimulatedKernel, World, listener};
 use crate::transport::ring::{Ring, Wait};
 
