@@ -199,7 +199,7 @@ impl SimulatedKernel {
         }
     }
 
-    /// Receives once: length and flags, or the result that ends the receive, or nothing for now.
+    /// Receives once: length and flags, or the result that ends the receive, or nothing yet.
     fn receive_some(&mut self, world: &mut World, id: LinkId) -> Option<Result<(i32, u32), i32>> {
         let buffers = self.buffers.as_mut().expect("registered buffers");
         // A buffer is looked for first, also when nothing is there to fill it with.
