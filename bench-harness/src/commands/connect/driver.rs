@@ -247,6 +247,11 @@ impl Driver for ConnectDriver {
         }
         let place = &mut self.places[slot as usize];
         let heard = self.listener.hear(&mut place.receiver, slot, bytes, out)?;
+        // One message is on its way at a time. A server that is sent none may say what it likes.
+        let expected = u64::from(place.unanswered > 0);
+        if self.messages > 0 && heard.messages > expected {
+            return Err("more replies came than messages were sent".to_owned());
+        }
         match heard.close {
             Some(code) if place.closing.is_none() => {
                 Err(format!("the server closed the connection: {code}"))
@@ -255,16 +260,12 @@ impl Driver for ConnectDriver {
                 place.closed = true;
                 Ok(())
             }
-            None if heard.messages == 0 => Ok(()),
-            // One message is on its way at a time.
-            None if heard.messages > 1 || place.unanswered == 0 => {
-                Err("more replies came than messages were sent".to_owned())
-            }
-            None => {
+            None if self.messages > 0 && heard.messages == 1 => {
                 place.unanswered -= 1;
                 self.go_on(slot, now, out);
                 Ok(())
             }
+            None => Ok(()),
         }
     }
 
