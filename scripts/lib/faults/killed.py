@@ -33,9 +33,10 @@ def inflict(server, quick):
     with watching(server) as witness:
         inside = Account(server.pid)
         for _ in range(rounds):
-            held = max(held, _kill_in_mid_frame(server) - inside.memory)
-            if not 0.8 <= held / (CONNECTIONS * SENT) <= OVERHEAD:
-                raise Failure(f"{held / MIB:.1f} MiB are held for {CONNECTIONS * SENT / MIB:.1f} MiB that arrived")
+            now = _kill_in_mid_frame(server) - inside.memory
+            if not 0.8 <= now / (CONNECTIONS * SENT) <= OVERHEAD:
+                raise Failure(f"{now / MIB:.1f} MiB are held for {CONNECTIONS * SENT / MIB:.1f} MiB that arrived")
+            held = max(held, now)
             settled = inside.settle(limit_s=20, spare=SPARE)
             after.append(anonymous(server.pid))
         inside.memory = after[0]
