@@ -89,7 +89,7 @@ impl<'a, D> Conn<'a, D> {
 
     /// Ends a subscription; `false` when there was none.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
-        self.hub.topics.unsubscribe(self.index, topic)
+        self.hub.topics.unsubscribe(self.index, topic).is_some()
     }
 
     /// Whether it is subscribed to a topic.

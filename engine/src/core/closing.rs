@@ -92,7 +92,7 @@ impl Hub {
         conn.flags.set(Flags::OPENED, false);
         // Keeps the slot until the callback has run.
         conn.operations += 1;
-        self.topics.remove(index);
+        self.topics.remove(index, |_| {});
         self.lists.ended.push_back((
             index,
             Ended {

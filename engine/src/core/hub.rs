@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use corecast_protocol::CloseCode;
 use corecast_protocol::frame::Opcode;
-use corecast_topics::Topics;
+use corecast_topics::{Subscribed, Topics};
 
 use super::TURN_OUTPUT;
 use super::addresses::Gate;
@@ -215,7 +215,8 @@ impl Hub {
 
     /// Subscribes an open connection.
     pub(crate) fn subscribe(&mut self, index: u32, topic: &str) -> bool {
-        self.conns[index].is_open() && self.topics.subscribe(index, topic)
+        self.conns[index].is_open()
+            && matches!(self.topics.subscribe(index, topic), Subscribed::New { .. })
     }
 
     /// Delivers to this core's subscribers, and posts to the other cores.
@@ -259,7 +260,10 @@ impl Hub {
     ) {
         let turn = self.output.turn();
         let mut overflowed = Vec::new();
-        for subscription in self.topics.subscribers(topic) {
+        let Some(topic) = self.topics.id(topic) else {
+            return;
+        };
+        for subscription in self.topics.fast(topic) {
             let index = subscription.conn();
             if except == Some(index) || !self.conns[index].is_open() {
                 continue;

@@ -293,7 +293,11 @@ impl Application {
         let message = message.unwrap_or(Message::Binary(&own));
         let topic = self.topic();
         let turn = hub.output.turn();
-        let subscribers = hub.topics.subscribers(&topic).iter().map(|s| s.conn());
+        let id = hub.topics.id(&topic);
+        let subscribers = id
+            .into_iter()
+            .flat_map(|id| hub.topics.fast(id))
+            .map(|s| s.conn());
         let before: Vec<(u32, usize)> = subscribers
             .filter(|&index| Some(index) != except && hub.conns[index].is_open())
             .map(|index| (index, hub.conns[index].buffered(turn)))
