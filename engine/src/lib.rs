@@ -42,7 +42,7 @@ mod transport;
 pub use conn::{Conn, ConnHandle};
 pub use core::defaults;
 pub use core::tasks::spawn;
-pub use core::{CoreId, Message, Published, SendStatus, SlowPolicy};
+pub use core::{Activity, CoreId, Message, Published, SendStatus, SlowPolicy};
 pub use corecast_protocol::CloseCode;
 pub use error::{Error, Result};
 pub use handler::{Accept, Closed, Handler, Reject};

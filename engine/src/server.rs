@@ -12,7 +12,7 @@ use socket2::Socket;
 use crate::core::mailbox::Mailbox;
 use crate::core::stats::CoreStats;
 use crate::core::sync::AtomicU64;
-use crate::core::{AddressLimits, Config, CoreId, Rate, SlowPolicy, Upkeep};
+use crate::core::{Activity, AddressLimits, Config, CoreId, Rate, SlowPolicy, Upkeep};
 use crate::handler::Handler;
 use crate::limits;
 use crate::publisher::{Mailboxes, Publisher};
@@ -275,10 +275,15 @@ impl Server {
     }
 
     /// Calls `run` on every core's thread: once in `every` while the core has work, for the last time when it has had none
-    /// for as long, and never on a core that stays idle. For what is done rarely and must not wait for the next
-    /// message, such as making the allocator give memory back. It blocks its core meanwhile.
+    /// for as long, and never on a core that stays idle; it is told which. For what is done rarely and must not wait
+    /// for the next message, such as making the allocator give memory back: the core has freed the buffers that it had kept
+    /// only to use them again. It blocks its core meanwhile.
     #[must_use]
-    pub fn upkeep(mut self, every: Duration, run: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn upkeep(
+        mut self,
+        every: Duration,
+        run: impl Fn(Activity) + Send + Sync + 'static,
+    ) -> Self {
         let run = Arc::new(run);
         self.config.upkeep = Some(Upkeep { every, run });
         self

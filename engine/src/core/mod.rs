@@ -6,6 +6,8 @@
 mod addresses;
 mod app;
 mod backlog;
+#[cfg(test)]
+mod bare;
 mod bell;
 mod closing;
 mod config;
@@ -62,6 +64,7 @@ pub(crate) use slab::ConnId;
 use slab::Slab;
 use stats::CoreStats;
 use timers::{TICK, Wheel};
+pub use upkeep::Activity;
 pub(crate) use upkeep::Upkeep;
 
 /// Output of one connection after which the rest of the turn's input waits: what it is for is tried on the

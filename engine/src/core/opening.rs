@@ -231,58 +231,15 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use std::any::Any;
-    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
 
     use super::*;
-    use crate::core::app::{App, CoreId, Ended, Message};
+    use crate::core::bare;
     use crate::core::config::Config;
-    use crate::core::mailbox::{Mailbox, Post};
-    use crate::core::stats::CoreStats;
-    use crate::core::sync::AtomicU64;
-
-    /// Knows pages only.
-    struct Pages;
-
-    impl App for Pages {
-        fn request(
-            &mut self,
-            _: &Request<'_>,
-            _: BorrowedFd<'_>,
-            response: &mut Vec<u8>,
-        ) -> Decision {
-            response.extend_from_slice(b"HTTP/1.1 204 No Content\r\n\r\n");
-            Decision::Respond
-        }
-
-        fn open(&mut self, _: &mut Hub, _: u32) {
-            unreachable!("nothing is upgraded");
-        }
-
-        fn message(&mut self, _: &mut Hub, _: u32, _: Message<'_>) {
-            unreachable!("nothing is upgraded");
-        }
-
-        fn drain(&mut self, _: &mut Hub, _: u32) {}
-
-        fn close(&mut self, _: &mut Hub, _: u32, _: &Ended) {}
-
-        fn data(&mut self, _: u16, _: u32) -> Option<(CoreId, &mut dyn Any)> {
-            None
-        }
-    }
 
     fn core() -> Core {
-        let config = Arc::new(Config {
-            slots: 4,
-            ..Config::default()
-        });
-        let stats = CoreStats::new(Arc::new(AtomicU64::new(0)), config.max_connections);
-        let mailbox = Arc::new(Mailbox::new().expect("a bell"));
-        let post = Post::new(Arc::new([mailbox]), 0);
-        Core::new(config, Arc::new(stats), post, Box::new(Pages))
+        bare::core(Config::default())
     }
 
     /// Gives a new connection these bytes one by one, until it is answered. Gives the bytes taken, and how often they were

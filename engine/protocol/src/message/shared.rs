@@ -107,6 +107,13 @@ impl Shared {
         }
     }
 
+    /// Frees the spare buffers. They are kept for speed alone, and a small one may be all that is left of a large page
+    /// of the allocator, which then cannot be given back.
+    pub fn release_spares(&mut self) {
+        self.spares = Vec::new();
+        self.spare_bytes = 0;
+    }
+
     /// Bytes of spare buffers, for memory accounting.
     #[must_use]
     pub fn spare_bytes(&self) -> usize {

@@ -521,6 +521,21 @@ mod spares {
     }
 
     #[test]
+    fn released_buffers_are_gone() {
+        let mut shared = Shared::new(Role::Server, Limits::default());
+        let payload = vec![5; 100_000];
+        let first = assemble(&mut shared, &payload, 16_384);
+        shared.recycle(first);
+        assert!(shared.spare_bytes() >= payload.len());
+        shared.release_spares();
+        assert_eq!(shared.spare_bytes(), 0);
+        let second = assemble(&mut shared, &payload, 16_384);
+        assert_eq!(second, payload);
+        shared.recycle(second);
+        assert!(shared.spare_bytes() >= payload.len(), "kept as before");
+    }
+
+    #[test]
     fn a_large_spare_is_not_lent_for_a_few_bytes() {
         let mut shared = Shared::new(Role::Server, Limits::default());
         shared.recycle(Vec::with_capacity(1 << 20));

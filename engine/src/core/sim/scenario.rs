@@ -105,7 +105,7 @@ fn config(dice: &mut Dice, largest: usize) -> Config {
         busy_poll: dice.one_in(8).then(|| Duration::from_micros(50)),
         upkeep: dice.one_in(4).then(|| Upkeep {
             every: millis(dice, 1_000),
-            run: Arc::new(|| {}),
+            run: Arc::new(|_| {}),
         }),
         addresses: None,
     }

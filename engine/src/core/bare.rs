@@ -1,0 +1,50 @@
+//! A core that nobody runs and that knows pages only, for tests of its parts.
+
+use std::any::Any;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use corecast_protocol::handshake::Request;
+
+use super::Core;
+use super::app::{App, CoreId, Decision, Ended, Message};
+use super::config::Config;
+use super::hub::Hub;
+use super::mailbox::{Mailbox, Post};
+use super::stats::CoreStats;
+use super::sync::AtomicU64;
+
+/// A core with room for four connections.
+pub(super) fn core(config: Config) -> Core {
+    let config = Arc::new(Config { slots: 4, ..config });
+    let stats = CoreStats::new(Arc::new(AtomicU64::new(0)), config.max_connections);
+    let mailbox = Arc::new(Mailbox::new().expect("a bell"));
+    let post = Post::new(Arc::new([mailbox]), 0);
+    Core::new(config, Arc::new(stats), post, Box::new(Pages))
+}
+
+/// Knows pages only.
+struct Pages;
+
+impl App for Pages {
+    fn request(&mut self, _: &Request<'_>, _: BorrowedFd<'_>, response: &mut Vec<u8>) -> Decision {
+        response.extend_from_slice(b"HTTP/1.1 204 No Content\r\n\r\n");
+        Decision::Respond
+    }
+
+    fn open(&mut self, _: &mut Hub, _: u32) {
+        unreachable!("nothing is upgraded");
+    }
+
+    fn message(&mut self, _: &mut Hub, _: u32, _: Message<'_>) {
+        unreachable!("nothing is upgraded");
+    }
+
+    fn drain(&mut self, _: &mut Hub, _: u32) {}
+
+    fn close(&mut self, _: &mut Hub, _: u32, _: &Ended) {}
+
+    fn data(&mut self, _: u16, _: u32) -> Option<(CoreId, &mut dyn Any)> {
+        None
+    }
+}
