@@ -75,21 +75,35 @@ pub(crate) async fn run_portable(
             }
         };
         wake.set_asleep(true);
-        if sleep == Some(Duration::ZERO) {
-            // The others' turn, but not for long.
-            tasks::wake_loop();
-        }
-        let signal = either(bell.readable(false), nudge.readable(false));
         // Why it woke makes no difference: the turn looks at everything.
+        let signal = || either(bell.readable(false), nudge.readable(false));
         match sleep {
-            Some(time) if !time.is_zero() => drop(monoio::time::timeout(time, signal).await),
-            _ => signal.await,
+            Some(Duration::ZERO) => others_turn(&nudge).await,
+            Some(time) => drop(monoio::time::timeout(time, signal()).await),
+            None => signal().await,
         }
         wake.set_asleep(false);
         for reader in driver.yielding.borrow_mut().drain(..) {
             reader.wake();
         }
     }
+}
+
+/// Lets the runtime run what is ready, look for I/O and at its timers, and come back.
+///
+/// The nudge that brings it back may come only once it is awaited: on epoll, one that is there already is no reason to
+/// wait, and nobody else would get a turn before all work is done.
+async fn others_turn(nudge: &monoio::net::UnixStream) {
+    let mut nudged = std::pin::pin!(nudge.readable(false));
+    let mut is_awaited = false;
+    std::future::poll_fn(|context| {
+        let polled = nudged.as_mut().poll(context);
+        if polled.is_pending() && !std::mem::replace(&mut is_awaited, true) {
+            tasks::wake_loop();
+        }
+        polled.map(drop)
+    })
+    .await;
 }
 
 /// Waits for either of two futures, and drops both.

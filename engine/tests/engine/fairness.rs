@@ -1,15 +1,17 @@
 //! One busy connection does not starve the others.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use corecast::Io;
+use corecast::defaults::{MESSAGE_INPUT, TURN_INPUT};
+use corecast::{Conn, Handler, Io, Message};
 
 use crate::common::client::{BINARY, CLOSE, Client, PING, frame};
 use crate::common::flood::Flood;
-use crate::common::{Echo, over_every_transport, serve};
+use crate::common::{Echo, PATIENCE, next, over_every_transport, serve};
 
 over_every_transport![
     a_flood_of_empty_messages_starves_nobody,
@@ -18,6 +20,7 @@ over_every_transport![
     a_flood_of_large_messages_starves_nobody,
     a_flood_after_the_close_starves_nobody,
     new_connections_get_in_during_a_flood,
+    what_arrives_waits_for_a_few_slices_of_a_flood,
 ];
 
 /// Generous: a flood is handled in slices of a few hundred messages, each a fraction of a millisecond even in a debug
@@ -98,4 +101,56 @@ fn new_connections_get_in_during_a_flood(io: Io) {
         assert!(time < 4 * BOUND, "{time:?}");
     }
     flood.end(100_000, 100_000);
+}
+
+/// Counts a flood's messages. It stops at one of them until it is told to go on, and reports its number; and how many
+/// there were before each text.
+struct Counting {
+    flood: u32,
+    reports: Sender<u32>,
+    go_on: Arc<Mutex<Receiver<()>>>,
+}
+
+/// Far enough into the flood for the reads to be large.
+const STOP_AT: u32 = 2_000;
+
+impl Handler for Counting {
+    type Data = ();
+
+    fn message(&mut self, _: &mut Conn<'_, ()>, message: Message<'_>) {
+        let is_flood = matches!(message, Message::Binary(_));
+        self.flood += u32::from(is_flood);
+        if is_flood && self.flood != STOP_AT {
+            return;
+        }
+        self.reports.send(self.flood).expect("the test listens");
+        if is_flood {
+            let go_on = self.go_on.lock().expect("no panic here");
+            go_on.recv_timeout(PATIENCE).expect("the test goes on");
+        }
+    }
+}
+
+/// A slice is handled, and then whatever has arrived meanwhile: not all that a large read has brought.
+fn what_arrives_waits_for_a_few_slices_of_a_flood(io: Io) {
+    let (reporting, reports) = mpsc::channel();
+    let (going_on, go_on) = mpsc::channel();
+    let go_on = Arc::new(Mutex::new(go_on));
+    let server = serve(io, move |_| Counting {
+        flood: 0,
+        reports: reporting.clone(),
+        go_on: Arc::clone(&go_on),
+    });
+    let mut other = Client::connect(server.address());
+    let flooding = Client::connect(server.address());
+    let mut writer = flooding.writer();
+    let flood = frame(BINARY, &[]).repeat(40_000);
+    let writing = std::thread::spawn(move || writer.write_all(&flood));
+    assert_eq!(next(&reports), STOP_AT);
+    other.text("now");
+    going_on.send(()).expect("the handler waits");
+    let waited = next(&reports) - STOP_AT;
+    let slice = TURN_INPUT / MESSAGE_INPUT;
+    assert!(waited <= 4 * slice, "{waited} messages of a flood");
+    writing.join().expect("the flood").expect("it is read");
 }
