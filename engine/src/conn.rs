@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 
 use socket2::SockRef;
 
-use crate::core::{ConnId, Hub, Message, Published, SendStatus, tasks};
-use crate::{CloseCode, CoreId};
+use crate::core::{
+    ConnId, Content, Hub, Message, Publication, Published, SendStatus, SlowPolicy, tasks,
+};
+use crate::{CloseCode, CoreId, Publish, Subscribe};
 
 /// A connection for the length of a callback, with the application's data for it.
 pub struct Conn<'a, D> {
@@ -57,6 +59,12 @@ impl<'a, D> Conn<'a, D> {
         self.send(Message::Binary(bytes))
     }
 
+    /// Sends a message that is the latest of a key: where messages are conflated
+    /// ([`SlowPolicy::Conflate`]) it takes the place of the one of this key that still waits. Otherwise it is like any other.
+    pub fn send_keyed(&mut self, key: u64, message: Message<'_>) -> SendStatus {
+        self.hub.send_keyed(self.index, key, message)
+    }
+
     /// Sends a ping (RFC 6455 §5.5.2). Keeping connections alive needs none of this: see
     /// [`Server::ping_interval`](crate::Server::ping_interval).
     ///
@@ -82,14 +90,27 @@ impl<'a, D> Conn<'a, D> {
         self.hub.begin_close(self.index, code, reason);
     }
 
-    /// Subscribes to a topic; `false` when it was subscribed already.
-    pub fn subscribe(&mut self, topic: &str) -> bool {
-        self.hub.subscribe(self.index, topic)
+    /// Subscribes to a topic, or to all that a filter matches; `false` when it was subscribed already.
+    ///
+    /// Levels of a name are separated by `/`. A level that is `*` matches any one, and `#` as the last
+    /// level matches all further ones, or none: `room/*` matches `room/1`, and `room/#` that, `room` and `room/1/door`. Whoever
+    /// has several subscriptions that match gets a message once. Names that are published to are taken as they are.
+    pub fn subscribe(&mut self, filter: &str) -> bool {
+        self.hub.subscribe(self.index, filter)
+    }
+
+    /// Subscribes with options. What was retained is sent if it was not subscribed already.
+    pub fn subscribe_with(&mut self, filter: &str, options: Subscribe) -> bool {
+        let new = self.hub.subscribe(self.index, filter);
+        if new && options.retained {
+            self.hub.send_retained(self.index, filter);
+        }
+        new
     }
 
     /// Ends a subscription; `false` when there was none.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
-        self.hub.topics.unsubscribe(self.index, topic).is_some()
+        self.hub.unsubscribe(self.index, topic)
     }
 
     /// Whether it is subscribed to a topic.
@@ -105,18 +126,39 @@ impl<'a, D> Conn<'a, D> {
 
     /// Sends a message to every subscriber of a topic, on all cores; to this connection too if it is one.
     pub fn publish(&mut self, topic: &str, message: Message<'_>) -> Published {
-        self.hub.publish(topic, message, None)
+        self.publish_with(topic, message, Publish::new())
     }
 
     /// Sends a message to every subscriber of a topic but this connection.
     pub fn publish_others(&mut self, topic: &str, message: Message<'_>) -> Published {
-        self.hub.publish(topic, message, Some(self.index))
+        self.publish_with(topic, message, Publish::new().others())
+    }
+
+    /// Sends a message to every subscriber of a topic, with options.
+    pub fn publish_with(
+        &mut self,
+        topic: &str,
+        message: Message<'_>,
+        options: Publish,
+    ) -> Published {
+        self.hub.publish(&Publication {
+            topic,
+            content: Content::Message(message),
+            key: options.key,
+            except: options.others.then_some(self.index),
+            retain: options.retain,
+        })
+    }
+
+    /// What happens to this connection when its backlog is full; `None` is as the server has it.
+    pub fn set_slow_policy(&mut self, policy: Option<SlowPolicy>) {
+        self.hub.conns[self.index].flags.set_policy(policy);
     }
 
     /// Bytes sent, headers included, that the kernel has not taken yet.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.hub.conns[self.index].buffered(self.hub.output.turn())
+        self.hub.buffered(self.index)
     }
 
     /// Stops reading: no further message is delivered, and the peer is held back by TCP once its window is

@@ -12,7 +12,9 @@ use socket2::Socket;
 use crate::core::mailbox::Mailbox;
 use crate::core::stats::CoreStats;
 use crate::core::sync::AtomicU64;
-use crate::core::{Activity, AddressLimits, Config, CoreId, Rate, SlowPolicy, Upkeep};
+use crate::core::{
+    Activity, AddressLimits, Config, CoreId, Rate, SlowPolicy, TopicOptions, Upkeep,
+};
 use crate::handler::Handler;
 use crate::limits;
 use crate::publisher::{Mailboxes, Publisher};
@@ -160,6 +162,32 @@ impl Server {
     #[must_use]
     pub fn slow(mut self, policy: SlowPolicy) -> Self {
         self.config.slow = policy;
+        self
+    }
+
+    /// What holds for topics whose name matches a filter (as in [`Conn::subscribe`](crate::Conn::subscribe)) instead of what
+    /// holds for all. Of several filters that match, the one that was given first counts.
+    #[must_use]
+    pub fn topic(mut self, filter: &str, options: TopicOptions) -> Self {
+        self.config.topics.push((filter.into(), options));
+        self
+    }
+
+    /// How long a published message waits for further ones on its topic, to leave with them in one system call per subscriber.
+    /// Zero, which is the default, adds no delay of its own: before a flush that will take long, a core looks for
+    /// further messages for a few percent of that time. At most a second. Without the ring it is rounded up to a
+    /// millisecond.
+    #[must_use]
+    pub fn flush_delay(mut self, delay: Duration) -> Self {
+        self.config.flush_delay = delay;
+        self
+    }
+
+    /// Bytes of the messages that each core keeps for those who subscribe later ([`Publish::retain`](crate::Publish::retain)),
+    /// with their topics' names and 96 bytes for each.
+    #[must_use]
+    pub fn max_retained(mut self, bytes: usize) -> Self {
+        self.config.max_retained = bytes;
         self
     }
 

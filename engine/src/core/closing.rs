@@ -2,8 +2,8 @@
 
 use std::net::Shutdown;
 
+use corecast_protocol::CloseCode;
 use corecast_protocol::frame::Opcode;
-use corecast_protocol::{CloseCode, encode_close_server};
 
 use super::app::Ended;
 use super::connection::{Flags, State};
@@ -39,15 +39,14 @@ impl Hub {
         self.finish(index);
     }
 
-    /// Queues a Close frame; `None` sends one without a code.
+    /// Queues a Close frame; `None` sends one without a code. Nothing is published to the connection any more.
     fn push_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
-        let pending = &mut self.conns[index].pending;
-        match code {
-            Some(code) => self
-                .output
-                .push_bytes(index, pending, |out| encode_close_server(out, code, reason)),
-            None => self.output.push_frame(index, pending, Opcode::Close, &[]),
+        self.unsubscribe_all(index);
+        let mut payload = Vec::new();
+        if let Some(code) = code {
+            corecast_protocol::encode_close(&mut payload, code, reason);
         }
+        self.push_control(index, Opcode::Close, &payload);
     }
 
     /// Reads no more; sends what is queued, then our FIN.
@@ -92,7 +91,7 @@ impl Hub {
         conn.flags.set(Flags::OPENED, false);
         // Keeps the slot until the callback has run.
         conn.operations += 1;
-        self.topics.remove(index, |_| {});
+        self.unsubscribe_all(index);
         self.lists.ended.push_back((
             index,
             Ended {

@@ -10,15 +10,61 @@ use super::addresses::AddressTable;
 use super::defaults;
 use super::upkeep::Upkeep;
 
-/// What happens to a connection whose backlog is full.
+/// What is published waits no longer than this for more, whatever is asked for.
+const LONGEST_FLUSH_DELAY: Duration = Duration::from_secs(1);
+
+/// What happens to a connection whose backlog is full. Messages are dropped whole or not at all, and never once the
+/// kernel has begun to take them; control frames are not dropped.
+///
+/// What is set for a topic ([`Server::topic`](crate::Server::topic)) counts for its messages, before what is set for a
+/// connection ([`Conn::set_slow_policy`](crate::Conn::set_slow_policy)), and that before what is set for the server
+/// ([`Server::slow`](crate::Server::slow)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowPolicy {
-    /// It is closed with 1013 (try again later).
+    /// It is closed with 1013 (try again later): whoever stays has missed nothing.
     #[default]
     Close,
-    /// The message is not sent to it.
+    /// The message is not sent to it: what it gets is old, but without gaps until then.
     DropNewest,
+    /// Its oldest messages that wait are dropped to make room: what it gets is recent.
+    DropOldest,
+    /// A message takes the place of the one of its topic and key that waits, full or not, so that of each only the latest
+    /// does. A message without either, as from [`Conn::send`](crate::Conn::send), replaces none. If it is full
+    /// all the same, the connection is closed as with [`Close`](Self::Close): it would miss the latest of something.
+    ///
+    /// Messages of different keys may then arrive in another order than they were published in.
+    Conflate,
+}
+
+/// What holds for the topics of a filter: see [`Server::topic`](crate::Server::topic).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TopicOptions {
+    pub(crate) slow: Option<SlowPolicy>,
+    pub(crate) flush_delay: Option<Duration>,
+}
+
+impl TopicOptions {
+    /// As the server has it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What happens to subscribers that are too slow for what is published to the topic.
+    #[must_use]
+    pub fn slow(mut self, policy: SlowPolicy) -> Self {
+        self.slow = Some(policy);
+        self
+    }
+
+    /// How long a message waits for further ones, to leave with them: as
+    /// [`Server::flush_delay`](crate::Server::flush_delay).
+    #[must_use]
+    pub fn flush_delay(mut self, delay: Duration) -> Self {
+        self.flush_delay = Some(delay);
+        self
+    }
 }
 
 /// Settings of every core of a server.
@@ -32,6 +78,12 @@ pub(crate) struct Config {
     /// Bytes accepted for a connection that the kernel has not taken.
     pub(crate) backlog: usize,
     pub(crate) slow: SlowPolicy,
+    /// How long what is published waits for more.
+    pub(crate) flush_delay: Duration,
+    /// What holds for topics, by filter; the first one that matches.
+    pub(crate) topics: Vec<(Box<str>, TopicOptions)>,
+    /// Bytes of messages that are retained.
+    pub(crate) max_retained: usize,
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) ping_interval: Option<Duration>,
@@ -59,6 +111,9 @@ impl Default for Config {
             },
             backlog: defaults::BACKLOG,
             slow: defaults::SLOW,
+            flush_delay: Duration::ZERO,
+            topics: Vec::new(),
+            max_retained: defaults::MAX_RETAINED,
             handshake_timeout: defaults::HANDSHAKE_TIMEOUT,
             idle_timeout: Some(defaults::IDLE_TIMEOUT),
             ping_interval: Some(defaults::PING_INTERVAL),
@@ -67,5 +122,25 @@ impl Default for Config {
             addresses: None,
             upkeep: None,
         }
+    }
+}
+
+impl Config {
+    /// What is set for a topic.
+    fn topic(&self, name: &str) -> Option<&TopicOptions> {
+        let mut topics = self.topics.iter();
+        let found = topics.find(|(filter, _)| corecast_topics::matches(filter, name));
+        found.map(|(_, options)| options)
+    }
+
+    /// The policy for subscribers that are too slow for a topic, if it has one of its own.
+    pub(crate) fn policy_of(&self, topic: &str) -> Option<SlowPolicy> {
+        self.topic(topic)?.slow
+    }
+
+    /// How long what is published to a topic waits for more.
+    pub(crate) fn flush_delay_of(&self, topic: &str) -> Duration {
+        let own = self.topic(topic).and_then(|options| options.flush_delay);
+        own.unwrap_or(self.flush_delay).min(LONGEST_FLUSH_DELAY)
     }
 }

@@ -6,6 +6,7 @@ use corecast_protocol::Receiver;
 
 use super::TURN_INPUT;
 use super::backlog::Backlog;
+use super::config::SlowPolicy;
 use super::output::Pending;
 use super::timers::Link;
 use crate::transport::socket::Socket;
@@ -64,6 +65,32 @@ impl Flags {
     pub(crate) const SURPLUS: Self = Self(1 << 7);
     /// Past the limits of its address: a surplus connection that will be answered with 429.
     pub(crate) const LIMITED: Self = Self(1 << 11);
+
+    /// Where the connection's own policy lies, and 0 if it has none.
+    const POLICY_SHIFT: u32 = 12;
+    const POLICY_MASK: u16 = 0b111 << Self::POLICY_SHIFT;
+
+    /// What happens when the connection's backlog is full, if the application has said so.
+    pub(crate) fn policy(self) -> Option<SlowPolicy> {
+        match (self.0 & Self::POLICY_MASK) >> Self::POLICY_SHIFT {
+            0 => None,
+            1 => Some(SlowPolicy::Close),
+            2 => Some(SlowPolicy::DropNewest),
+            3 => Some(SlowPolicy::DropOldest),
+            _ => Some(SlowPolicy::Conflate),
+        }
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: Option<SlowPolicy>) {
+        let bits = match policy {
+            None => 0,
+            Some(SlowPolicy::Close) => 1,
+            Some(SlowPolicy::DropNewest) => 2,
+            Some(SlowPolicy::DropOldest) => 3,
+            Some(SlowPolicy::Conflate) => 4,
+        };
+        self.0 = (self.0 & !Self::POLICY_MASK) | bits << Self::POLICY_SHIFT;
+    }
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

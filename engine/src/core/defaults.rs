@@ -31,6 +31,9 @@ pub const BACKLOG: usize = 1 << 20;
 /// What happens to a connection whose backlog is full.
 pub const SLOW: SlowPolicy = SlowPolicy::Close;
 
+/// Bytes of the messages that a core keeps for later subscribers, with their topics' names.
+pub const MAX_RETAINED: usize = 16 << 20;
+
 /// Silence after which a connection is closed: three missed pings.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 

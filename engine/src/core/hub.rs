@@ -2,12 +2,14 @@
 //! they wait for in [`super::deadlines`].
 
 use std::collections::VecDeque;
+use std::hash::RandomState;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use corecast_protocol::CloseCode;
 use corecast_protocol::frame::Opcode;
-use corecast_topics::{Subscribed, Topics};
+use corecast_topics::{TopicId, Topics};
 
 use super::TURN_OUTPUT;
 use super::addresses::Gate;
@@ -15,11 +17,16 @@ use super::app::{Ended, Message};
 use super::backlog::Backlog;
 use super::config::{Config, SlowPolicy};
 use super::connection::{Flags, State};
-use super::mailbox::{Mail, Post};
-use super::output::{Encoded, Output, Received};
+use super::fanout::TopicState;
+use super::mailbox::Post;
+use super::output::{Output, Received};
+use super::retained::Retained;
 use super::slab::{ConnId, Slab};
 use super::stats::CoreStats;
 use super::timers::{Link, Links, Wheel};
+
+/// Stands for the messages of a connection's own among the topics of keys.
+const OWN_KEYS: u64 = 0;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +50,12 @@ pub struct Published {
     pub queued: usize,
     /// Subscribers for whom it was thrown away, their backlog being full.
     pub dropped: usize,
+    /// Earlier messages that had been queued and were thrown away for it, as
+    /// [`SlowPolicy::DropOldest`] and [`SlowPolicy::Conflate`] have it.
+    pub displaced: usize,
+    /// It is kept for those who subscribe later, as [`Publish::retain`](crate::Publish::retain) asks; `false` also when
+    /// there is no room for it.
+    pub retained: bool,
     /// Other cores that took it; their subscribers are not in the counts above.
     pub forwarded: usize,
     /// Other cores that could not take it: their mailboxes are full.
@@ -83,7 +96,13 @@ pub(crate) struct Hub {
     pub(crate) stats: Arc<CoreStats>,
     pub(crate) conns: Slab,
     pub(crate) output: Output,
-    pub(crate) topics: Topics,
+    pub(crate) topics: Topics<TopicState>,
+    /// Those that a publication goes to; memory for the next one.
+    pub(crate) matched: Vec<TopicId>,
+    pub(crate) hasher: RandomState,
+    pub(crate) retained: Retained,
+    /// The time at which this turn began, or went on after it had slept.
+    pub(crate) now: Instant,
     pub(crate) wheel: Wheel,
     pub(crate) lists: Lists,
     /// The other cores.
@@ -114,16 +133,51 @@ impl Hub {
         if self.conns[index].state != State::Open {
             return SendStatus::Closed;
         }
+        self.catch_up(index);
         let len = corecast_protocol::server_header_len(message.len()) + message.len();
-        match self.admit(index, len) {
-            SendStatus::Dropped => self.overflow(index),
-            admitted => {
-                let pending = &mut self.conns[index].pending;
-                self.output
-                    .push_frame(index, pending, message.opcode(), message.as_bytes());
-                admitted
-            }
+        if self.conns[index].backlog.is_some() {
+            return self.queue_own(index, message, len);
         }
+        if self.is_full(index, len) {
+            return self.overflow(index, self.policy(index, None));
+        }
+        let pending = &mut self.conns[index].pending;
+        self.output
+            .push_frame(index, pending, message.opcode(), message.as_bytes());
+        SendStatus::Sent
+    }
+
+    /// Queues a message of a connection's own behind its backlog.
+    #[cold]
+    fn queue_own(&mut self, index: u32, message: Message<'_>, len: usize) -> SendStatus {
+        let policy = self.policy(index, None);
+        let limit = self.config.backlog;
+        let conn = &mut self.conns[index];
+        let backlog = conn.backlog.as_mut().expect("it has a backlog");
+        if policy == SlowPolicy::DropOldest {
+            let dropped = backlog.drop_oldest(len, limit);
+            self.stats.dropped.add(dropped as u64);
+        }
+        // Whoever has not heard of the backlog could not have acted on it.
+        if backlog.memory() + len > limit && conn.flags.has(Flags::TOLD) {
+            return self.overflow(index, policy);
+        }
+        conn.flags.set(Flags::TOLD, true);
+        backlog.copy_frame(message.opcode(), message.as_bytes());
+        SendStatus::Queued
+    }
+
+    /// Sends a message that replaces the last one of its key which still waits.
+    pub(crate) fn send_keyed(&mut self, index: u32, key: u64, message: Message<'_>) -> SendStatus {
+        let policy = self.policy(index, None);
+        if policy != SlowPolicy::Conflate || self.conns[index].backlog.is_none() {
+            return self.send(index, message);
+        }
+        let mut frame = Vec::new();
+        corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
+        self.conns[index].flags.set(Flags::TOLD, true);
+        let key = Some((OWN_KEYS, Some(key)));
+        self.queue(index, &frame.into(), key, policy, &mut 0)
     }
 
     /// Sends a ping with at most 125 bytes of payload (RFC 6455 §5.5.2). It does not count against the policy, but a
@@ -135,12 +189,22 @@ impl Hub {
         if self.is_full(index, payload.len()) {
             return SendStatus::Dropped;
         }
-        let pending = &mut self.conns[index].pending;
-        self.output
-            .push_frame(index, pending, Opcode::Ping, payload);
+        self.push_control(index, Opcode::Ping, payload);
         match self.conns[index].backlog {
             Some(_) => SendStatus::Queued,
             None => SendStatus::Sent,
+        }
+    }
+
+    /// Appends a control frame to what goes out to a connection: it overtakes nothing, and nobody's policy drops it.
+    pub(crate) fn push_control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        self.catch_up(index);
+        let conn = &mut self.conns[index];
+        match &mut conn.backlog {
+            Some(backlog) => backlog.copy_frame(opcode, payload),
+            None => self
+                .output
+                .push_frame(index, &mut conn.pending, opcode, payload),
         }
     }
 
@@ -152,35 +216,11 @@ impl Hub {
             return;
         }
         let Some(backlog) = &mut conn.backlog else {
-            return self
-                .output
-                .push_frame(index, &mut conn.pending, Opcode::Pong, payload);
+            return self.push_control(index, Opcode::Pong, payload);
         };
         let mut frame = Vec::new();
         corecast_protocol::encode_server(&mut frame, Opcode::Pong, payload);
-        // Where there is a backlog, this turn's output joins it as a whole.
-        let coming = conn.pending.bytes(self.output.turn());
-        backlog.pong(Bytes::from(frame), coming);
-    }
-
-    /// Whether the application may have `len` more bytes sent.
-    #[inline]
-    fn admit(&mut self, index: u32, len: usize) -> SendStatus {
-        let full = self.is_full(index, len);
-        let conn = &mut self.conns[index];
-        if conn.backlog.is_none() {
-            return if full {
-                SendStatus::Dropped
-            } else {
-                SendStatus::Sent
-            };
-        }
-        // Whoever has not heard of the backlog could not have acted on it.
-        if full && conn.flags.has(Flags::TOLD) {
-            return SendStatus::Dropped;
-        }
-        conn.flags.set(Flags::TOLD, true);
-        SendStatus::Queued
+        backlog.pong(Bytes::from(frame));
     }
 
     /// Whether a connection's backlog has no room for `len` more bytes. Without a backlog the socket has not
@@ -188,101 +228,40 @@ impl Hub {
     /// output for one connection ends early ([`Self::crowded`]). So a message larger than the limit is still
     /// taken when nothing waits.
     #[inline]
-    fn is_full(&self, index: u32, len: usize) -> bool {
+    pub(crate) fn is_full(&self, index: u32, len: usize) -> bool {
         let conn = &self.conns[index];
-        let (buffered, limit) = (conn.buffered(self.output.turn()), self.config.backlog);
-        match conn.backlog {
-            Some(_) => buffered + len > limit,
-            None => buffered >= limit.max(TURN_OUTPUT),
+        let limit = self.config.backlog;
+        match &conn.backlog {
+            Some(backlog) => backlog.memory() + len > limit,
+            None => conn.pending.bytes(self.output.turn()) >= limit.max(TURN_OUTPUT),
         }
+    }
+
+    /// Bytes accepted for a connection that the kernel has not taken.
+    pub(crate) fn buffered(&self, index: u32) -> usize {
+        self.conns[index].buffered(self.output.turn()) + self.batched(index)
+    }
+
+    /// What happens to a connection that is too slow: as its message's topic has it, or it itself, or the server.
+    pub(crate) fn policy(&self, index: u32, of_topic: Option<SlowPolicy>) -> SlowPolicy {
+        let of_connection = || self.conns[index].flags.policy();
+        of_topic.or_else(of_connection).unwrap_or(self.config.slow)
     }
 
     /// A full backlog: what the policy says.
     #[cold]
-    fn overflow(&mut self, index: u32) -> SendStatus {
+    pub(crate) fn overflow(&mut self, index: u32, policy: SlowPolicy) -> SendStatus {
         self.stats.dropped.add(1);
-        match self.config.slow {
-            SlowPolicy::DropNewest => {
+        match policy {
+            SlowPolicy::DropNewest | SlowPolicy::DropOldest => {
                 self.owe_drain(index);
                 SendStatus::Dropped
             }
-            SlowPolicy::Close => {
+            // Of each key the latest has to arrive: a connection that cannot hold them is of no use.
+            SlowPolicy::Close | SlowPolicy::Conflate => {
                 self.begin_close(index, CloseCode::TRY_AGAIN_LATER, "too slow");
                 SendStatus::Closed
             }
-        }
-    }
-
-    /// Subscribes an open connection.
-    pub(crate) fn subscribe(&mut self, index: u32, topic: &str) -> bool {
-        self.conns[index].is_open()
-            && matches!(self.topics.subscribe(index, topic), Subscribed::New { .. })
-    }
-
-    /// Delivers to this core's subscribers, and posts to the other cores.
-    pub(crate) fn publish(
-        &mut self,
-        topic: &str,
-        message: Message<'_>,
-        except: Option<u32>,
-    ) -> Published {
-        let mut published = Published::default();
-        if !self.post.is_alone() {
-            let mut frame = Vec::with_capacity(message.len() + 10);
-            corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
-            let mail = Mail::Publish {
-                topic: topic.into(),
-                frame: Bytes::from(frame),
-            };
-            (published.forwarded, published.refused) = self.post.to_others(&mail);
-        }
-        if self.topics.subscriber_count(topic) > 0 {
-            let frame = self.output.encode(message.opcode(), message.as_bytes());
-            self.deliver(topic, frame, except, &mut published);
-        }
-        published
-    }
-
-    /// Delivers what another core or thread published.
-    pub(crate) fn deliver_mail(&mut self, topic: &str, frame: &Bytes) {
-        if self.topics.subscriber_count(topic) > 0 {
-            let frame = self.output.encode_shared(frame);
-            self.deliver(topic, frame, None, &mut Published::default());
-        }
-    }
-
-    fn deliver(
-        &mut self,
-        topic: &str,
-        frame: Encoded,
-        except: Option<u32>,
-        published: &mut Published,
-    ) {
-        let turn = self.output.turn();
-        let mut overflowed = Vec::new();
-        let Some(topic) = self.topics.id(topic) else {
-            return;
-        };
-        for subscription in self.topics.fast(topic) {
-            let index = subscription.conn();
-            if except == Some(index) || !self.conns[index].is_open() {
-                continue;
-            }
-            if self.is_full(index, frame.len()) {
-                published.dropped += 1;
-                overflowed.push(index);
-                continue;
-            }
-            let conn = &mut self.conns[index];
-            match conn.backlog {
-                Some(_) => published.queued += 1,
-                None => published.sent += 1,
-            }
-            self.output.push_encoded(index, &mut conn.pending, frame);
-            self.crowded |= conn.pending.bytes(turn) >= TURN_OUTPUT;
-        }
-        for index in overflowed {
-            self.overflow(index);
         }
     }
 }
@@ -297,11 +276,15 @@ impl Hub {
         received: &(impl Received + ?Sized),
     ) {
         let conn = &mut self.conns[index];
+        let is_new = conn.backlog.is_none();
         let backlog = conn.backlog.get_or_insert_default();
         self.output.keep(conn.pending, sent, received, backlog);
         conn.pending = Default::default();
         if !conn.flags.has(Flags::DRAINING) {
             self.lists.draining.push(index);
+        }
+        if is_new {
+            self.becomes_slow(index);
         }
     }
 
@@ -323,7 +306,8 @@ impl Hub {
         }
         conn.backlog = None;
         conn.flags.set(Flags::TOLD, false);
-        match conn.state {
+        self.becomes_fast(index);
+        match self.conns[index].state {
             State::Finishing => self.lists.finishing.push(index),
             _ => self.owe_drain(index),
         }
@@ -341,15 +325,16 @@ impl Hub {
     /// Whether the `drain` callback is due now. If it is owed for later, it comes back to the list by then.
     pub(crate) fn drain_is_due(&mut self, index: u32) -> bool {
         let turn = self.output.turn();
-        let conn = &mut self.conns[index];
-        if !conn.flags.has(Flags::OWED_DRAIN) {
+        if !self.conns[index].flags.has(Flags::OWED_DRAIN) {
             // Another connection's slot by now.
             return false;
         }
-        if conn.pending.bytes(turn) > 0 {
+        self.catch_up(index);
+        if self.conns[index].pending.bytes(turn) > 0 {
             self.lists.drained.push(index);
             return false;
         }
+        let conn = &mut self.conns[index];
         conn.flags.set(Flags::OWED_DRAIN, false);
         conn.is_open() && conn.backlog.is_none()
     }

@@ -8,6 +8,7 @@ mod app;
 mod backlog;
 #[cfg(test)]
 mod bare;
+mod batches;
 mod bell;
 mod closing;
 mod config;
@@ -15,6 +16,8 @@ mod connection;
 mod deadlines;
 pub mod defaults;
 mod drain;
+mod fanout;
+mod gather;
 mod hub;
 pub(crate) mod mailbox;
 #[cfg(all(test, loom))]
@@ -22,6 +25,7 @@ mod models;
 mod opening;
 mod output;
 mod portable_loop;
+mod retained;
 mod ring_loop;
 mod seldom;
 #[cfg(test)]
@@ -36,6 +40,7 @@ mod upkeep;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::hash::RandomState;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -51,10 +56,11 @@ pub(crate) use addresses::{AddressLimits, Rate};
 pub(crate) use app::{App, Decision, Ended};
 pub use app::{CoreId, Message};
 pub(crate) use config::Config;
-pub use config::SlowPolicy;
+pub use config::{SlowPolicy, TopicOptions};
 use connection::{Flags, State};
 use defaults::{MESSAGE_INPUT, SURPLUS_CONNECTIONS, TURN_INPUT};
 use drain::Drain;
+pub(crate) use fanout::{Content, Publication};
 pub(crate) use hub::Hub;
 pub use hub::{Published, SendStatus};
 use mailbox::{Mail, Post};
@@ -116,6 +122,7 @@ impl Core {
         app: Box<dyn App>,
     ) -> Self {
         let shared = Shared::new(Role::Server, config.limits);
+        let max_retained = config.max_retained;
         let hub = Hub {
             gate: config.addresses.clone().map(Gate::new),
             conns: Slab::new(config.slots.saturating_add(SURPLUS_CONNECTIONS)),
@@ -123,6 +130,10 @@ impl Core {
             stats,
             output: output::Output::new(),
             topics: Topics::new(),
+            matched: Vec::new(),
+            hasher: RandomState::new(),
+            retained: retained::Retained::new(max_retained),
+            now: Instant::now(),
             wheel: Wheel::new(),
             lists: hub::Lists::default(),
             post,
@@ -177,6 +188,7 @@ impl Core {
     /// Moves the clock of deadlines on, without acting on those that came due: what arrives now counts from now,
     /// however long the loop has slept, and arrives before it is judged who was silent for too long.
     fn advance(&mut self, now: Instant) {
+        self.hub.now = now;
         let tick = (now.duration_since(self.started).as_millis() / TICK.as_millis()) as u32;
         self.hub
             .wheel
@@ -206,12 +218,22 @@ impl Core {
             .into_iter()
             .chain(self.time_to_drain(now))
             .chain(self.time_to_keep_up(now))
+            .chain(self.time_to_flush(now))
             .min()
+    }
+
+    /// How long until what was published for a later time is due.
+    fn time_to_flush(&self, now: Instant) -> Option<Duration> {
+        let due = self.hub.output.batches.next_due()?;
+        Some(due.saturating_duration_since(now))
     }
 
     /// Whether there is anything to do before the next completion.
     fn has_work(&self) -> bool {
-        !self.hub.output.dirty().is_empty() || !self.hub.lists.is_empty() || self.has_input()
+        !self.hub.output.dirty().is_empty()
+            || self.hub.output.batches.due(self.hub.now).next().is_some()
+            || !self.hub.lists.is_empty()
+            || self.has_input()
     }
 
     /// Whether there is something to begin a turn with.
@@ -241,7 +263,13 @@ impl Core {
             && let Some(mail) = self.mail.pop_front()
         {
             match mail {
-                Mail::Publish { topic, frame } => self.hub.deliver_mail(&topic, &frame),
+                Mail::Publish { topic, frame } => drop(self.hub.deliver(&Publication {
+                    topic: &topic,
+                    content: Content::Frames(&frame),
+                    key: None,
+                    except: None,
+                    retain: false,
+                })),
                 Mail::Drain(deadline) => self.drain(now, deadline),
                 Mail::Stop => self.drain(now, now),
             }

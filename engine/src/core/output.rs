@@ -1,14 +1,15 @@
-//! What a turn sends: frames are encoded once into the core's arena, and connections hold references.
+//! What a turn sends: frames are encoded once into the core's memory, and connections hold references.
 //!
 //! A connection's output of one turn is a list of pieces. A piece is a range of the arena, of a receive
-//! buffer (a payload that goes out again from where it came in), or of an owned message. All of it
-//! stays in place until the turn's sends are over; then the turn number advances and every list
+//! buffer (a payload that goes out again from where it came in), of an owned message, or of what was published to a
+//! topic ([`super::batches`]). All of it stays in place until the turn's sends are over; then the turn number advances and every list
 //! is empty, without a visit to any connection.
 
 use bytes::Bytes;
 use corecast_protocol::frame::{Header, Opcode};
 
 use super::backlog::Backlog;
+use super::batches::{Batches, Slot};
 use crate::transport::ring::Chunk;
 
 /// Payloads of at least this many bytes are referenced where they lie, if they lie in memory that outlives the turn;
@@ -18,6 +19,9 @@ const REFERENCE_BYTES: usize = 2 << 10;
 /// Payloads of at least this many bytes get memory of their own instead of a place in the arena, so that the arena stays in
 /// the cache and a backlog can hold them without a copy.
 const OWN_BYTES: usize = 64 << 10;
+
+/// A backlog refers to at least so many bytes of what others send, too; fewer are copied.
+const SHARE_BYTES: usize = 4 << 10;
 
 /// The arena keeps at most this much memory from one turn to the next.
 const ARENA_KEPT: usize = 1 << 20;
@@ -68,6 +72,8 @@ enum Source {
     Received(u16),
     /// Owned message of this number.
     Owned(u32),
+    /// What was published to a topic.
+    Batch(Slot),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +117,7 @@ pub(crate) struct Output {
     arena: Vec<u8>,
     pieces: Vec<Piece>,
     owned: Vec<Bytes>,
+    pub(crate) batches: Batches,
     lent: Option<Lent>,
     /// Connections with output in this turn, in order of their first frame.
     dirty: Vec<u32>,
@@ -124,6 +131,7 @@ impl Output {
             arena: Vec::new(),
             pieces: Vec::new(),
             owned: Vec::new(),
+            batches: Batches::default(),
             lent: None,
             dirty: Vec::new(),
         }
@@ -261,6 +269,21 @@ impl Output {
         }
     }
 
+    /// Appends what a batch holds from `from` on to a connection's output.
+    #[inline]
+    pub(crate) fn push_batch(&mut self, index: u32, pending: &mut Pending, slot: Slot, from: u32) {
+        let len = self.batches.len(slot) - from;
+        if len > 0 {
+            let source = Source::Batch(slot);
+            let range = Range {
+                source,
+                offset: from,
+                len,
+            };
+            self.append(index, pending, range);
+        }
+    }
+
     fn write_header(&mut self, opcode: Opcode, payload_len: u32) -> Range {
         let header = Header::new(opcode, None, payload_len as usize).encode();
         self.write(|arena| arena.extend_from_slice(&header))
@@ -364,6 +387,7 @@ impl Output {
             Some(match piece.source {
                 Source::Arena => &self.arena[range],
                 Source::Owned(slot) => &self.owned[slot as usize][range],
+                Source::Batch(slot) => &self.batches.bytes_of(slot)[range],
                 Source::Received(buffer) => received.bytes(Chunk {
                     buffer,
                     offset: piece.offset,
@@ -373,10 +397,10 @@ impl Output {
         })
     }
 
-    /// Moves a connection's output but for its first `skip` bytes behind its backlog. Large owned pieces are
-    /// shared; the rest is copied, also a small part of a large message, which would keep all of it.
+    /// Moves a connection's output but for its first `skip` bytes into its backlog. Large pieces of what others
+    /// send, too, are shared; the rest is copied, also a small part of a large message, which would keep all of it.
     pub(crate) fn keep(
-        &self,
+        &mut self,
         pending: Pending,
         mut skip: usize,
         received: &(impl Received + ?Sized),
@@ -387,7 +411,7 @@ impl Output {
         } else {
             NONE
         };
-        while let Some(piece) = self.pieces.get(next as usize) {
+        while let Some(&piece) = self.pieces.get(next as usize) {
             next = piece.next;
             let skipped = skip.min(piece.len as usize);
             skip -= skipped;
@@ -397,21 +421,18 @@ impl Output {
             );
             match piece.source {
                 Source::Owned(slot) => {
-                    let owner = &self.owned[slot as usize];
-                    if end - start >= OWN_BYTES && (end - start) * 2 >= owner.len() {
-                        backlog.share(owner.slice(start..end));
-                    } else {
-                        backlog.copy(&owner[start..end]);
-                    }
+                    share_or_copy(&self.owned[slot as usize], start..end, backlog)
                 }
-                Source::Arena => backlog.copy(&self.arena[start..end]),
-                Source::Received(buffer) => backlog.copy(received.bytes(Chunk {
+                Source::Batch(slot) => share_or_copy(self.batches.share(slot), start..end, backlog),
+                Source::Arena => backlog.join_copy(&self.arena[start..end]),
+                Source::Received(buffer) => backlog.join_copy(received.bytes(Chunk {
                     buffer,
                     offset: start as u32,
                     len: (end - start) as u32,
                 })),
             }
         }
+        backlog.end_join();
     }
 
     /// Ends the turn: all sends are over. Hands out owned messages whose memory can be used again.
@@ -419,6 +440,7 @@ impl Output {
         self.turn = self.turn.wrapping_add(1).max(1);
         clear(&mut self.dirty);
         clear(&mut self.pieces);
+        self.batches.end_turn();
         self.arena.clear();
         if self.arena.capacity() > ARENA_KEPT {
             self.arena.shrink_to(ARENA_KEPT);
@@ -428,6 +450,14 @@ impl Output {
                 recycle(unique.into());
             }
         }
+    }
+}
+
+fn share_or_copy(owner: &Bytes, range: std::ops::Range<usize>, backlog: &mut Backlog) {
+    if range.len() >= SHARE_BYTES && range.len() * 2 >= owner.len() {
+        backlog.join_shared(owner.slice(range));
+    } else {
+        backlog.join_copy(&owner[range]);
     }
 }
 

@@ -227,6 +227,7 @@ impl Driver {
     /// Sends the output, and does what the callbacks left to do.
     fn carry_out(self: &Rc<Self>, core: &mut Core, received: &[u8]) {
         core.settle();
+        core.hub.flush(core.hub.now);
         for position in 0..core.hub.output.dirty().len() {
             let index = core.hub.output.dirty()[position];
             send(core, index, received);

@@ -13,6 +13,7 @@ use io_uring::IoUring;
 use socket2::Socket as Socket2;
 
 use super::connection::{Flags, State};
+use super::gather::Gather;
 use super::output::Received;
 use super::seldom::Seldom;
 use super::tasks::{self, Wake};
@@ -93,6 +94,7 @@ pub(super) struct Pump<K: Kernel> {
     /// Receives that found no buffer.
     pub(super) starved: VecDeque<u32>,
     rests: Seldom,
+    gather: Gather,
     busy_poll: Option<Duration>,
     last_progress: Instant,
 }
@@ -107,6 +109,7 @@ impl<K: Kernel> Pump<K> {
             completions: Vec::new(),
             starved: VecDeque::new(),
             rests: Seldom::default(),
+            gather: Gather::new(),
             busy_poll,
         }
     }
@@ -116,6 +119,7 @@ impl<K: Kernel> Pump<K> {
         let now = self.ring.now();
         core.begin_turn(now);
         core.settle();
+        let gathered = self.gather(core, now)?;
         self.submit(core, now)?;
         // It may have slept.
         let now = self.ring.now();
@@ -137,7 +141,7 @@ impl<K: Kernel> Pump<K> {
         core.end_turn();
         core.hub.finish_writing();
 
-        let progress = !completions.is_empty();
+        let progress = gathered || !completions.is_empty();
         if progress {
             core.worked(now);
         }
@@ -152,14 +156,45 @@ impl<K: Kernel> Pump<K> {
         Ok(progress)
     }
 
+    /// Looks for further input before a large flush: what it leads to goes out with it. Says whether there was any.
+    fn gather(&mut self, core: &mut Core, now: Instant) -> io::Result<bool> {
+        if core.hub.output.batches.is_empty() {
+            return Ok(false);
+        }
+        let Some(budget) = self.gather.budget(core.hub.sends_ahead(now)) else {
+            return Ok(false);
+        };
+        let mut found = false;
+        let mut completions = std::mem::take(&mut self.completions);
+        while !core.hub.crowded && self.ring.now() - now < budget {
+            self.ring.uring().batch().submit(Wait::No)?;
+            self.ring.look_at_completions(&mut completions);
+            found |= !completions.is_empty();
+            for completion in completions.drain(..) {
+                self.on_completion(core, completion)?;
+            }
+            core.settle();
+        }
+        self.completions = completions;
+        self.gather.looked(found);
+        Ok(found)
+    }
+
     /// Arms what wants to be armed, and enters the kernel with the turn's sends.
     fn submit(&mut self, core: &mut Core, now: Instant) -> io::Result<()> {
         self.ring.rotate();
+        core.hub.flush(now);
         self.spill(core);
         self.arm_accepts(core, now)?;
         self.arm_receives(core)?;
         self.send_backlogs(core)?;
-        let wait = self.wait(core, now);
+        // A large flush is measured, so it does not sleep; the next turn does if there is nothing else.
+        let sends = core.hub.output.dirty().len();
+        let measured = Gather::is_large(sends).then(|| self.ring.now());
+        let wait = match measured {
+            Some(_) => Wait::No,
+            None => self.wait(core, now),
+        };
 
         let (uring, buffers) = self.ring.split();
         let mut batch = uring.batch();
@@ -181,7 +216,11 @@ impl<K: Kernel> Pump<K> {
                 then,
             );
         }
-        batch.submit(wait)
+        batch.submit(wait)?;
+        if let Some(began) = measured {
+            self.gather.flushed(sends, self.ring.now() - began);
+        }
+        Ok(())
     }
 
     /// Output that cannot be sent inline joins its connection's backlog.

@@ -32,7 +32,8 @@ pub fn matches(filter: &str, name: &str) -> bool {
 }
 
 /// Whether a filter can match more than the name of its own spelling.
-pub(crate) fn is_pattern(filter: &str) -> bool {
+#[must_use]
+pub fn is_pattern(filter: &str) -> bool {
     split_filter(filter).1 || filter.split('/').any(|level| level == ONE)
 }
 

@@ -36,8 +36,7 @@ use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use filter::is_pattern;
-pub use filter::matches;
+pub use filter::{is_pattern, matches};
 pub use half::Subscription;
 use half::{Half, LIMIT};
 use index::Index;

@@ -11,10 +11,11 @@ use corecast_protocol::handshake::Request;
 use corecast_protocol::{CloseCode, server_header_len};
 
 use super::admission::Standing;
-use super::conversation::{Conversation, Mailed, Said};
+use super::conversation::{Accepted, Conversation, Mailed, Said};
 use super::scenario::Patterns;
 use crate::core::app::{App, CoreId, Decision, Ended, Message};
 use crate::core::connection::{Flags, State};
+use crate::core::fanout::{Content, Publication};
 use crate::core::hub::{Hub, SendStatus};
 use crate::transport::ring::MAX_PIECES;
 use crate::transport::ring::simulated::World;
@@ -107,7 +108,7 @@ impl App for Application {
     fn drain(&mut self, hub: &mut Hub, index: u32) {
         let id = self.id(hub, index);
         self.note("drain", id, index);
-        let buffered = hub.conns[index].buffered(hub.output.turn());
+        let buffered = hub.buffered(index);
         let closed = self.conversation(id, |c| {
             c.owed_drain = false;
             c.closed
@@ -202,7 +203,7 @@ impl Application {
             }
             72..76 => {
                 let topic = self.topic();
-                hub.topics.unsubscribe(index, &topic);
+                hub.unsubscribe(index, &topic);
             }
             76..80 => self.ping(hub, index),
             80..83 => hub.pause(index),
@@ -260,9 +261,9 @@ impl Application {
         self.note("status", id, status as u8);
         self.conversation(id, |c| {
             match status {
-                SendStatus::Sent => c.to_peer.push_back(said(message)),
+                SendStatus::Sent => c.to_peer.push_back(accepted(message, None)),
                 SendStatus::Queued => {
-                    c.to_peer.push_back(said(message));
+                    c.to_peer.push_back(accepted(message, None));
                     c.owed_drain = true;
                 }
                 SendStatus::Dropped => c.owed_drain = true,
@@ -289,35 +290,39 @@ impl Application {
 
     /// Publishes, and finds out for each subscriber whether it was taken: what is buffered grows by a frame.
     fn publish(&mut self, hub: &mut Hub, message: Option<Message<'_>>, except: Option<u32>) {
-        let own = self.payload(false);
-        let message = message.unwrap_or(Message::Binary(&own));
-        let topic = self.topic();
-        let turn = hub.output.turn();
-        let id = hub.topics.id(&topic);
-        let subscribers = id
-            .into_iter()
-            .flat_map(|id| hub.topics.fast(id))
-            .map(|s| s.conn());
-        let before: Vec<(u32, usize)> = subscribers
+        let number = self.topic_number();
+        let topic = topic_name(number);
+        // What is published to one topic cannot be taken for another's.
+        let mut own = self.payload(false);
+        own.insert(0, 0xF0 + number as u8);
+        let relayed = message.filter(|_| self.stage.borrow().topics == 1);
+        let message = relayed.unwrap_or(Message::Binary(&own));
+        let before: Vec<(u32, usize)> = subscribers(hub, &topic)
             .filter(|&index| Some(index) != except && hub.conns[index].is_open())
-            .map(|index| (index, hub.conns[index].buffered(turn)))
+            .map(|index| (index, hub.buffered(index)))
             .collect();
-        let published = hub.publish(&topic, message, except);
+        let published = hub.publish(&Publication {
+            topic: &topic,
+            content: Content::Message(message),
+            key: None,
+            except,
+            retain: false,
+        });
         let frame = server_header_len(message.len()) + message.len();
         let mut taken = 0;
         for &(index, buffered) in &before {
             let conn = &hub.conns[index];
             let id = conn.data;
-            let grown = conn.buffered(turn) - buffered;
-            let accepted = conn.is_open() && grown == frame;
-            if accepted {
+            let grown = hub.buffered(index) - buffered;
+            let took = conn.is_open() && grown == frame;
+            if took {
                 taken += 1;
             } else if conn.is_open() && grown > 0 {
                 self.violation(|| format!("a frame of {frame} bytes became {grown}"));
             }
             self.conversation(id, |c| {
-                if accepted {
-                    c.to_peer.push_back(said(message));
+                if took {
+                    c.to_peer.push_back(accepted(message, Some(number)));
                 } else if conn.is_open() {
                     c.owed_drain = true;
                 } else {
@@ -365,8 +370,12 @@ impl Application {
     }
 
     fn topic(&self) -> String {
+        topic_name(self.topic_number())
+    }
+
+    fn topic_number(&self) -> usize {
         let topics = self.stage.borrow().topics;
-        format!("topic {}", self.among(1..=topics))
+        self.among(1..=topics)
     }
 
     fn conversation<R>(&self, id: u32, f: impl FnOnce(&mut Conversation) -> R) -> R {
@@ -387,6 +396,24 @@ impl Application {
 
     fn violation(&self, what: impl FnOnce() -> String) {
         self.world.borrow_mut().log.violation(what);
+    }
+}
+
+/// The connections that are subscribed to a topic.
+fn subscribers(hub: &Hub, topic: &str) -> impl Iterator<Item = u32> {
+    let id = hub.topics.id(topic).into_iter();
+    let halves = id.flat_map(|id| [hub.topics.slow(id), hub.topics.fast(id)]);
+    halves.flatten().map(|subscription| subscription.conn())
+}
+
+pub(super) fn topic_name(number: usize) -> String {
+    format!("topic {number}")
+}
+
+fn accepted(message: Message<'_>, topic: Option<usize>) -> Accepted {
+    Accepted {
+        said: said(message),
+        topic,
     }
 }
 

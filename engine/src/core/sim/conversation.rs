@@ -1,7 +1,7 @@
 //! What each side of a connection may expect of the other, and a reader of the server's bytes that knows nothing of
 //! the engine's.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +15,14 @@ use super::answer::refusal;
 pub(super) struct Said {
     pub(super) text: bool,
     pub(super) payload: Bytes,
+}
+
+/// A message on its way to a peer.
+#[derive(Clone, Debug)]
+pub(super) struct Accepted {
+    pub(super) said: Said,
+    /// The topic that it was published to. Messages of different topics may overtake each other.
+    pub(super) topic: Option<usize>,
 }
 
 /// A ping of the peer's.
@@ -62,7 +70,7 @@ pub(super) struct Conversation {
     /// The peer's messages that the application has not been given.
     pub(super) to_application: VecDeque<Said>,
     /// The application's messages that were accepted and that the kernel has not taken.
-    pub(super) to_peer: VecDeque<Said>,
+    pub(super) to_peer: VecDeque<Accepted>,
     /// Pings of the peer that were not answered, and of the application that were not sent.
     pub(super) pings_of_peer: VecDeque<Ping>,
     pub(super) pings_of_application: VecDeque<Bytes>,
@@ -107,8 +115,8 @@ struct Wire {
     reached: Reached,
     /// A Close frame went out: nothing may follow.
     closed: bool,
-    /// Messages of other cores that came by, in their order.
-    mail: usize,
+    /// Messages of other cores that came by, in their order, of each topic.
+    mail: HashMap<usize, usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,8 +128,8 @@ enum Reached {
     End,
 }
 
-/// What other cores have published.
-pub(super) type Mailed = Vec<Bytes>;
+/// What other cores have published, and to which topic.
+pub(super) type Mailed = Vec<(usize, Bytes)>;
 
 impl Conversation {
     pub(super) fn new(head: Head) -> Self {
@@ -271,24 +279,48 @@ impl Conversation {
     }
 
     fn on_message(&mut self, said: Said, mailed: &Mailed) -> Result<(), String> {
-        if self.to_peer.front() == Some(&said) {
-            self.to_peer.pop_front();
+        if let Some(position) = self.next_to_peer(&said) {
+            self.to_peer.remove(position);
             return Ok(());
         }
-        let later = mailed.iter().skip(self.wire.mail);
-        if let Some(ahead) = later.clone().position(|mail| *mail == said.payload) {
-            self.wire.mail += ahead + 1;
-            return Ok(());
+        let came_by = &mut self.wire.mail;
+        let number = mailed
+            .iter()
+            .position(|(_, payload)| *payload == said.payload);
+        if let Some(number) = number {
+            // Mail is numbered, so a payload is one message.
+            let came_by = came_by.entry(mailed[number].0).or_default();
+            if number >= *came_by {
+                *came_by = number + 1;
+                return Ok(());
+            }
         }
         Err(format!(
             "a message that is not the next one: {} bytes {:?} instead of {:?}",
             said.payload.len(),
             &said.payload[..said.payload.len().min(24)],
             self.to_peer.front().map(|next| (
-                next.payload.len(),
-                next.payload.slice(..next.payload.len().min(24))
+                next.topic,
+                next.said.payload.len(),
+                next.said.payload.slice(..next.said.payload.len().min(24))
             )),
         ))
+    }
+
+    /// Which of the messages to the peer this is, of those that may come next: what was sent to it alone overtakes nothing
+    /// and is overtaken by nothing, and what was published to a topic nothing of that topic.
+    fn next_to_peer(&self, said: &Said) -> Option<usize> {
+        let mut waiting = HashSet::new();
+        for (position, accepted) in self.to_peer.iter().enumerate() {
+            match accepted.topic {
+                None => return (position == 0 && accepted.said == *said).then_some(0),
+                Some(topic) if waiting.insert(topic) && accepted.said == *said => {
+                    return Some(position);
+                }
+                Some(_) => {}
+            }
+        }
+        None
     }
 }
 

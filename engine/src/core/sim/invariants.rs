@@ -205,7 +205,7 @@ fn check_output(core: &Core, stage: &Stage) -> Result<(), String> {
     for index in hub.conns.indices() {
         let conn = &hub.conns[index];
         let id = link_of(conn);
-        let empty = conn.state != State::Dead && conn.buffered(hub.output.turn()) == 0;
+        let empty = conn.state != State::Dead && hub.buffered(index) == 0;
         let conversation = &stage.conversations[id as usize];
         if empty && !conversation.is_complete() {
             return Err(format!(
@@ -300,7 +300,7 @@ fn check_memory(core: &Core, largest: usize, pool: usize) -> Result<(), String> 
         within("held input", held, most + 2 * pool)?;
         // The limit, what one turn makes, and one message beyond each.
         let limit = config.backlog + TURN_OUTPUT + 2 * (largest + OVERHEAD);
-        within("backlog", conn.buffered(hub.output.turn()), limit)?;
+        within("backlog", hub.buffered(index), limit)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use corecast_protocol::{FrameKind, Opcode, encode_client};
 
 use super::admission::any_address;
-use super::application::Stage;
+use super::application::{Stage, topic_name};
 use super::conversation::{Conversation, Head, Ping, Said};
 use crate::core::mailbox::{Mail, Mailbox};
 use crate::transport::ring::simulated::{Arrived, Dice, LinkId, Outside, World};
@@ -160,13 +160,13 @@ impl Peers {
         payload.extend(stage.patterns.payload(&mut world.dice, false, len));
         let mut frame = Vec::new();
         corecast_protocol::encode_server(&mut frame, Opcode::Binary, &payload);
-        let topic = format!("topic {}", world.dice.among(1..=stage.topics));
+        let topic = world.dice.among(1..=stage.topics);
         let mail = Mail::Publish {
-            topic: topic.into(),
+            topic: topic_name(topic).into(),
             frame: frame.into(),
         };
         if self.mailbox.post(mail).is_ok() {
-            stage.mailed.push(payload.into());
+            stage.mailed.push((topic, payload.into()));
             world.bell = true;
             world.note("mail", number as i64, len as i64);
         }

@@ -201,6 +201,13 @@ impl<K: Kernel> Ring<K> {
     /// buffers of the turn before.
     pub(crate) fn take_completions(&mut self, into: &mut Vec<Completion>) {
         let before = self.buffers.held();
+        self.look_at_completions(into);
+        self.buffers.release_first(before);
+    }
+
+    /// Takes the completions in the middle of a turn, whose sends are still to come: all receive buffers stay as
+    /// they are.
+    pub(crate) fn look_at_completions(&mut self, into: &mut Vec<Completion>) {
         let Self { uring, buffers } = self;
         into.clear();
         into.extend(uring.completions.drain(..).map(|raw| Completion {
@@ -212,7 +219,6 @@ impl<K: Kernel> Ring<K> {
                 buffers.received(buffer, len, cqueue::buffer_more(raw.flags))
             }),
         }));
-        self.buffers.release_first(before);
     }
 
     /// The half that talks to the kernel.

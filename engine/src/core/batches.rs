@@ -1,0 +1,230 @@
+//! What a turn publishes: for each topic one stretch of frames, encoded once, from which all of its subscribers send.
+//!
+//! A batch is *open* while frames may be added. When it is flushed its subscribers get references to it, and at the end
+//! of that turn, when all sends are over, its memory is used for the next one. Who must not get all of a batch, since it
+//! subscribed later, published a part of it, or has been given a part of it already, has a *cursor* in it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use corecast_topics::TopicId;
+
+/// Memory that is kept for the batches of later turns.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// A batch's place, until the end of the turn in which it is flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(pub(super) u32);
+
+/// All batches of a core.
+#[derive(Debug, Default)]
+pub(crate) struct Batches {
+    slots: Vec<Batch>,
+    free: Vec<Slot>,
+    /// In the order in which they were opened.
+    open: Vec<Slot>,
+    /// Their sends are not over.
+    flushed: Vec<Slot>,
+    /// Memory for further ones, and how much of it.
+    spare: Vec<Vec<u8>>,
+    spare_bytes: usize,
+    /// Bytes of those that are open.
+    bytes: usize,
+}
+
+/// Frames that were published to one topic.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    frames: Frames,
+    /// Whose subscribers get it; `None` once it has none any more.
+    pub(crate) topic: Option<TopicId>,
+    /// When to flush it; `None` is at the end of the turn.
+    due: Option<Instant>,
+    /// From where on connections get it that do not get all of it.
+    cursors: HashMap<u32, u32>,
+}
+
+/// Encoded frames, back to back.
+#[derive(Debug)]
+enum Frames {
+    Own(Vec<u8>),
+    /// Kept by somebody beyond the turn, or made elsewhere.
+    Shared(Bytes),
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+impl Frames {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// To append to. What is shared is copied.
+    fn own(&mut self) -> &mut Vec<u8> {
+        if let Self::Shared(bytes) = self {
+            *self = Self::Own(bytes.to_vec());
+        }
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(_) => unreachable!("made its own just now"),
+        }
+    }
+
+    /// To keep. The bytes stay where they are.
+    fn share(&mut self) -> &Bytes {
+        if let Self::Own(bytes) = self {
+            *self = Self::Shared(Bytes::from(std::mem::take(bytes)));
+        }
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(_) => unreachable!("shared just now"),
+        }
+    }
+}
+
+impl Batches {
+    /// Whether there is none to flush, now or later.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Bytes that are published and not flushed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Begins a batch.
+    pub(crate) fn begin(&mut self, topic: Option<TopicId>, due: Option<Instant>) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Batch::default());
+            Slot(self.slots.len() as u32 - 1)
+        });
+        let batch = &mut self.slots[slot.0 as usize];
+        let spare = self.spare.pop().unwrap_or_default();
+        self.spare_bytes -= spare.capacity();
+        batch.frames = Frames::Own(spare);
+        batch.topic = topic;
+        batch.due = due;
+        self.open.push(slot);
+        slot
+    }
+
+    /// Adds what `write` appends. Gives the stretch that it takes.
+    pub(crate) fn append(
+        &mut self,
+        slot: Slot,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> std::ops::Range<u32> {
+        let frames = self.slots[slot.0 as usize].frames.own();
+        let before = frames.len();
+        write(frames);
+        self.bytes += frames.len() - before;
+        before as u32..frames.len() as u32
+    }
+
+    /// Adds frames that others hold, too; without a copy where they are the first.
+    pub(crate) fn append_shared(&mut self, slot: Slot, frames: &Bytes) {
+        let batch = &mut self.slots[slot.0 as usize];
+        if !batch.frames.as_slice().is_empty() {
+            self.append(slot, |own| own.extend_from_slice(frames));
+            return;
+        }
+        let before = std::mem::replace(&mut batch.frames, Frames::Shared(frames.clone()));
+        self.bytes += frames.len();
+        if let Frames::Own(unused) = before {
+            self.keep(unused);
+        }
+    }
+
+    pub(crate) fn len(&self, slot: Slot) -> u32 {
+        self.bytes_of(slot).len() as u32
+    }
+
+    pub(crate) fn bytes_of(&self, slot: Slot) -> &[u8] {
+        self.slots[slot.0 as usize].frames.as_slice()
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn share(&mut self, slot: Slot) -> &Bytes {
+        self.slots[slot.0 as usize].frames.share()
+    }
+
+    pub(crate) fn topic(&self, slot: Slot) -> Option<TopicId> {
+        self.slots[slot.0 as usize].topic
+    }
+
+    /// Nobody here gets it any more.
+    pub(crate) fn detach(&mut self, slot: Slot) {
+        self.slots[slot.0 as usize].topic = None;
+    }
+
+    /// From where on a connection gets it.
+    pub(crate) fn cursor(&self, slot: Slot, conn: u32) -> u32 {
+        let cursors = &self.slots[slot.0 as usize].cursors;
+        if cursors.is_empty() {
+            return 0;
+        }
+        cursors.get(&conn).copied().unwrap_or(0)
+    }
+
+    /// A connection has got, or does not get, what is in it so far.
+    pub(crate) fn skip(&mut self, slot: Slot, conn: u32) {
+        let len = self.len(slot);
+        self.slots[slot.0 as usize].cursors.insert(conn, len);
+    }
+
+    /// When the first of those has to be flushed that wait for a time.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let dues = self.open.iter();
+        dues.filter_map(|slot| self.slots[slot.0 as usize].due)
+            .min()
+    }
+
+    /// Those that have to be flushed in this turn.
+    pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = Slot> {
+        let open = self.open.iter().copied();
+        open.filter(move |slot| self.slots[slot.0 as usize].due.is_none_or(|due| due <= now))
+    }
+
+    /// Takes those that have to be flushed in this turn. They stay readable until [`Self::end_turn`].
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Slot> {
+        let slots = &self.slots;
+        let waits = |slot: &Slot| slots[slot.0 as usize].due.is_some_and(|due| due > now);
+        let (waiting, due): (Vec<_>, Vec<_>) = self.open.drain(..).partition(waits);
+        self.open = waiting;
+        for &slot in &due {
+            self.bytes -= self.len(slot) as usize;
+        }
+        self.flushed.extend_from_slice(&due);
+        due
+    }
+
+    /// All sends are over.
+    pub(crate) fn end_turn(&mut self) {
+        while let Some(slot) = self.flushed.pop() {
+            let batch = &mut self.slots[slot.0 as usize];
+            batch.cursors.clear();
+            if let Frames::Own(mut unused) = std::mem::take(&mut batch.frames) {
+                unused.clear();
+                self.keep(unused);
+            }
+            self.free.push(slot);
+        }
+    }
+
+    fn keep(&mut self, unused: Vec<u8>) {
+        if unused.capacity() > 0 && self.spare_bytes + unused.capacity() <= KEPT_BYTES {
+            self.spare_bytes += unused.capacity();
+            self.spare.push(unused);
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! Fan-out: from one publication to all who subscribe to its topic.
+//!
+//! Subscribers without a backlog are *fast*. What is published for them goes into their topic's batch, once, whatever
+//! their number; [`Hub::flush`] gives each of them a reference when the turn ends. Those with a backlog are *slow* and
+//! visited one by one, since each has its limit and its policy. Which is which is kept by the topic table, so a
+//! publication to a thousand fast subscribers looks at none of them.
+//!
+//! Order: of one topic every subscriber gets the messages in the order in which they were published. What is sent to
+//! one connection alone keeps its place among them, too ([`Hub::catch_up`]). Between topics there is none.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use corecast_protocol::frame::Header;
+use corecast_topics::{Subscribed, TopicId};
+
+use super::TURN_OUTPUT;
+use super::app::Message;
+use super::backlog::Key;
+use super::batches::Slot;
+use super::config::SlowPolicy;
+use super::hub::{Hub, Published, SendStatus};
+use super::mailbox::Mail;
+use super::output::Encoded;
+
+/// Up to so many subscribers are given a message one by one: a batch would cost more than it saves. In the simulation, which
+/// has few connections, most topics get one.
+const FEW: usize = if cfg!(test) { 1 } else { 4 };
+
+/// Bytes that a turn publishes before no more input is taken until they have been sent.
+const TURN_BATCHES: usize = 4 << 20;
+
+/// What a core keeps for each topic that has subscribers.
+#[derive(Debug, Default)]
+pub(crate) struct TopicState {
+    /// What was published and not flushed.
+    batch: Option<Slot>,
+    /// How long a batch may wait for more.
+    delay: Duration,
+}
+
+/// A message, or several, on the way to the subscribers of a topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publication<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) content: Content<'a>,
+    /// Which of the topic's messages it replaces where messages are conflated.
+    pub(crate) key: Option<u64>,
+    /// A connection that does not get it.
+    pub(crate) except: Option<u32>,
+    /// It is kept for those who subscribe later.
+    pub(crate) retain: bool,
+}
+
+/// What is published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    Message(Message<'a>),
+    /// Whole frames, as another core or thread has encoded them.
+    Frames(&'a Bytes),
+}
+
+impl Content<'_> {
+    /// Bytes on the wire.
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => {
+                corecast_protocol::server_header_len(message.len()) + message.len()
+            }
+            Self::Frames(frames) => frames.len(),
+        }
+    }
+
+    /// One frame for each message, to be kept for as long as anybody needs it. Small parts of large batches are
+    /// copied: they would keep all of it.
+    fn frames(&self) -> Vec<Bytes> {
+        match self {
+            Self::Message(message) => {
+                let mut frame = Vec::with_capacity(self.len());
+                corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
+                vec![frame.into()]
+            }
+            Self::Frames(frames) => {
+                let mut rest = (*frames).clone();
+                let mut split = Vec::new();
+                while let Ok(Some(header)) = Header::decode(&rest) {
+                    let len = usize::from(header.header_len) + header.payload_len as usize;
+                    let frame = rest.split_to(len);
+                    split.push(match frame.len() * 2 < frames.len() {
+                        true => Bytes::copy_from_slice(&frame),
+                        false => frame,
+                    });
+                }
+                split
+            }
+        }
+    }
+}
+
+/// Subscribing.
+impl Hub {
+    /// Subscribes an open connection; `false` when it was subscribed already, or is not open.
+    pub(crate) fn subscribe(&mut self, index: u32, filter: &str) -> bool {
+        if !self.conns[index].is_open() {
+            return false;
+        }
+        // It may have had a backlog before it was open.
+        self.topics
+            .set_slow(index, self.conns[index].backlog.is_some());
+        let Subscribed::New { id, first } = self.topics.subscribe(index, filter) else {
+            return false;
+        };
+        if first {
+            self.topics.data_mut(id).delay = self.config.flush_delay_of(filter);
+        }
+        // What was published before is not for it.
+        if let Some(slot) = self.topics.data(id).batch {
+            self.output.batches.skip(slot, index);
+        }
+        true
+    }
+
+    /// Sends what was retained of the topics that a filter matches.
+    pub(crate) fn send_retained(&mut self, index: u32, filter: &str) {
+        for frame in self.retained.matching(filter) {
+            if !self.conns[index].is_open() {
+                return;
+            }
+            if self.conns[index].backlog.is_some() {
+                self.queue(index, &frame, None, self.policy(index, None), &mut 0);
+                continue;
+            }
+            let encoded = self.output.encode_shared(&frame);
+            if !self.give(index, encoded) {
+                self.overflow(index, self.policy(index, None));
+            }
+        }
+    }
+
+    /// Ends a subscription; `false` when there was none.
+    pub(crate) fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
+        let Some(id) = self.topics.id(filter) else {
+            return false;
+        };
+        if !self.topics.is_subscribed(index, filter) {
+            return false;
+        }
+        self.catch_up(index);
+        self.forget(id);
+        self.topics.unsubscribe(index, filter).is_some()
+    }
+
+    /// Ends all subscriptions. What was published before is still for it, unless it is gone.
+    pub(crate) fn unsubscribe_all(&mut self, index: u32) {
+        self.catch_up(index);
+        if !self.output.batches.is_empty() {
+            let ids: Vec<TopicId> = self.topics.ids_of(index).collect();
+            for id in ids {
+                self.forget(id);
+            }
+        }
+        self.topics.remove(index, |_| {});
+    }
+
+    /// A subscriber is about to leave. With the last one the topic goes, and its batch has no reader.
+    fn forget(&mut self, id: TopicId) {
+        let subscribers = self.topics.fast(id).len() + self.topics.slow(id).len();
+        if subscribers == 1
+            && let Some(slot) = self.topics.data_mut(id).batch.take()
+        {
+            self.output.batches.detach(slot);
+        }
+    }
+
+    /// Whether a connection's open batches hold anything for it is settled before anything else is sent to it: the
+    /// part that it has not been given becomes a part of its output.
+    #[inline]
+    pub(crate) fn catch_up(&mut self, index: u32) {
+        if !self.output.batches.is_empty() && self.conns[index].backlog.is_none() {
+            self.give_batches(index);
+        }
+    }
+
+    fn give_batches(&mut self, index: u32) {
+        let turn = self.output.turn();
+        let conn = &mut self.conns[index];
+        for id in self.topics.ids_of(index) {
+            if let Some(slot) = self.topics.data(id).batch {
+                let from = self.output.batches.cursor(slot, index);
+                self.output.push_batch(index, &mut conn.pending, slot, from);
+                self.output.batches.skip(slot, index);
+            }
+        }
+        self.crowded |= conn.pending.bytes(turn) >= TURN_OUTPUT;
+    }
+
+    /// Bytes that are published for a connection and not among its output yet.
+    pub(crate) fn batched(&self, index: u32) -> usize {
+        if self.output.batches.is_empty() || self.conns[index].backlog.is_some() {
+            return 0;
+        }
+        let slots = self.topics.ids_of(index);
+        slots
+            .filter_map(|id| self.topics.data(id).batch)
+            .map(|slot| {
+                let batches = &self.output.batches;
+                (batches.len(slot) - batches.cursor(slot, index)) as usize
+            })
+            .sum()
+    }
+
+    /// A connection has a backlog from now on.
+    pub(crate) fn becomes_slow(&mut self, index: u32) {
+        let conn = &mut self.conns[index];
+        if !conn.is_open() {
+            // It has no subscriptions, and nothing may stay behind when its slot is used again.
+            return;
+        }
+        let backlog = conn.backlog.as_mut().expect("it has a backlog");
+        // Published for a later time than this turn's end, when it was fast.
+        for id in self.topics.ids_of(index) {
+            if let Some(slot) = self.topics.data(id).batch {
+                let from = self.output.batches.cursor(slot, index);
+                let rest = self.output.batches.share(slot).slice(from as usize..);
+                if !rest.is_empty() {
+                    backlog.share(rest);
+                }
+                self.output.batches.skip(slot, index);
+            }
+        }
+        self.topics.set_slow(index, true);
+    }
+
+    /// A connection's backlog is gone. What was published meanwhile was a part of it.
+    pub(crate) fn becomes_fast(&mut self, index: u32) {
+        for id in self.topics.ids_of(index) {
+            if let Some(slot) = self.topics.data(id).batch {
+                self.output.batches.skip(slot, index);
+            }
+        }
+        self.topics.set_slow(index, false);
+    }
+}
+
+/// Publishing.
+impl Hub {
+    /// Delivers to this core's subscribers, and posts to the other cores.
+    pub(crate) fn publish(&mut self, publication: &Publication<'_>) -> Published {
+        let mut published = self.deliver(publication);
+        if !self.post.is_alone()
+            && let [frame] = &publication.content.frames()[..]
+        {
+            let mail = Mail::Publish {
+                topic: publication.topic.into(),
+                frame: frame.clone(),
+            };
+            (published.forwarded, published.refused) = self.post.to_others(&mail);
+        }
+        published
+    }
+
+    /// Delivers to this core's subscribers.
+    pub(crate) fn deliver(&mut self, publication: &Publication<'_>) -> Published {
+        let mut matched = std::mem::take(&mut self.matched);
+        matched.clear();
+        if self.topics.has_patterns() {
+            self.topics.matching(publication.topic, &mut matched);
+        } else {
+            matched.extend(self.topics.id(publication.topic));
+        }
+        let mut published = Published::default();
+        if publication.retain
+            && let [frame] = &publication.content.frames()[..]
+        {
+            published.retained = self.retained.keep(publication.topic, frame);
+        }
+        match matched[..] {
+            [] => {}
+            [id] if self.is_broad(id) => self.deliver_batch(id, publication, &mut published),
+            _ => self.deliver_each(&matched, publication, &mut published),
+        }
+        self.matched = matched;
+        published
+    }
+
+    /// Whether a topic's messages are gathered in a batch.
+    fn is_broad(&self, id: TopicId) -> bool {
+        let state = self.topics.data(id);
+        self.topics.fast(id).len() > FEW || state.batch.is_some() || !state.delay.is_zero()
+    }
+
+    /// To one topic's subscribers: those that are fast get it as a part of the batch.
+    fn deliver_batch(
+        &mut self,
+        id: TopicId,
+        publication: &Publication<'_>,
+        published: &mut Published,
+    ) {
+        let slot = self.open_batch(id);
+        let limit = self.config.backlog.max(TURN_OUTPUT);
+        if self.output.batches.len(slot) as usize >= limit {
+            return self.batch_is_full(id, publication, published);
+        }
+        // To leave it out, it is given what comes before, and then the cursor is moved past the message.
+        let except = publication.except.filter(|&index| {
+            self.conns[index].backlog.is_none() && self.topics.ids_of(index).any(|own| own == id)
+        });
+        if let Some(index) = except {
+            self.catch_up(index);
+        }
+        let batches = &mut self.output.batches;
+        match publication.content {
+            Content::Message(message) => drop(batches.append(slot, |frames| {
+                corecast_protocol::encode_server(frames, message.opcode(), message.as_bytes());
+            })),
+            Content::Frames(frames) => batches.append_shared(slot, frames),
+        }
+        if let Some(index) = except {
+            batches.skip(slot, index);
+        }
+        self.crowded |=
+            batches.len(slot) as usize >= TURN_OUTPUT || batches.bytes() >= TURN_BATCHES;
+        published.sent += self.topics.fast(id).len() - usize::from(except.is_some());
+        if !self.topics.slow(id).is_empty() {
+            let slow = self.topics.slow(id).iter().map(|s| s.conn()).collect();
+            self.deliver_slow(slow, publication, published);
+        }
+    }
+
+    fn open_batch(&mut self, id: TopicId) -> Slot {
+        let state = self.topics.data_mut(id);
+        let due = || (!state.delay.is_zero()).then(|| self.now + state.delay);
+        *state
+            .batch
+            .get_or_insert_with(|| self.output.batches.begin(Some(id), due()))
+    }
+
+    /// One turn publishes more than any connection may have waiting: what the policies say, also to those that are fast.
+    #[cold]
+    fn batch_is_full(
+        &mut self,
+        id: TopicId,
+        publication: &Publication<'_>,
+        published: &mut Published,
+    ) {
+        let policy = self.config.policy_of(publication.topic);
+        let mut all: Vec<u32> = self.topics.fast(id).iter().map(|s| s.conn()).collect();
+        all.extend(self.topics.slow(id).iter().map(|s| s.conn()));
+        for index in all {
+            if publication.except != Some(index) {
+                published.dropped += 1;
+                self.overflow(index, self.policy(index, policy));
+            }
+        }
+    }
+
+    /// To each subscriber of several topics or of a small one, to each once.
+    fn deliver_each(
+        &mut self,
+        ids: &[TopicId],
+        publication: &Publication<'_>,
+        published: &mut Published,
+    ) {
+        let mut fast = Vec::new();
+        let mut slow = Vec::new();
+        for &id in ids {
+            fast.extend(self.topics.fast(id).iter().map(|s| s.conn()));
+            slow.extend(self.topics.slow(id).iter().map(|s| s.conn()));
+        }
+        if ids.len() > 1 {
+            once_each(&mut fast);
+            once_each(&mut slow);
+        }
+        fast.retain(|&index| publication.except != Some(index));
+        if !fast.is_empty() {
+            let frame = match publication.content {
+                Content::Message(message) => {
+                    self.output.encode(message.opcode(), message.as_bytes())
+                }
+                Content::Frames(frames) => self.output.encode_shared(frames),
+            };
+            for index in fast {
+                if self.give(index, frame) {
+                    published.sent += 1;
+                } else {
+                    let of_topic = self.config.policy_of(publication.topic);
+                    self.overflow(index, self.policy(index, of_topic));
+                    published.dropped += 1;
+                }
+            }
+        }
+        if !slow.is_empty() {
+            self.deliver_slow(slow, publication, published);
+        }
+    }
+
+    /// Gives a frame to a connection that has no backlog; `false` when this turn has made too much for it.
+    fn give(&mut self, index: u32, frame: Encoded) -> bool {
+        self.catch_up(index);
+        if self.is_full(index, frame.len()) {
+            return false;
+        }
+        let turn = self.output.turn();
+        let pending = &mut self.conns[index].pending;
+        self.output.push_encoded(index, pending, frame);
+        self.crowded |= pending.bytes(turn) >= TURN_OUTPUT;
+        true
+    }
+
+    /// To those with a backlog, by their policies.
+    fn deliver_slow(
+        &mut self,
+        slow: Vec<u32>,
+        publication: &Publication<'_>,
+        published: &mut Published,
+    ) {
+        let of_topic = self.config.policy_of(publication.topic);
+        let frames = publication.content.frames();
+        let mut key = None;
+        for index in slow {
+            if publication.except == Some(index) {
+                continue;
+            }
+            let policy = self.policy(index, of_topic);
+            if policy == SlowPolicy::Conflate && key.is_none() {
+                key = Some((self.topic_number(publication.topic), publication.key));
+            }
+            for frame in &frames {
+                let key = key.filter(|_| policy == SlowPolicy::Conflate);
+                match self.queue(index, frame, key, policy, &mut published.displaced) {
+                    SendStatus::Queued => published.queued += 1,
+                    _ => published.dropped += 1,
+                }
+            }
+        }
+    }
+
+    /// What stands for a topic's name among the keys of messages. The hasher's own key is secret, so nobody can choose
+    /// names that meet.
+    fn topic_number(&self, topic: &str) -> u64 {
+        use std::hash::BuildHasher;
+        self.hasher.hash_one(topic)
+    }
+
+    /// Queues a frame behind a connection's backlog, or does what the policy says. Counts the earlier messages that
+    /// had to go for it.
+    pub(crate) fn queue(
+        &mut self,
+        index: u32,
+        frame: &Bytes,
+        key: Option<Key>,
+        policy: SlowPolicy,
+        displaced: &mut usize,
+    ) -> SendStatus {
+        let limit = self.config.backlog;
+        let conn = &mut self.conns[index];
+        let (true, Some(backlog)) = (conn.is_open(), conn.backlog.as_mut()) else {
+            // An earlier frame of the same publication has closed it.
+            return SendStatus::Closed;
+        };
+        let need = frame.len() + super::backlog::PLACE_BYTES * (1 + usize::from(key.is_some()));
+        if let Some(key) = &key
+            && let Some(before) = backlog.waiting_len(key)
+            && backlog.memory() - before + frame.len() <= limit
+        {
+            backlog.replace(key, frame.clone());
+            *displaced += 1;
+            self.stats.dropped.add(1);
+            return SendStatus::Queued;
+        }
+        if policy == SlowPolicy::DropOldest {
+            let dropped = backlog.drop_oldest(need, limit);
+            *displaced += dropped;
+            self.stats.dropped.add(dropped as u64);
+        }
+        if backlog.memory() + need > limit {
+            return self.overflow(index, policy);
+        }
+        match key {
+            Some(key) => backlog.share_keyed(key, frame.clone()),
+            None => drop(backlog.share(frame.clone())),
+        }
+        SendStatus::Queued
+    }
+}
+
+/// Flushing.
+impl Hub {
+    /// Gives every subscriber a reference to what was published for it, if it is time.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        if self.output.batches.is_empty() {
+            return;
+        }
+        for slot in self.output.batches.take_due(now) {
+            let Some(id) = self.output.batches.topic(slot) else {
+                continue;
+            };
+            self.topics.data_mut(id).batch = None;
+            for subscription in self.topics.fast(id) {
+                let index = subscription.conn();
+                let from = self.output.batches.cursor(slot, index);
+                let pending = &mut self.conns[index].pending;
+                self.output.push_batch(index, pending, slot, from);
+            }
+        }
+    }
+
+    /// How many connections the next flush will send to, about: those of several topics count several times.
+    pub(crate) fn sends_ahead(&self, now: Instant) -> usize {
+        let due = self.output.batches.due(now);
+        let topics = due.filter_map(|slot| self.output.batches.topic(slot));
+        let of_batches: usize = topics.map(|id| self.topics.fast(id).len()).sum();
+        of_batches + self.output.dirty().len()
+    }
+}
+
+fn once_each(indices: &mut Vec<u32>) {
+    indices.sort_unstable();
+    indices.dedup();
+}
