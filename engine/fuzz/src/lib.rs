@@ -11,7 +11,7 @@
 //! | [`client_role`] | a response head is judged by §4.1 however it is cut; what one role encodes the other receives |
 //! | [`utf8`] | text in pieces is judged as `str::from_utf8` judges it, at the earliest byte |
 //! | [`unmask`] | every SIMD version does what a loop over bytes does, at any alignment, phase and cut |
-//! | [`topics`] | the topic table behaves as a map of sets |
+//! | [`topics`] | the topic table behaves as a map of sets, wildcards and pinned topics included |
 #![forbid(unsafe_code)]
 
 pub mod assembly;

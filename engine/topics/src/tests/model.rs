@@ -151,10 +151,14 @@ impl Model {
     }
 
     fn forget_empty(&mut self) -> BTreeSet<String> {
-        let empty = self
-            .subscribers
-            .extract_if(.., |_, members| members.is_empty());
-        empty.map(|(name, _)| name.to_owned()).collect()
+        let mut empty = BTreeSet::new();
+        self.subscribers.retain(|name, members| {
+            if members.is_empty() {
+                empty.insert((*name).to_owned());
+            }
+            !members.is_empty()
+        });
+        empty
     }
 
     fn of(&self, name: &str, slow: bool) -> Vec<u32> {
