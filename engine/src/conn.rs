@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use socket2::SockRef;
 
 use crate::core::{
-    ConnId, Content, Hub, Message, Publication, Published, SendStatus, SlowPolicy, tasks,
+    ConnId, Content, Hub, Message, PublishRequest, Published, SendStatus, SlowPolicy, tasks,
 };
 use crate::{CloseCode, CoreId, Publish, Subscribe};
 
@@ -141,13 +141,25 @@ impl<'a, D> Conn<'a, D> {
         message: Message<'_>,
         options: Publish,
     ) -> Published {
-        self.hub.publish(&Publication {
+        self.hub.publish(&PublishRequest {
             topic,
             content: Content::Message(message),
             key: options.key,
             except: options.others.then_some(self.index),
             retain: options.retain,
         })
+    }
+
+    /// Keeps nothing of a topic for later subscribers any more ([`Publish::retain`]), on all cores. `false` when the mailbox of one is full:
+    /// there it is still kept.
+    pub fn forget_retained(&mut self, topic: &str) -> bool {
+        self.hub.forget_retained(topic)
+    }
+
+    /// How many connections are subscribed to exactly this topic or filter, on all cores. They come and go meanwhile.
+    #[must_use]
+    pub fn subscribers(&self, topic: &str) -> u64 {
+        self.hub.interests.subscribers(topic)
     }
 
     /// What happens to this connection when its backlog is full; `None` is as the server has it.

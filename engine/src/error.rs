@@ -21,6 +21,11 @@ pub enum Error {
     /// A processor that the process may not use.
     #[error("processor {0} cannot be used: this process may use {1:?}")]
     Processor(usize, Vec<usize>),
+    /// More processors than one server can use.
+    #[error(
+        "{0} processors are more than the {1} that one server can use: choose fewer (`Server::cores`, `--cores`)"
+    )]
+    TooManyCores(usize, usize),
     /// No routes: nothing would ever be answered.
     #[error("the server has no route: call `Server::route`")]
     NoRoute,

@@ -2,6 +2,17 @@
 
 /// Options of a publication: see [`Conn::publish_with`](crate::Conn::publish_with) and
 /// [`Publisher::publish_with`](crate::Publisher::publish_with).
+///
+/// ```
+/// use corecast::{Message, Publish, Server};
+///
+/// # fn main() -> corecast::Result<()> {
+/// # let publisher = Server::bind("127.0.0.1:0")?.publisher();
+/// let price = Publish::new().key(17).retain();
+/// publisher.publish_with("prices", Message::Text("17: 4.20"), price);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Publish {
     pub(crate) key: Option<u64>,

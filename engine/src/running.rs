@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::core::CoreId;
-use crate::core::mailbox::{Mail, Mailbox};
+use crate::core::mailbox::{Mail, Mailboxes};
 use crate::core::stats::CoreStats;
 use crate::core::sync::AtomicU64;
 use crate::publisher::Publisher;
@@ -113,14 +113,14 @@ pub struct Control {
 
 #[derive(Debug)]
 struct Shared {
-    mailboxes: Arc<[Arc<Mailbox>]>,
+    mailboxes: Mailboxes,
     stats: Vec<Arc<CoreStats>>,
     total: Arc<AtomicU64>,
 }
 
 impl Control {
     pub(crate) fn new(
-        mailboxes: Arc<[Arc<Mailbox>]>,
+        mailboxes: Mailboxes,
         stats: Vec<Arc<CoreStats>>,
         total: Arc<AtomicU64>,
     ) -> Self {
@@ -170,8 +170,8 @@ impl Control {
     }
 }
 
-fn order(mailboxes: &[Arc<Mailbox>], mail: &Mail) {
-    for mailbox in mailboxes {
+fn order(mailboxes: &Mailboxes, mail: &Mail) {
+    for mailbox in mailboxes.iter() {
         // Orders are always taken.
         let _ = mailbox.post(mail.clone());
     }
@@ -204,15 +204,14 @@ pub struct Stats {
 pub(crate) type CoreThread = (CoreId, JoinHandle<Result<()>>);
 
 /// Starts the cores' threads, and waits until each is ready. If one fails, none stays.
-pub(crate) fn start(setups: Vec<CoreSetup>) -> Result<Vec<CoreThread>> {
-    let mailboxes = setups.first().map(|setup| Arc::clone(&setup.mailboxes));
+pub(crate) fn start(setups: Vec<CoreSetup>, mailboxes: &Mailboxes) -> Result<Vec<CoreThread>> {
     let (ready, is_ready) = mpsc::channel();
     let mut threads = Vec::new();
     let mut failed = None;
     for setup in setups {
         let (id, ready) = (setup.id, ready.clone());
         let mut others = StopOthers {
-            mailboxes: Arc::clone(&setup.mailboxes),
+            mailboxes: Arc::clone(mailboxes),
             needed: true,
         };
         let thread = std::thread::Builder::new()
@@ -242,9 +241,7 @@ pub(crate) fn start(setups: Vec<CoreSetup>) -> Result<Vec<CoreThread>> {
     let Some(mut error) = failed else {
         return Ok(threads);
     };
-    if let Some(mailboxes) = mailboxes {
-        order(&mailboxes, &Mail::Stop);
-    }
+    order(mailboxes, &Mail::Stop);
     for (id, thread) in threads {
         if thread.join().is_err() {
             error = Error::Panicked(id.0);
@@ -256,7 +253,7 @@ pub(crate) fn start(setups: Vec<CoreSetup>) -> Result<Vec<CoreThread>> {
 /// Ends the other cores when one fails or panics: a server that answers on some of its cores only would
 /// leave its clients to chance.
 struct StopOthers {
-    mailboxes: Arc<[Arc<Mailbox>]>,
+    mailboxes: Mailboxes,
     needed: bool,
 }
 

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use corecast_protocol::handshake::HeaderSlots;
 use socket2::Socket;
 
-use crate::core::mailbox::Mailbox;
+use crate::core::core_set::MAX_CORES;
+use crate::core::interest::{Interests, Registry};
+use crate::core::mailbox;
 use crate::core::stats::CoreStats;
 use crate::core::sync::AtomicU64;
 use crate::core::{
@@ -17,7 +19,7 @@ use crate::core::{
 };
 use crate::handler::Handler;
 use crate::limits;
-use crate::publisher::{Mailboxes, Publisher};
+use crate::publisher::{Cores, Publisher};
 use crate::routes::{Blueprint, Page, Site};
 use crate::running::{self, Control, ServerHandle};
 use crate::thread::{self, CoreSetup};
@@ -38,7 +40,8 @@ pub struct Server {
     config: Config,
     addresses: AddressLimits,
     site: Site,
-    mailboxes: Mailboxes,
+    /// For publishers, once it runs.
+    cores: Arc<OnceLock<Cores>>,
 }
 
 impl Server {
@@ -55,7 +58,7 @@ impl Server {
             config: Config::default(),
             addresses: AddressLimits::default(),
             site: Site::default(),
-            mailboxes: Mailboxes::default(),
+            cores: Arc::default(),
         };
         server.also_bind(address)
     }
@@ -320,7 +323,7 @@ impl Server {
     /// Publishes to this server's topics from any thread; before it runs there is nobody to publish to.
     #[must_use]
     pub fn publisher(&self) -> Publisher {
-        Publisher::new(Arc::clone(&self.mailboxes))
+        Publisher::new(Arc::clone(&self.cores))
     }
 
     /// Runs the server on threads of its own until all of them have ended.
@@ -348,11 +351,12 @@ impl Server {
         if let Some(reason) = &io.fallback {
             tracing::warn!(%reason, "the data ring cannot be had, running on {}", io.kind);
         }
-        let mailboxes: Arc<[_]> = processors
-            .iter()
-            .map(|_| Mailbox::new().map(Arc::new))
-            .collect::<std::io::Result<_>>()
-            .map_err(|e| Error::System("mailbox", e))?;
+        if processors.len() > MAX_CORES {
+            return Err(Error::TooManyCores(processors.len(), MAX_CORES));
+        }
+        let (mailboxes, posts) =
+            mailbox::set_up(processors.len()).map_err(|e| Error::System("mailbox", e))?;
+        let registry = Arc::new(Registry::new());
         let mut config = self.config;
         let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);
         config.slots = config.max_connections.min(descriptors);
@@ -361,7 +365,7 @@ impl Server {
         let total = Arc::new(AtomicU64::new(0));
         let mut first = Some(self.bound);
         let mut setups = Vec::new();
-        for (position, &processor) in processors.iter().enumerate() {
+        for (&processor, post) in processors.iter().zip(posts) {
             let listeners = match first.take() {
                 Some(bound) => bound.into_iter().map(|(_, socket)| socket).collect(),
                 None => bind_all(&addresses)?,
@@ -374,10 +378,10 @@ impl Server {
             }
             setups.push(CoreSetup {
                 id: CoreId(processor),
-                position,
                 kind: io.kind,
                 listeners,
-                mailboxes: Arc::clone(&mailboxes),
+                interests: Interests::new(Arc::clone(&registry), post.own()),
+                post,
                 stats: Arc::new(CoreStats::new(Arc::clone(&total), config.max_connections)),
                 config: Arc::clone(&config),
                 site: Arc::clone(&site),
@@ -387,11 +391,15 @@ impl Server {
             .iter()
             .map(|setup| Arc::clone(&setup.stats))
             .collect();
-        let threads = running::start(setups)?;
+        let threads = running::start(setups, &mailboxes)?;
         // Only now: nobody may post to cores that did not start.
-        let _ = OnceLock::set(&self.mailboxes, Arc::clone(&mailboxes));
+        let cores = Cores {
+            mailboxes: Arc::clone(&mailboxes),
+            registry,
+        };
+        let _ = self.cores.set(cores);
         let control = Control::new(mailboxes, stats, total);
-        let publisher = Publisher::new(self.mailboxes);
+        let publisher = Publisher::new(self.cores);
         Ok(ServerHandle::new(
             addresses, io, threads, control, publisher,
         ))

@@ -9,7 +9,8 @@ use std::sync::mpsc::Sender;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use socket2::Socket;
 
-use crate::core::mailbox::{Mailbox, Post};
+use crate::core::interest::Interests;
+use crate::core::mailbox::Post;
 use crate::core::stats::CoreStats;
 use crate::core::tasks::Wake;
 use crate::core::{Config, Core, CoreId, SharedCore, run_portable, run_ring};
@@ -26,11 +27,10 @@ const RUNTIME_ENTRIES: u32 = 256;
 /// Everything that a core's thread is given.
 pub(crate) struct CoreSetup {
     pub(crate) id: CoreId,
-    /// Its place among the server's cores.
-    pub(crate) position: usize,
     pub(crate) kind: Io,
     pub(crate) listeners: Vec<Socket>,
-    pub(crate) mailboxes: Arc<[Arc<Mailbox>]>,
+    pub(crate) post: Post,
+    pub(crate) interests: Interests,
     pub(crate) stats: Arc<CoreStats>,
     pub(crate) config: Arc<Config>,
     pub(crate) site: Arc<Site>,
@@ -97,8 +97,13 @@ fn prepare(setup: CoreSetup) -> io::Result<Prepared> {
         Io::Monoio | Io::Epoll => None,
     };
     let routes = Routes::new(setup.site, setup.id);
-    let post = Post::new(setup.mailboxes, setup.position);
-    let core = Core::new(setup.config, setup.stats, post, Box::new(routes));
+    let core = Core::new(
+        setup.config,
+        setup.stats,
+        setup.post,
+        setup.interests,
+        Box::new(routes),
+    );
     for socket in &setup.listeners {
         listener::listen(socket)?;
     }

@@ -10,7 +10,8 @@ use super::Core;
 use super::app::{App, CoreId, Decision, Ended, Message};
 use super::config::Config;
 use super::hub::Hub;
-use super::mailbox::{Mailbox, Post};
+use super::interest::{Interests, Registry};
+use super::mailbox;
 use super::stats::CoreStats;
 use super::sync::AtomicU64;
 
@@ -18,9 +19,10 @@ use super::sync::AtomicU64;
 pub(super) fn core(config: Config) -> Core {
     let config = Arc::new(Config { slots: 4, ..config });
     let stats = CoreStats::new(Arc::new(AtomicU64::new(0)), config.max_connections);
-    let mailbox = Arc::new(Mailbox::new().expect("a bell"));
-    let post = Post::new(Arc::new([mailbox]), 0);
-    Core::new(config, Arc::new(stats), post, Box::new(Pages))
+    let (_, mut posts) = mailbox::set_up(1).expect("a bell");
+    let interests = Interests::new(Arc::new(Registry::new()), 0);
+    let post = posts.remove(0);
+    Core::new(config, Arc::new(stats), post, interests, Box::new(Pages))
 }
 
 /// Knows pages only.

@@ -118,17 +118,12 @@ impl Batches {
         slot
     }
 
-    /// Adds what `write` appends. Gives the stretch that it takes.
-    pub(crate) fn append(
-        &mut self,
-        slot: Slot,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> std::ops::Range<u32> {
+    /// Adds what `write` appends.
+    pub(crate) fn append(&mut self, slot: Slot, write: impl FnOnce(&mut Vec<u8>)) {
         let frames = self.slots[slot.0 as usize].frames.own();
         let before = frames.len();
         write(frames);
         self.bytes += frames.len() - before;
-        before as u32..frames.len() as u32
     }
 
     /// Adds frames that others hold, too; without a copy where they are the first.

@@ -30,10 +30,14 @@ mod eventfd {
             let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
         }
 
-        /// Ends the ringing, if it rings.
-        pub(crate) fn silence(&self) {
-            // Empty unless it rings: then there is nothing to read.
-            let _ = rustix::io::read(&self.0, &mut [0_u8; 8]);
+        /// Ends the ringing; gives how often it was rung since it last was silent.
+        pub(crate) fn silence(&self) -> u64 {
+            let mut rings = [0; 8];
+            match rustix::io::read(&self.0, &mut rings) {
+                Ok(_) => u64::from_ne_bytes(rings),
+                // Empty unless it rings: then there is nothing to read.
+                Err(_) => 0,
+            }
         }
 
         /// Readable while it rings.

@@ -55,12 +55,24 @@ pub const TURN_INPUT: u32 = 256 << 10;
 /// wait. Cannot be changed.
 pub const MESSAGE_INPUT: u32 = 512;
 
-/// Messages of other threads that wait for a core. With 64-byte messages this is half a megabyte, and more than a core
-/// delivers in any turn. Cannot be changed.
+/// Messages of threads that wait for a core, and batches of messages between two cores at most. With 64-byte messages this is
+/// half a megabyte, and more than a core delivers in any turn. Cannot be changed.
 pub const MAX_MAIL: usize = 8192;
 
-/// Payload bytes that wait for a core, so that few large messages are bounded as well. Cannot be changed.
+/// Bytes of threads' messages that wait for a core, topics included, so that few large messages are bounded as well. Cannot be
+/// changed.
 pub const MAX_MAIL_BYTES: usize = 64 << 20;
+
+/// Batches of messages that wait for a core from all the others together, each of which has an equal part. A batch is what
+/// one core publishes to one topic in one turn. Cannot be changed.
+pub const MAX_CORE_MAIL: usize = 1 << 16;
+
+/// Bytes that wait for a core from all the others together, topics included. Each has an equal part, and at least
+/// [`MIN_PAIR_BYTES`]. Cannot be changed.
+pub const MAX_CORE_MAIL_BYTES: usize = 64 << 20;
+
+/// Bytes that may wait between two cores, however many there are: a turn's worth. Cannot be changed.
+pub const MIN_PAIR_BYTES: usize = 1 << 20;
 
 /// Connections past a limit that a core tells so at one time; more are closed without a word. Cannot be changed.
 pub const SURPLUS_CONNECTIONS: usize = 64;

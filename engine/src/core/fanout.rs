@@ -1,13 +1,15 @@
-//! Fan-out: from one publication to all who subscribe to its topic.
+//! Fan-out: from one request to all who subscribe to its topic.
 //!
 //! Subscribers without a backlog are *fast*. What is published for them goes into their topic's batch, once, whatever
 //! their number; [`Hub::flush`] gives each of them a reference when the turn ends. Those with a backlog are *slow* and
 //! visited one by one, since each has its limit and its policy. Which is which is kept by the topic table, so a
-//! publication to a thousand fast subscribers looks at none of them.
+//! request to a thousand fast subscribers looks at none of them.
 //!
 //! Order: of one topic every subscriber gets the messages in the order in which they were published. What is sent to
 //! one connection alone keeps its place among them, too ([`Hub::catch_up`]). Between topics there is none.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,8 +21,10 @@ use super::app::Message;
 use super::backlog::Key;
 use super::batches::Slot;
 use super::config::SlowPolicy;
+use super::core_set::CoreSet;
 use super::hub::{Hub, Published, SendStatus};
-use super::mailbox::Mail;
+use super::interest::TopicInterest;
+use super::mailbox::Publication;
 use super::output::Encoded;
 
 /// Up to so many subscribers are given a message one by one: a batch would cost more than it saves. In the simulation, which
@@ -37,11 +41,13 @@ pub(crate) struct TopicState {
     batch: Option<Slot>,
     /// How long a batch may wait for more.
     delay: Duration,
+    /// What other cores know of it.
+    interest: TopicInterest,
 }
 
 /// A message, or several, on the way to the subscribers of a topic.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Publication<'a> {
+pub(crate) struct PublishRequest<'a> {
     pub(crate) topic: &'a str,
     pub(crate) content: Content<'a>,
     /// Which of the topic's messages it replaces where messages are conflated.
@@ -113,6 +119,9 @@ impl Hub {
         if first {
             self.topics.data_mut(id).delay = self.config.flush_delay_of(filter);
         }
+        let name = Arc::clone(self.topics.name(id));
+        let state = self.topics.data_mut(id);
+        self.interests.subscribed(&mut state.interest, &name);
         // What was published before is not for it.
         if let Some(slot) = self.topics.data(id).batch {
             self.output.batches.skip(slot, index);
@@ -146,29 +155,38 @@ impl Hub {
             return false;
         }
         self.catch_up(index);
-        self.forget(id);
+        self.lose(id);
         self.topics.unsubscribe(index, filter).is_some()
     }
 
     /// Ends all subscriptions. What was published before is still for it, unless it is gone.
     pub(crate) fn unsubscribe_all(&mut self, index: u32) {
         self.catch_up(index);
-        if !self.output.batches.is_empty() {
-            let ids: Vec<TopicId> = self.topics.ids_of(index).collect();
-            for id in ids {
-                self.forget(id);
-            }
+        let ids: Vec<TopicId> = self.topics.ids_of(index).collect();
+        for id in ids {
+            self.lose(id);
         }
         self.topics.remove(index, |_| {});
     }
 
-    /// A subscriber is about to leave. With the last one the topic goes, and its batch has no reader.
-    fn forget(&mut self, id: TopicId) {
-        let subscribers = self.topics.fast(id).len() + self.topics.slow(id).len();
-        if subscribers == 1
-            && let Some(slot) = self.topics.data_mut(id).batch.take()
-        {
+    /// A subscriber is about to leave. With the last one the topic goes: other cores send no more, and its batch has
+    /// no reader.
+    fn lose(&mut self, id: TopicId) {
+        let last = self.topics.count(id) == 1;
+        let name = Arc::clone(self.topics.name(id));
+        let state = self.topics.data_mut(id);
+        self.interests
+            .unsubscribed(&mut state.interest, &name, last);
+        if last && let Some(slot) = state.batch.take() {
             self.output.batches.detach(slot);
+        }
+    }
+
+    /// The other cores that have subscribers of a topic.
+    fn interested(&mut self, topic: &str) -> CoreSet {
+        match self.topics.id(topic) {
+            Some(id) => self.interests.beside(&self.topics.data(id).interest),
+            None => self.interests.elsewhere(topic),
         }
     }
 
@@ -245,39 +263,54 @@ impl Hub {
 /// Publishing.
 impl Hub {
     /// Delivers to this core's subscribers, and posts to the other cores.
-    pub(crate) fn publish(&mut self, publication: &Publication<'_>) -> Published {
-        let mut published = self.deliver(publication);
-        if !self.post.is_alone()
-            && let [frame] = &publication.content.frames()[..]
-        {
-            let mail = Mail::Publish {
-                topic: publication.topic.into(),
-                frame: frame.clone(),
-            };
-            (published.forwarded, published.refused) = self.post.to_others(&mail);
-        }
-        published
+    pub(crate) fn publish(&mut self, request: &PublishRequest<'_>) -> Published {
+        let others = match request.retain {
+            true => self.post.others(),
+            false => self.interested(request.topic),
+        };
+        self.deliver(request, others)
     }
 
-    /// Delivers to this core's subscribers.
-    pub(crate) fn deliver(&mut self, publication: &Publication<'_>) -> Published {
+    /// Delivers what another core or thread has published.
+    pub(crate) fn deliver_mail(&mut self, publication: &Publication) {
+        let request = PublishRequest {
+            topic: &publication.topic,
+            content: Content::Frames(&publication.frames),
+            key: publication.key,
+            except: None,
+            retain: publication.retain,
+        };
+        self.deliver(&request, CoreSet::default());
+    }
+
+    /// Keeps nothing of a topic for later subscribers any more, on all cores; `false` when a core could not be told.
+    pub(crate) fn forget_retained(&mut self, topic: &str) -> bool {
+        self.retained.forget(topic);
+        self.post_forget(topic)
+    }
+
+    fn deliver(&mut self, request: &PublishRequest<'_>, others: CoreSet) -> Published {
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
         if self.topics.has_patterns() {
-            self.topics.matching(publication.topic, &mut matched);
+            self.topics.matching(request.topic, &mut matched);
         } else {
-            matched.extend(self.topics.id(publication.topic));
+            matched.extend(self.topics.id(request.topic));
         }
         let mut published = Published::default();
-        if publication.retain
-            && let [frame] = &publication.content.frames()[..]
+        if request.retain
+            && let [frame] = &request.content.frames()[..]
         {
-            published.retained = self.retained.keep(publication.topic, frame);
+            published.retained = self.retained.keep(request.topic, frame);
         }
         match matched[..] {
-            [] => {}
-            [id] if self.is_broad(id) => self.deliver_batch(id, publication, &mut published),
-            _ => self.deliver_each(&matched, publication, &mut published),
+            [id] if !others.is_empty() || self.is_broad(id) => {
+                self.deliver_batch(id, request, others, &mut published);
+            }
+            _ => {
+                self.deliver_each(&matched, request, &mut published);
+                self.post_alone(request, others, &mut published);
+            }
         }
         self.matched = matched;
         published
@@ -293,38 +326,49 @@ impl Hub {
     fn deliver_batch(
         &mut self,
         id: TopicId,
-        publication: &Publication<'_>,
+        request: &PublishRequest<'_>,
+        others: CoreSet,
         published: &mut Published,
     ) {
         let slot = self.open_batch(id);
         let limit = self.config.backlog.max(TURN_OUTPUT);
         if self.output.batches.len(slot) as usize >= limit {
-            return self.batch_is_full(id, publication, published);
+            self.batch_is_full(id, request, published);
+            return self.post_alone(request, others, published);
         }
         // To leave it out, it is given what comes before, and then the cursor is moved past the message.
-        let except = publication.except.filter(|&index| {
+        let except = request.except.filter(|&index| {
             self.conns[index].backlog.is_none() && self.topics.ids_of(index).any(|own| own == id)
         });
         if let Some(index) = except {
             self.catch_up(index);
         }
+        let range = self.append(slot, request.content);
         let batches = &mut self.output.batches;
-        match publication.content {
-            Content::Message(message) => drop(batches.append(slot, |frames| {
-                corecast_protocol::encode_server(frames, message.opcode(), message.as_bytes());
-            })),
-            Content::Frames(frames) => batches.append_shared(slot, frames),
-        }
         if let Some(index) = except {
             batches.skip(slot, index);
         }
         self.crowded |=
             batches.len(slot) as usize >= TURN_OUTPUT || batches.bytes() >= TURN_BATCHES;
         published.sent += self.topics.fast(id).len() - usize::from(except.is_some());
+        self.post_range(slot, range, request, others, published);
         if !self.topics.slow(id).is_empty() {
             let slow = self.topics.slow(id).iter().map(|s| s.conn()).collect();
-            self.deliver_slow(slow, publication, published);
+            self.deliver_slow(slow, request, published);
         }
+    }
+
+    /// Adds what is published to a batch.
+    pub(crate) fn append(&mut self, slot: Slot, content: Content<'_>) -> Range<u32> {
+        let batches = &mut self.output.batches;
+        let from = batches.len(slot);
+        match content {
+            Content::Message(message) => batches.append(slot, |frames| {
+                corecast_protocol::encode_server(frames, message.opcode(), message.as_bytes());
+            }),
+            Content::Frames(frames) => batches.append_shared(slot, frames),
+        }
+        from..batches.len(slot)
     }
 
     fn open_batch(&mut self, id: TopicId) -> Slot {
@@ -340,14 +384,14 @@ impl Hub {
     fn batch_is_full(
         &mut self,
         id: TopicId,
-        publication: &Publication<'_>,
+        request: &PublishRequest<'_>,
         published: &mut Published,
     ) {
-        let policy = self.config.policy_of(publication.topic);
+        let policy = self.config.policy_of(request.topic);
         let mut all: Vec<u32> = self.topics.fast(id).iter().map(|s| s.conn()).collect();
         all.extend(self.topics.slow(id).iter().map(|s| s.conn()));
         for index in all {
-            if publication.except != Some(index) {
+            if request.except != Some(index) {
                 published.dropped += 1;
                 self.overflow(index, self.policy(index, policy));
             }
@@ -358,7 +402,7 @@ impl Hub {
     fn deliver_each(
         &mut self,
         ids: &[TopicId],
-        publication: &Publication<'_>,
+        request: &PublishRequest<'_>,
         published: &mut Published,
     ) {
         let mut fast = Vec::new();
@@ -371,9 +415,9 @@ impl Hub {
             once_each(&mut fast);
             once_each(&mut slow);
         }
-        fast.retain(|&index| publication.except != Some(index));
+        fast.retain(|&index| request.except != Some(index));
         if !fast.is_empty() {
-            let frame = match publication.content {
+            let frame = match request.content {
                 Content::Message(message) => {
                     self.output.encode(message.opcode(), message.as_bytes())
                 }
@@ -383,14 +427,14 @@ impl Hub {
                 if self.give(index, frame) {
                     published.sent += 1;
                 } else {
-                    let of_topic = self.config.policy_of(publication.topic);
+                    let of_topic = self.config.policy_of(request.topic);
                     self.overflow(index, self.policy(index, of_topic));
                     published.dropped += 1;
                 }
             }
         }
         if !slow.is_empty() {
-            self.deliver_slow(slow, publication, published);
+            self.deliver_slow(slow, request, published);
         }
     }
 
@@ -411,19 +455,19 @@ impl Hub {
     fn deliver_slow(
         &mut self,
         slow: Vec<u32>,
-        publication: &Publication<'_>,
+        request: &PublishRequest<'_>,
         published: &mut Published,
     ) {
-        let of_topic = self.config.policy_of(publication.topic);
-        let frames = publication.content.frames();
+        let of_topic = self.config.policy_of(request.topic);
+        let frames = request.content.frames();
         let mut key = None;
         for index in slow {
-            if publication.except == Some(index) {
+            if request.except == Some(index) {
                 continue;
             }
             let policy = self.policy(index, of_topic);
             if policy == SlowPolicy::Conflate && key.is_none() {
-                key = Some((self.topic_number(publication.topic), publication.key));
+                key = Some((self.topic_number(request.topic), request.key));
             }
             for frame in &frames {
                 let key = key.filter(|_| policy == SlowPolicy::Conflate);
@@ -455,7 +499,7 @@ impl Hub {
         let limit = self.config.backlog;
         let conn = &mut self.conns[index];
         let (true, Some(backlog)) = (conn.is_open(), conn.backlog.as_mut()) else {
-            // An earlier frame of the same publication has closed it.
+            // An earlier frame of the same request has closed it.
             return SendStatus::Closed;
         };
         let need = frame.len() + super::backlog::PLACE_BYTES * (1 + usize::from(key.is_some()));

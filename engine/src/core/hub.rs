@@ -18,8 +18,10 @@ use super::backlog::Backlog;
 use super::config::{Config, SlowPolicy};
 use super::connection::{Flags, State};
 use super::fanout::TopicState;
+use super::interest::Interests;
 use super::mailbox::Post;
 use super::output::{Output, Received};
+use super::posting::Parcels;
 use super::retained::Retained;
 use super::slab::{ConnId, Slab};
 use super::stats::CoreStats;
@@ -107,6 +109,10 @@ pub(crate) struct Hub {
     pub(crate) lists: Lists,
     /// The other cores.
     pub(crate) post: Post,
+    /// What waits for the turn's end to be posted.
+    pub(crate) parcels: Parcels,
+    /// What they are subscribed to.
+    pub(crate) interests: Interests,
     /// No new connections: the server is on its way out.
     pub(crate) leaving: bool,
     /// Not even to be told so: the deadline has passed.

@@ -13,18 +13,21 @@ mod bell;
 mod closing;
 mod config;
 mod connection;
+pub(crate) mod core_set;
 mod deadlines;
 pub mod defaults;
 mod drain;
 mod fanout;
 mod gather;
 mod hub;
+pub(crate) mod interest;
 pub(crate) mod mailbox;
 #[cfg(all(test, loom))]
 mod models;
 mod opening;
 mod output;
 mod portable_loop;
+mod posting;
 mod retained;
 mod ring_loop;
 mod seldom;
@@ -39,7 +42,6 @@ mod upkeep;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,11 +62,13 @@ pub use config::{SlowPolicy, TopicOptions};
 use connection::{Flags, State};
 use defaults::{MESSAGE_INPUT, SURPLUS_CONNECTIONS, TURN_INPUT};
 use drain::Drain;
-pub(crate) use fanout::{Content, Publication};
+pub(crate) use fanout::{Content, PublishRequest};
 pub(crate) use hub::Hub;
 pub use hub::{Published, SendStatus};
+use interest::Interests;
 use mailbox::{Mail, Post};
 pub(crate) use portable_loop::run_portable;
+use posting::Parcels;
 pub(crate) use ring_loop::run_ring;
 pub(crate) use slab::ConnId;
 use slab::Slab;
@@ -104,7 +108,6 @@ pub(crate) struct Core {
     /// If the core is on its way out.
     drain: Option<Drain>,
     due: Vec<u32>,
-    mail: VecDeque<Mail>,
     /// Memory for a response, used again for the next.
     response: Vec<u8>,
     upkeep_due: Option<Instant>,
@@ -119,6 +122,7 @@ impl Core {
         config: Arc<Config>,
         stats: Arc<CoreStats>,
         post: Post,
+        interests: Interests,
         app: Box<dyn App>,
     ) -> Self {
         let shared = Shared::new(Role::Server, config.limits);
@@ -137,6 +141,8 @@ impl Core {
             wheel: Wheel::new(),
             lists: hub::Lists::default(),
             post,
+            parcels: Parcels::default(),
+            interests,
             leaving: false,
             closed: false,
             crowded: false,
@@ -149,7 +155,6 @@ impl Core {
             started: Instant::now(),
             drain: None,
             due: Vec::new(),
-            mail: VecDeque::new(),
             response: Vec::new(),
             upkeep_due: None,
             #[cfg(test)]
@@ -233,15 +238,14 @@ impl Core {
         !self.hub.output.dirty().is_empty()
             || self.hub.output.batches.due(self.hub.now).next().is_some()
             || !self.hub.lists.is_empty()
+            || !self.hub.parcels.is_empty()
+            || self.hub.post.owes_ring()
             || self.has_input()
     }
 
     /// Whether there is something to begin a turn with.
     fn has_input(&self) -> bool {
-        !self.due.is_empty()
-            || !self.mail.is_empty()
-            || !self.hub.lists.ready.is_empty()
-            || self.hub.post.own().has_mail()
+        !self.due.is_empty() || !self.hub.lists.ready.is_empty() || self.hub.post.has_mail()
     }
 
     /// Whether the core is on its way out and nothing is left.
@@ -256,20 +260,13 @@ impl Core {
     }
 
     fn read_mail(&mut self, now: Instant) {
-        if self.hub.post.own().has_mail() {
-            self.hub.post.own().take(&mut self.mail);
-        }
+        self.hub.post.collect();
         while !self.hub.crowded
-            && let Some(mail) = self.mail.pop_front()
+            && let Some(mail) = self.hub.post.next_mail()
         {
             match mail {
-                Mail::Publish { topic, frame } => drop(self.hub.deliver(&Publication {
-                    topic: &topic,
-                    content: Content::Frames(&frame),
-                    key: None,
-                    except: None,
-                    retain: false,
-                })),
+                Mail::Publish(publication) => self.hub.deliver_mail(&publication),
+                Mail::Forget(topic) => drop(self.hub.retained.forget(&topic)),
                 Mail::Drain(deadline) => self.drain(now, deadline),
                 Mail::Stop => self.drain(now, now),
             }

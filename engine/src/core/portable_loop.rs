@@ -38,7 +38,7 @@ pub(crate) async fn run_portable(
     wake: Rc<Wake>,
 ) -> io::Result<()> {
     let _entered = tasks::enter(&core, &wake);
-    let bell = core.borrow().hub.post.own().bell().try_clone_to_owned()?;
+    let bell = core.borrow().hub.post.bell().try_clone_to_owned()?;
     let bell = monoio::net::UnixStream::from_std(UnixStream::from(bell))?;
     let nudge = wake.eventfd().try_clone_to_owned()?;
     let nudge = monoio::net::UnixStream::from_std(UnixStream::from(nudge))?;
@@ -69,7 +69,7 @@ pub(crate) async fn run_portable(
                 return Ok(());
             }
             driver.planned.set(core.hub.wheel.next_tick());
-            match core.has_work() {
+            match core.has_work() || !core.hub.post.try_sleep() {
                 true => Some(Duration::ZERO),
                 false => core.time_to_sleep(Instant::now()),
             }
@@ -83,6 +83,11 @@ pub(crate) async fn run_portable(
             None => signal().await,
         }
         wake.set_asleep(false);
+        {
+            let post = &driver.core.borrow().hub.post;
+            post.wake();
+            post.silence();
+        }
         for reader in driver.yielding.borrow_mut().drain(..) {
             reader.wake();
         }
@@ -228,6 +233,7 @@ impl Driver {
     fn carry_out(self: &Rc<Self>, core: &mut Core, received: &[u8]) {
         core.settle();
         core.hub.flush(core.hub.now);
+        core.hub.post_parcels();
         for position in 0..core.hub.output.dirty().len() {
             let index = core.hub.output.dirty()[position];
             send(core, index, received);
@@ -235,6 +241,7 @@ impl Driver {
         core.end_turn();
         core.hub.finish_writing();
         core.settle();
+        core.hub.post.ring();
         for index in std::mem::take(&mut core.hub.lists.draining) {
             self.start_drain(core, index);
         }

@@ -184,6 +184,8 @@ impl<K: Kernel> Pump<K> {
     fn submit(&mut self, core: &mut Core, now: Instant) -> io::Result<()> {
         self.ring.rotate();
         core.hub.flush(now);
+        core.hub.post_parcels();
+        core.hub.post.ring();
         self.spill(core);
         self.arm_accepts(core, now)?;
         self.arm_receives(core)?;
@@ -216,11 +218,12 @@ impl<K: Kernel> Pump<K> {
                 then,
             );
         }
-        batch.submit(wait)?;
+        let submitted = batch.submit(wait);
+        core.hub.post.wake();
         if let Some(began) = measured {
             self.gather.flushed(sends, self.ring.now() - began);
         }
-        Ok(())
+        submitted
     }
 
     /// Output that cannot be sent inline joins its connection's backlog.
@@ -251,7 +254,7 @@ impl<K: Kernel> Pump<K> {
             || !self.starved.is_empty()
             // Brought by the submission before a sleep in the runtime.
             || self.ring.has_completions();
-        if spins || work || tasks::any() || core.is_done() {
+        if spins || work || tasks::any() || core.is_done() || !core.hub.post.try_sleep() {
             return Wait::No;
         }
         Wait::For(self.time_to_sleep(core, now))
@@ -271,7 +274,7 @@ impl<K: Kernel> Pump<K> {
     pub(super) fn watch_bell(&mut self, core: &Core) -> io::Result<()> {
         self.ring
             .uring()
-            .watch(Token::new(Op::Bell, 0, 0), core.hub.post.own().bell())
+            .watch(Token::new(Op::Bell, 0, 0), core.hub.post.bell())
     }
 
     fn arm_accepts(&mut self, core: &Core, now: Instant) -> io::Result<()> {
@@ -457,8 +460,9 @@ impl Pump<IoUring> {
         sleeper.wake.set_asleep(true);
         // What completed before the eventfd was on has not signalled it.
         self.ring.uring().batch().submit(Wait::No)?;
-        if !self.ring.has_completions() {
+        if !self.ring.has_completions() && core.borrow().hub.post.try_sleep() {
             sleeper.sleep(time).await?;
+            core.borrow().hub.post.wake();
         }
         sleeper.wake.set_asleep(false);
         self.ring.uring().signal_eventfd(false);

@@ -39,8 +39,8 @@ impl Bell {
         self.changed.notify_all();
     }
 
-    pub(crate) fn silence(&self) {
-        self.state.lock().unwrap().value = 0;
+    pub(crate) fn silence(&self) -> u64 {
+        std::mem::take(&mut self.state.lock().unwrap().value)
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

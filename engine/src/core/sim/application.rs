@@ -15,7 +15,7 @@ use super::conversation::{Accepted, Conversation, Mailed, Said};
 use super::scenario::Patterns;
 use crate::core::app::{App, CoreId, Decision, Ended, Message};
 use crate::core::connection::{Flags, State};
-use crate::core::fanout::{Content, Publication};
+use crate::core::fanout::{Content, PublishRequest};
 use crate::core::hub::{Hub, SendStatus};
 use crate::transport::ring::MAX_PIECES;
 use crate::transport::ring::simulated::World;
@@ -301,7 +301,7 @@ impl Application {
             .filter(|&index| Some(index) != except && hub.conns[index].is_open())
             .map(|index| (index, hub.buffered(index)))
             .collect();
-        let published = hub.publish(&Publication {
+        let published = hub.publish(&PublishRequest {
             topic: &topic,
             content: Content::Message(message),
             key: None,

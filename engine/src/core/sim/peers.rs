@@ -12,7 +12,7 @@ use corecast_protocol::{FrameKind, Opcode, encode_client};
 use super::admission::any_address;
 use super::application::{Stage, topic_name};
 use super::conversation::{Conversation, Head, Ping, Said};
-use crate::core::mailbox::{Mail, Mailbox};
+use crate::core::mailbox::{Mail, Mailboxes, Publication};
 use crate::transport::ring::simulated::{Arrived, Dice, LinkId, Outside, World};
 
 /// How a peer reads.
@@ -74,7 +74,7 @@ struct Peer {
 pub(super) struct Peers {
     peers: Vec<Peer>,
     stage: Rc<RefCell<Stage>>,
-    mailbox: Arc<Mailbox>,
+    mailboxes: Mailboxes,
     next_mail: Option<Duration>,
 }
 
@@ -84,12 +84,12 @@ impl Peers {
         count: usize,
         hosts: usize,
         stage: Rc<RefCell<Stage>>,
-        mailbox: Arc<Mailbox>,
+        mailboxes: Mailboxes,
     ) -> Self {
         Self {
             peers: (0..count).map(|_| Peer::draw(dice, hosts)).collect(),
             stage,
-            mailbox,
+            mailboxes,
             next_mail: dice.one_in(2).then_some(Duration::ZERO),
         }
     }
@@ -161,11 +161,13 @@ impl Peers {
         let mut frame = Vec::new();
         corecast_protocol::encode_server(&mut frame, Opcode::Binary, &payload);
         let topic = world.dice.among(1..=stage.topics);
-        let mail = Mail::Publish {
+        let mail = Mail::Publish(Arc::new(Publication {
             topic: topic_name(topic).into(),
-            frame: frame.into(),
-        };
-        if self.mailbox.post(mail).is_ok() {
+            frames: frame.into(),
+            key: None,
+            retain: false,
+        }));
+        if self.mailboxes[0].post(mail).is_ok() {
             stage.mailed.push((topic, payload.into()));
             world.bell = true;
             world.note("mail", number as i64, len as i64);

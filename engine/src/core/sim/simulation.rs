@@ -12,7 +12,8 @@ use super::invariants::{Invariants, link_of};
 use super::peers::Peers;
 use super::scenario::{Patterns, Scenario};
 use crate::core::Core;
-use crate::core::mailbox::{Mail, Mailbox, Post};
+use crate::core::interest::{Interests, Registry};
+use crate::core::mailbox::{self, Mail, Mailboxes};
 use crate::core::ring_loop::Pump;
 use crate::core::stats::CoreStats;
 use crate::core::sync::AtomicU64;
@@ -46,7 +47,7 @@ pub(super) struct Simulation {
     application: Application,
     core: Core,
     pump: Pump<SimulatedKernel>,
-    mailbox: Arc<Mailbox>,
+    mailboxes: Mailboxes,
     invariants: Invariants,
     admission: Admission,
     scenario: Scenario,
@@ -67,13 +68,13 @@ impl Simulation {
             topics: dice.among(1..=3),
             calm: false,
         }));
-        let mailbox = Arc::new(Mailbox::new()?);
+        let (mailboxes, mut posts) = mailbox::set_up(1)?;
         let peers = Peers::new(
             &mut dice,
             scenario.peers,
             scenario.hosts,
             Rc::clone(&stage),
-            Arc::clone(&mailbox),
+            Arc::clone(&mailboxes),
         );
         let peers = Rc::new(RefCell::new(peers));
         let world = Rc::new(RefCell::new(World::new(dice, Log::new(aloud))?));
@@ -83,8 +84,14 @@ impl Simulation {
         };
         let config = Arc::new(scenario.config.clone());
         let stats = CoreStats::new(Arc::new(AtomicU64::new(0)), config.max_connections);
-        let post = Post::new(Arc::new([Arc::clone(&mailbox)]), 0);
-        let mut core = Core::new(config, Arc::new(stats), post, Box::new(application.clone()));
+        let interests = Interests::new(Arc::new(Registry::new()), 0);
+        let mut core = Core::new(
+            config,
+            Arc::new(stats),
+            posts.remove(0),
+            interests,
+            Box::new(application.clone()),
+        );
         let started = Instant::now();
         core.started = started;
         let outside: Rc<RefCell<Peers>> = Rc::clone(&peers);
@@ -99,7 +106,7 @@ impl Simulation {
             application,
             core,
             pump,
-            mailbox,
+            mailboxes,
             invariants: Invariants::new(scenario.pool),
             admission: Admission::new(scenario.allowance),
             scenario,
@@ -179,7 +186,9 @@ impl Simulation {
             0 => Mail::Stop,
             _ => Mail::Drain(self.started + self.world.borrow().time + wait),
         };
-        self.mailbox.post(mail).expect("orders are always taken");
+        self.mailboxes[0]
+            .post(mail)
+            .expect("orders are always taken");
         let mut world = self.world.borrow_mut();
         world.bell = true;
         world.note("drain", wait.as_millis() as i64, 0);
