@@ -23,7 +23,7 @@ mod hub;
 pub(crate) mod interest;
 pub(crate) mod mailbox;
 #[cfg(all(test, loom))]
-mod models;
+pub(crate) mod models;
 mod opening;
 mod output;
 mod portable_loop;
