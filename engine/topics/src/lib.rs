@@ -117,9 +117,9 @@ pub struct Left {
 /// Bytes of heap memory that a table holds, as requested from the allocator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// Both halves of all subscriptions, and the connections' slots.
+    /// Both halves of all subscriptions, and 6 bytes for each connection that has none or several.
     pub subscriptions: usize,
-    /// Topics and their names, with `T` but not what it owns.
+    /// Topics and their names, with `T` but not what it owns; 6 bytes for each that has no subscriber or several.
     pub topics: usize,
 }
 
@@ -438,9 +438,11 @@ impl<T, S> Topics<T, S> {
         };
         let names = self.topics.iter().map(name).sum::<usize>() + self.names.memory();
         let tries = self.patterns.memory() + self.pinned.memory();
+        let (topic_halves, topic_slots) = self.by_topic.memory();
+        let (conn_halves, conn_slots) = self.by_conn.memory();
         Memory {
-            subscriptions: self.by_topic.memory() + self.by_conn.memory() + self.slow.memory(),
-            topics: self.topics.memory() + names + tries,
+            subscriptions: topic_halves + conn_halves + conn_slots + self.slow.memory(),
+            topics: self.topics.memory() + topic_slots + names + tries,
         }
     }
 

@@ -4,7 +4,7 @@ use std::array;
 use std::slice;
 
 use crate::half::{Half, LIMIT};
-use crate::pages::{Pages, bytes, reserve};
+use crate::pages::{Pages, bytes, reserve, reserve_up_to};
 use crate::pool::Pool;
 
 /// Lists up to this length lie in blocks of exactly their length, side by side with all others of that
@@ -186,11 +186,14 @@ impl Lists {
         self.slots[owner as usize] = Slot::EMPTY;
     }
 
-    /// Bytes of heap memory.
-    pub(crate) fn memory(&self) -> usize {
+    /// Bytes of heap memory: for entries, and for the slots of owners whose entries lie elsewhere or that have none.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        let alone = |slot: &&Slot| matches!(slot.place(), Place::Here);
+        let alone = self.slots.iter().filter(alone).count() * size_of::<Slot>();
         let blocks = self.blocks.iter().map(Blocks::memory).sum::<usize>();
         let lists = self.large.iter().map(bytes).sum::<usize>();
-        self.slots.memory() + blocks + self.large.memory() + lists
+        let entries = alone + blocks + self.large.memory() + lists;
+        (entries, self.slots.memory() - alone)
     }
 
     /// How many lists are vectors of their own.
@@ -271,7 +274,7 @@ impl Blocks {
             self.pages.push(Vec::new());
         }
         let page = self.pages.last_mut().expect("there is one now");
-        reserve(page, self.len);
+        reserve_up_to(page, self.len, PAGE * self.len);
         page.extend_from_slice(items);
         self.count += 1;
         self.count as u32 - 1

@@ -6,19 +6,26 @@ use std::ops::{Index, IndexMut};
 const PAGE: usize = 1024;
 
 /// The least room that a vector grows by.
-const LEAST_GROWTH: usize = 8;
+const LEAST_GROWTH: usize = 4;
 
 /// Makes room in steps of an eighth: doubling would cost more memory than a subscription may.
 #[inline]
 pub(crate) fn reserve<T>(items: &mut Vec<T>, additional: usize) {
+    reserve_up_to(items, additional, usize::MAX);
+}
+
+/// The same for a vector that will hold no more than `most`.
+#[inline]
+pub(crate) fn reserve_up_to<T>(items: &mut Vec<T>, additional: usize, most: usize) {
     if items.capacity() - items.len() < additional {
-        grow(items, additional);
+        grow(items, additional, most);
     }
 }
 
 #[cold]
-fn grow<T>(items: &mut Vec<T>, additional: usize) {
-    items.reserve_exact(additional.max(items.len() / 8).max(LEAST_GROWTH));
+fn grow<T>(items: &mut Vec<T>, additional: usize, most: usize) {
+    let step = (items.len() / 8).max(LEAST_GROWTH);
+    items.reserve_exact(step.min(most - items.len()).max(additional));
 }
 
 /// A vector in pages.
@@ -44,7 +51,7 @@ impl<T> Pages<T> {
             self.pages.push(Vec::new());
         }
         let page = self.pages.last_mut().expect("there is one now");
-        reserve(page, 1);
+        reserve_up_to(page, 1, PAGE);
         page.push(item);
     }
 
