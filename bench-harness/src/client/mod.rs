@@ -1,6 +1,7 @@
 //! The load client: connections on a ring, one thread per core.
 
 pub(crate) mod dial;
+pub(crate) mod frames;
 pub(crate) mod links;
 pub(crate) mod listen;
 pub(crate) mod reply;

@@ -4,8 +4,9 @@
 //! where it lies in the receive buffer: a message of any size costs one pass and no copy. Framing is judged by
 //! the client's rules: no mask, no reserved bits, fragments in order (RFC 6455 §5).
 
-use corecast_protocol::{Header, Opcode, ProtocolError, decode_close, frame};
+use corecast_protocol::{Header, Opcode, ProtocolError};
 
+use super::frames::{Control, Frame, FrameReader, take};
 use super::workload::Workload;
 use crate::target::Wire;
 
@@ -24,6 +25,21 @@ pub(crate) enum Verify {
     Sample,
 }
 
+impl Verify {
+    /// Whether a received piece is what was expected; `wander` moves the sampled window.
+    #[inline]
+    pub(crate) fn same(self, piece: &[u8], expected: &[u8], wander: usize) -> bool {
+        let len = piece.len();
+        if self == Self::Full || len <= 3 * WHOLE {
+            return piece == expected;
+        }
+        let window = wander.wrapping_mul(WHOLE) % (len - WHOLE);
+        [0, window, len - WHOLE]
+            .into_iter()
+            .all(|start| piece[start..start + WHOLE] == expected[start..start + WHOLE])
+    }
+}
+
 /// Where a connection is in its stream of replies.
 #[derive(Debug, Default)]
 pub(crate) struct ReplyReader {
@@ -36,8 +52,7 @@ pub(crate) struct ReplyReader {
     state: State,
     /// Messages read; moves the sampling window.
     messages: usize,
-    /// A header or control frame that is not complete yet; empty otherwise.
-    partial: Vec<u8>,
+    frames: FrameReader,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,12 +71,8 @@ enum State {
 pub(crate) enum Reply {
     /// The message that was due.
     Message,
-    /// A ping, with the payload that its pong must carry.
-    Ping(Vec<u8>),
-    /// A pong, which nobody asked for; allowed (§5.5.3).
-    Pong,
-    /// The closing handshake: the code and reason as text.
-    Close(String),
+    /// A control frame.
+    Control(Control),
 }
 
 /// The server sent what it should not have.
@@ -120,16 +131,11 @@ impl ReplyReader {
             if self.state == State::Last {
                 return Ok(Some(self.complete(load)));
             }
-            let Some(header) = self.header(input)? else {
-                return Ok(None);
-            };
-            if header.opcode.is_control() {
-                if let Some(reply) = self.control(&header, input)? {
-                    return Ok(Some(reply));
-                }
-                return Ok(None);
+            match self.frames.next(input)? {
+                Some(Frame::Data(header)) => self.begin(&header, load)?,
+                Some(Frame::Control(control)) => return Ok(Some(Reply::Control(control))),
+                None => return Ok(None),
             }
-            self.begin(&header, load)?;
         }
     }
 
@@ -145,68 +151,6 @@ impl ReplyReader {
             return Ok(None);
         }
         Ok(Some(self.complete(load)))
-    }
-
-    /// The next frame's header, taken off the input; control frames stay until they are complete.
-    #[inline]
-    fn header(&mut self, input: &mut &[u8]) -> Result<Option<Header>, ReplyError> {
-        if self.partial.is_empty() {
-            if let Some(header) = Header::decode(input)? {
-                take(input, usize::from(header.header_len));
-                return judged(header).map(Some);
-            }
-            self.partial.extend_from_slice(input);
-            *input = &[];
-            return Ok(None);
-        }
-        self.split_header(input)
-    }
-
-    /// A header of which an earlier receive brought the first bytes.
-    #[cold]
-    fn split_header(&mut self, input: &mut &[u8]) -> Result<Option<Header>, ReplyError> {
-        loop {
-            if let Some(header) = Header::decode(&self.partial)? {
-                let header = judged(header)?;
-                if !header.opcode.is_control() {
-                    self.partial.clear();
-                }
-                return Ok(Some(header));
-            }
-            let Some((&byte, rest)) = input.split_first() else {
-                return Ok(None);
-            };
-            self.partial.push(byte);
-            *input = rest;
-        }
-    }
-
-    /// The control frame after `header`; `None` when its payload is not here yet. Its bytes then
-    /// wait in `partial`, header first.
-    #[cold]
-    fn control(&mut self, header: &Header, input: &mut &[u8]) -> Result<Option<Reply>, ReplyError> {
-        if self.partial.is_empty() {
-            self.partial.extend_from_slice(&header.encode());
-        }
-        let whole = usize::from(header.header_len) + header.payload_len as usize;
-        let missing = whole.saturating_sub(self.partial.len()).min(input.len());
-        self.partial.extend_from_slice(take(input, missing));
-        if self.partial.len() < whole {
-            return Ok(None);
-        }
-        let payload = &self.partial[usize::from(header.header_len)..whole];
-        debug_assert!(payload.len() <= frame::MAX_CONTROL_PAYLOAD);
-        let reply = match header.opcode {
-            Opcode::Ping => Reply::Ping(payload.to_vec()),
-            Opcode::Pong => Reply::Pong,
-            _ => Reply::Close(match decode_close(payload)? {
-                None => "without a code".to_owned(),
-                Some((code, "")) => code.to_string(),
-                Some((code, reason)) => format!("{code} {reason:?}"),
-            }),
-        };
-        self.partial.clear();
-        Ok(Some(reply))
     }
 
     /// A data frame begins.
@@ -247,15 +191,7 @@ impl ReplyReader {
         let (at, len) = (self.seen, piece.len());
         self.seen += len;
         let expected = &load.reply(self.variant)[at..at + len];
-        let same = if verify == Verify::Full || len <= 3 * WHOLE {
-            piece == expected
-        } else {
-            let window = self.messages.wrapping_mul(WHOLE) % (len - WHOLE);
-            [0, window, len - WHOLE]
-                .into_iter()
-                .all(|start| piece[start..start + WHOLE] == expected[start..start + WHOLE])
-        };
-        if same {
+        if verify.same(piece, expected, self.messages) {
             Ok(())
         } else {
             Err(ReplyError::Content { at, len })
@@ -274,26 +210,6 @@ impl ReplyReader {
         }
         Reply::Message
     }
-}
-
-/// The client's rules for every frame (§5.1, §5.2).
-#[inline]
-fn judged(header: Header) -> Result<Header, ReplyError> {
-    if header.rsv != 0 {
-        return Err(ProtocolError::ReservedBits(header.rsv).into());
-    }
-    if header.mask.is_some() {
-        return Err(ProtocolError::MaskForbidden.into());
-    }
-    Ok(header)
-}
-
-/// Takes the first `n` bytes off `input`.
-#[inline]
-fn take<'a>(input: &mut &'a [u8], n: usize) -> &'a [u8] {
-    let (taken, rest) = input.split_at(n);
-    *input = rest;
-    taken
 }
 
 #[cfg(test)]

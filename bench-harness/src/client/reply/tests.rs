@@ -57,11 +57,11 @@ fn any_split_gives_the_same_replies() {
         stream.extend(frame(0x88, b"\x03\xe8bye"));
         let expected = [
             Reply::Message,
-            Reply::Ping(b"are you there".to_vec()),
-            Reply::Pong,
+            Reply::Control(Control::Ping(b"are you there".to_vec())),
+            Reply::Control(Control::Pong),
             Reply::Message,
             Reply::Message,
-            Reply::Close("1000 \"bye\"".into()),
+            Reply::Control(Control::Close("1000 \"bye\"".into())),
         ];
         for step in 1..=stream.len() {
             let replies = read(&load, Verify::Full, &stream, step).unwrap();

@@ -11,6 +11,7 @@ use corecast_protocol::{CloseCode, Opcode, encode_client, encode_close_client};
 
 use super::Outcome;
 use crate::client::dial::Failures;
+use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::reply::{Reply, ReplyReader, Verify};
 use crate::client::schedule::Schedule;
@@ -392,15 +393,15 @@ impl Driver for EchoDriver<'_> {
             let reply = reader.next(&mut input, self.load, self.verify);
             match reply.map_err(|error| error.to_string())? {
                 Some(Reply::Message) => self.answer(slot, now)?,
-                Some(Reply::Ping(payload)) => {
+                Some(Reply::Control(Control::Ping(payload))) => {
                     let mut pong = Vec::new();
                     encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
                     out.send(slot, pong);
                 }
-                Some(Reply::Pong) => {}
+                Some(Reply::Control(Control::Pong)) => {}
                 // What follows a Close frame does not count (RFC 6455 §5.5.1).
-                Some(Reply::Close(_)) if self.closing => return Ok(()),
-                Some(Reply::Close(code)) => {
+                Some(Reply::Control(Control::Close(_))) if self.closing => return Ok(()),
+                Some(Reply::Control(Control::Close(code))) => {
                     return Err(format!("the server closed the connection: {code}"));
                 }
                 None => return Ok(()),
