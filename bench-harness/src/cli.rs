@@ -10,7 +10,7 @@ use crate::client::reply::Verify;
 use crate::client::sources::SourceIp;
 use crate::cores::CoreList;
 use crate::target::Target;
-use crate::units;
+use crate::units::{self, Share};
 
 const EXIT_CODES: &str = "Counts take k and m (1000), sizes k, m and g (1024), times us, ms, s and m.\n\n\
 Exit codes: 0 ok, 1 error, 2 bad flags, 5 invalid run (client saturated, rate missed, connections \
@@ -30,6 +30,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Send messages and check that each comes back.
     Echo(EchoArgs),
+    /// Publish, and check that every subscriber receives everything once and in order.
+    Broadcast(BroadcastArgs),
     /// Open and close connections.
     Connect(ConnectArgs),
     /// Hold connections that do nothing, and see what they cost.
@@ -106,6 +108,81 @@ pub(crate) struct EchoArgs {
     /// trips with few connections. The client is then always saturated, hence --cost.
     #[arg(long, requires = "cost")]
     pub(crate) busy_poll: bool,
+}
+
+/// `broadcast`.
+#[derive(Debug, Args)]
+pub(crate) struct BroadcastArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Subscribers: each has to receive every message.
+    #[arg(short, long, value_name = "COUNT", default_value = "1k", value_parser = units::count)]
+    pub(crate) connections: u64,
+    /// Connections that publish, beside the subscribers.
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count)]
+    pub(crate) publishers: u64,
+    /// Where publishers connect, on the same host and port; such as ws://HOST/topics?pub=a when URL is
+    /// ws://HOST/topics?sub=a. Default: URL.
+    #[arg(long, value_name = "URL")]
+    pub(crate) publish_url: Option<Target>,
+    /// Every subscriber publishes, too, and receives its own messages; there are no other publishers.
+    #[arg(long, conflicts_with_all = ["publishers", "publish_url", "slow"])]
+    pub(crate) all_publish: bool,
+    /// Time to measure, after the warm-up.
+    #[arg(short = 'z', visible_short_alias = 'd', long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub(crate) duration: Duration,
+    /// Time under load before the measurement; not in the figures, but checked.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub(crate) warmup: Duration,
+    /// Payload bytes of a message, at least 28: each carries who sent it, its number, and when it was due.
+    #[arg(short, long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
+    pub(crate) size: u64,
+    /// Messages on the way per publisher in the closed loop: the next is sent when all subscribers have one.
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count, conflicts_with = "rate")]
+    pub(crate) in_flight: u64,
+    /// Closed loop in bursts: every publisher sends so many at once, and again when all subscribers have
+    /// received all of them.
+    #[arg(long, value_name = "COUNT", value_parser = units::count, conflicts_with_all = ["rate", "in_flight"])]
+    pub(crate) burst: Option<u64>,
+    /// Messages published per second, in total over all publishers: an open loop, whose latencies count from
+    /// the time a message was due. Without it the loop is closed.
+    #[arg(short, long, value_name = "RATE", value_parser = units::count)]
+    pub(crate) rate: Option<u64>,
+    /// So many of the subscribers, such as 1% or 20, stop reading when they have joined. What became of them is
+    /// told; loss and latency are the others'.
+    #[arg(long, value_name = "SHARE", value_parser = units::share)]
+    pub(crate) slow: Option<Share>,
+    /// How much of each message's content is compared. Length, type, number and order always are.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Sample)]
+    pub(crate) verify: Verify,
+    /// Judge the run by server processor time per delivery only: a saturated client does not spoil it.
+    #[arg(long, requires = "server_pid")]
+    pub(crate) cost: bool,
+    /// Poll instead of sleeping, so that the server does not have to wake the client. The client is then always
+    /// saturated, hence --cost.
+    #[arg(long, requires = "cost")]
+    pub(crate) busy_poll: bool,
+}
+
+impl BroadcastArgs {
+    /// Subscribers that stop reading.
+    pub(crate) fn stalled(&self) -> u64 {
+        self.slow.map_or(0, |share| share.of(self.connections))
+    }
+
+    /// Connections that publish and do not subscribe.
+    pub(crate) fn only_publish(&self) -> u64 {
+        if self.all_publish { 0 } else { self.publishers }
+    }
+
+    /// Connections that publish.
+    pub(crate) fn all_publishers(&self) -> u64 {
+        if self.all_publish {
+            self.connections
+        } else {
+            self.publishers
+        }
+    }
 }
 
 /// `connect`.

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
         Command::Echo(args) => commands::echo::run(args),
+        Command::Broadcast(args) => commands::broadcast::run(args),
         Command::Connect(args) => commands::connect::run(args),
         Command::Idle(args) => commands::idle::run(args),
         Command::Floor(args) => commands::floor::run(args),

@@ -98,6 +98,28 @@ impl Watch {
         self.processes.iter().map(|&(pid, _)| pid).collect()
     }
 
+    /// Forgets the most memory that was resident, so that [`Watch::peak`] counts from now on. False: the
+    /// system does not allow it, as for another user's process.
+    pub(crate) fn reset_peak(&self) -> bool {
+        // proc_pid_clear_refs(5): 5 sets the peak to what is resident now.
+        let reset =
+            |&(pid, _): &(u32, _)| fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok();
+        self.processes.iter().all(reset)
+    }
+
+    /// The most bytes that were resident at once since [`Watch::reset_peak`], summed over the processes.
+    ///
+    /// # Errors
+    /// When a process has ended.
+    pub(crate) fn peak(&self) -> io::Result<u64> {
+        let peak = |&(pid, _): &(u32, ClockId)| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"));
+            let status = status.map_err(|error| gone(pid, &error))?;
+            Ok(field(&status, "VmHWM:").and_then(kilobytes).unwrap_or(0))
+        };
+        self.processes.iter().map(peak).sum()
+    }
+
     /// Takes a snapshot, reading the processor clocks last for the end of a window to be sharp.
     ///
     /// # Errors
@@ -322,6 +344,21 @@ mod tests {
         assert!(usage.cpu >= Duration::from_millis(50), "{usage:?}");
         let Load { running, busy } = usage.load;
         assert!(running > 0.0 && busy >= running && busy <= 1.0);
+    }
+
+    #[test]
+    fn the_peak_is_told_from_the_reset_on() {
+        let watch = Watch::new(&[std::process::id()]).unwrap();
+        assert!(watch.reset_peak(), "a process may reset its own");
+        let before = watch.peak().unwrap();
+        let filled = vec![1_u8; 64 << 20];
+        assert_eq!(
+            filled.iter().map(|&byte| u64::from(byte)).sum::<u64>(),
+            64 << 20
+        );
+        drop(filled);
+        let grown = watch.peak().unwrap() - before;
+        assert!(grown >= 60 << 20, "{grown} of {} MiB", 64);
     }
 
     #[test]

@@ -48,6 +48,40 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("expected {expected}"))
 }
 
+/// A part of a number of things.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Share {
+    /// So many of them.
+    Count(u64),
+    /// So many hundredths of them.
+    Percent(f64),
+}
+
+impl Share {
+    /// How many that is of `all`, at least one and at most all of them.
+    pub(crate) fn of(self, all: u64) -> u64 {
+        let count = match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => (all as f64 * percent / 100.0).round() as u64,
+        };
+        count.clamp(1, all)
+    }
+}
+
+/// Parses a share of things: `1%`, `0.5%`, or a count such as `20`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn share(text: &str) -> Result<Share, String> {
+    let Some(percent) = text.strip_suffix('%') else {
+        return count(text).map(Share::Count);
+    };
+    match percent.parse() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Share::Percent(percent)),
+        _ => Err("expected a share such as 1% or a count such as 20".to_owned()),
+    }
+}
+
 fn whole(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, String> {
     split(text, units)
         .and_then(|(number, unit)| scale(number, unit.unwrap_or(1)))
@@ -106,6 +140,22 @@ mod tests {
         assert_eq!(count("1.5m"), Ok(1_500_000));
         assert!(count("0").is_err());
         assert!(count("1g").is_err(), "a count has no giga");
+    }
+
+    #[test]
+    fn shares_are_percents_or_counts() {
+        assert_eq!(share("1%").map(|share| share.of(10_000)), Ok(100));
+        assert_eq!(share("0.5%").map(|share| share.of(1_000)), Ok(5));
+        assert_eq!(share("1%").map(|share| share.of(20)), Ok(1), "not none");
+        assert_eq!(share("1k").map(|share| share.of(2_000)), Ok(1_000));
+        assert_eq!(
+            share("20").map(|share| share.of(5)),
+            Ok(5),
+            "not more than all"
+        );
+        for text in ["0%", "101%", "%", "x", "0", "-1%", "nan%"] {
+            assert!(share(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use corecast_protocol::handshake::{ClientHandshake, ClientRequest, HandshakeError};
 use socket2::Socket;
@@ -19,6 +20,10 @@ use crate::error::BenchError;
 use crate::ring::{Completion, Lent, Region, Ring, Wait};
 use crate::rng::Rng;
 use crate::target::{Target, Wire};
+
+/// Receive buffer that a connection that stalls asks for, in bytes: as good as none, so that what is sent to it stays with
+/// the server.
+const STALLED_BUFFER: usize = 4096;
 
 /// What a command does with its connections. All calls come from [`Links::turn`].
 pub(crate) trait Driver {
@@ -59,6 +64,15 @@ pub(crate) enum End {
     Failed(String),
 }
 
+/// How a connection is made, when not all are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// Path and query of the upgrade.
+    pub(crate) path: String,
+    /// Reads nothing after the upgrade, until [`Links::read_stalled`].
+    pub(crate) stalls: bool,
+}
+
 /// What a driver wants sent or ended; done at the end of the turn.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -84,6 +98,10 @@ pub(crate) struct Links {
     ring: Ring,
     links: Vec<Link>,
     target: Target,
+    /// By slot; the slots beyond have the target's path and do not stall.
+    manners: Vec<Rc<Manner>>,
+    /// Connections that stall are read all the same.
+    reads_stalled: bool,
     sources: Sources,
     clock: Clock,
     rng: Rng,
@@ -148,6 +166,8 @@ impl Links {
             ring: Ring::new(Some(address.into()))?,
             links,
             target: target.clone(),
+            manners: Vec::new(),
+            reads_stalled: false,
             sources,
             clock,
             rng,
@@ -157,6 +177,18 @@ impl Links {
             opening: 0,
             open: 0,
         })
+    }
+
+    /// Says how the connection of each slot is made. To be called before any is dialled.
+    pub(crate) fn set_manners(&mut self, manners: Vec<Rc<Manner>>) {
+        self.manners = manners;
+    }
+
+    /// From now on the connections that stalled are read.
+    pub(crate) fn read_stalled(&mut self) {
+        self.reads_stalled = true;
+        let stalled = |slot: &u32| self.stalls(*slot);
+        self.rearm = self.open_slots().filter(stalled).collect();
     }
 
     /// The run's clock.
@@ -192,6 +224,10 @@ impl Links {
     /// When no socket can be had; the slot stays free.
     pub(crate) fn dial(&mut self, slot: u32) -> io::Result<()> {
         let socket = self.sources.socket()?;
+        if self.stalls(slot) {
+            // Before it connects, so that the window it offers is small from the start.
+            socket.set_recv_buffer_size(STALLED_BUFFER)?;
+        }
         self.ring.connect(socket.as_fd(), slot)?;
         let link = &mut self.links[slot as usize];
         debug_assert!(matches!(link.stage, Stage::Free));
@@ -302,7 +338,8 @@ impl Links {
         }));
         link.polled = true;
         let mut request = Vec::new();
-        if let Err(error) = request_for(&self.target, key).encode(&mut request) {
+        let path = path_of(&self.manners, &self.target, slot);
+        if let Err(error) = request_for(&self.target, path, key).encode(&mut request) {
             self.fail(slot, End::Failed(format!("request: {error}")));
             self.links[slot as usize].polled = false;
             return Ok(());
@@ -337,7 +374,11 @@ impl Links {
         let bytes = self.ring.bytes_mut(&mut lent);
         let outcome = match &mut link.stage {
             Stage::Open => driver.received(slot, bytes, now, &mut self.outbox),
-            Stage::Upgrading(upgrade) => match upgrade.answered(&self.target, bytes) {
+            Stage::Upgrading(upgrade) => match upgrade.answered(
+                &self.target,
+                path_of(&self.manners, &self.target, slot),
+                bytes,
+            ) {
                 Ok(None) => Ok(()),
                 Err(error) => Err(error.to_string()),
                 Ok(Some(mut early)) => {
@@ -413,14 +454,30 @@ impl Links {
 
     fn rearm(&mut self) -> io::Result<()> {
         while let Some(slot) = self.rearm.pop() {
+            let stalls = self.stalls(slot) && !self.reads_stalled;
             let link = &mut self.links[slot as usize];
-            let wanted = matches!(link.stage, Stage::Open | Stage::Upgrading(_));
+            let wanted = match link.stage {
+                Stage::Upgrading(_) => true,
+                Stage::Open => !stalls,
+                Stage::Free | Stage::Connecting | Stage::Ended(_) => false,
+            };
             if let (true, false, Some(socket)) = (wanted, link.receiving, &link.socket) {
                 link.receiving = true;
-                self.ring.receive(socket.as_fd(), slot)?;
+                if stalls {
+                    self.ring.receive_once(socket.as_fd(), slot)?;
+                } else {
+                    self.ring.receive(socket.as_fd(), slot)?;
+                }
             }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn stalls(&self, slot: u32) -> bool {
+        self.manners
+            .get(slot as usize)
+            .is_some_and(|manner| manner.stalls)
     }
 
     fn flush_outbox(&mut self) -> io::Result<()> {
@@ -494,15 +551,21 @@ impl Upgrade {
     fn answered(
         &mut self,
         target: &Target,
+        path: &str,
         bytes: &[u8],
     ) -> Result<Option<Vec<u8>>, HandshakeError> {
-        let handshake = ClientHandshake::new(&request_for(target, self.key));
+        let handshake = ClientHandshake::new(&request_for(target, path, self.key));
         self.head.extend_from_slice(bytes);
         let response = handshake.handle(&self.head)?;
         Ok(response.map(|response| self.head[response.consumed..].to_vec()))
     }
 }
 
-fn request_for(target: &Target, key: [u8; 16]) -> ClientRequest<'_> {
-    ClientRequest::new(&target.authority, &target.path, key)
+fn request_for<'a>(target: &'a Target, path: &'a str, key: [u8; 16]) -> ClientRequest<'a> {
+    ClientRequest::new(&target.authority, path, key)
+}
+
+fn path_of<'a>(manners: &'a [Rc<Manner>], target: &'a Target, slot: u32) -> &'a str {
+    let manner = manners.get(slot as usize);
+    manner.map_or(&target.path, |manner| &manner.path)
 }

@@ -1,9 +1,11 @@
 //! The load client: connections on a ring, one thread per core.
 
+pub(crate) mod delivery;
 pub(crate) mod dial;
 pub(crate) mod frames;
 pub(crate) mod links;
 pub(crate) mod listen;
+pub(crate) mod publication;
 pub(crate) mod reply;
 pub(crate) mod schedule;
 pub(crate) mod sources;

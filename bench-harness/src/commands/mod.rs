@@ -1,5 +1,6 @@
 //! The commands. Each sets a team to work, measures around it, and delivers a summary.
 
+pub(crate) mod broadcast;
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod floor;

@@ -19,7 +19,7 @@ pub(crate) const SCHEMA: u32 = 1;
 pub(crate) struct Summary {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
-    /// `echo`, `connect` or `idle`.
+    /// `echo`, `broadcast`, `connect` or `idle`.
     pub(crate) command: &'static str,
     /// The URL.
     pub(crate) target: String,
@@ -45,6 +45,9 @@ pub(crate) struct Summary {
     /// How long replies took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency_us: Option<Latencies>,
+    /// Publishers and subscribers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) broadcast: Option<Broadcast>,
     /// Connections opened and closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connections: Option<Connections>,
@@ -67,6 +70,15 @@ pub(crate) struct Parameters {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) active: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) publishers: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) all_publish: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) publish_url: Option<String>,
+    /// Subscribers that stop reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stalled: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wire_bytes: Option<u64>,
@@ -76,6 +88,8 @@ pub(crate) struct Parameters {
     pub(crate) mode: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) in_flight: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) burst: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,11 +116,11 @@ pub(crate) struct Parameters {
 /// Messages in the window.
 #[derive(Debug, Serialize)]
 pub(crate) struct Messages {
-    /// Replies received.
+    /// Replies, or for `broadcast` deliveries, received.
     pub(crate) count: u64,
-    /// Replies per second.
+    /// The same per second.
     pub(crate) per_second: f64,
-    /// Payload bytes per second, one way.
+    /// Their payload bytes per second.
     pub(crate) payload_bytes_per_second: f64,
 }
 
@@ -119,6 +133,64 @@ pub(crate) struct Latencies {
     /// From the time a message was sent: hides how long it waited in the client. Open loop only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uncorrected: Option<Distribution>,
+}
+
+/// What became of what was published.
+#[derive(Debug, Serialize)]
+pub(crate) struct Broadcast {
+    /// Messages sent by publishers in the window.
+    pub(crate) published: u64,
+    /// The same per second.
+    pub(crate) published_per_second: f64,
+    /// Subscribers that had to receive everything.
+    pub(crate) listening: u64,
+    /// Deliveries to connections that only publish; they are among the messages counted.
+    pub(crate) to_publishers: u64,
+    /// From the time a message was due until the first subscriber had it. One client thread only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_us: Option<Distribution>,
+    /// The same for the last subscriber.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_us: Option<Distribution>,
+    /// Deliveries that never came, over the whole run.
+    pub(crate) lost: u64,
+    /// Deliveries that came more than once.
+    pub(crate) duplicated: u64,
+    /// Deliveries that came after a later message of the same publisher.
+    pub(crate) reordered: u64,
+    /// What became of subscribers that stopped reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stalled: Option<StalledFates>,
+    /// The server's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<BroadcastMemory>,
+}
+
+/// What became of subscribers that stopped reading.
+#[derive(Debug, Serialize)]
+pub(crate) struct StalledFates {
+    /// How many joined.
+    pub(crate) count: u64,
+    /// Still open at the end.
+    pub(crate) open: u64,
+    /// Closed with a Close frame, by code.
+    pub(crate) closed: Vec<ErrorReason>,
+    /// Ended without one, or with one that a reset destroyed.
+    pub(crate) cut: Vec<ErrorReason>,
+    /// Messages that they could read when they read on at the end.
+    pub(crate) messages_read_at_the_end: u64,
+}
+
+/// The server's memory during a broadcast, in bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct BroadcastMemory {
+    /// Before the first connection.
+    pub(crate) empty: Memory,
+    /// With all connections, before the first message.
+    pub(crate) joined: Memory,
+    /// Most resident at once from then on; not there where the system does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) most_resident: Option<u64>,
 }
 
 /// Connections opened and closed.
@@ -177,7 +249,8 @@ pub(crate) struct Server {
     pub(crate) pids: Vec<u32>,
     /// Processor time in all, user and system.
     pub(crate) cpu_us: f64,
-    /// The primary figure: processor time per message (`echo`) or per connection (`connect`).
+    /// The primary figure: processor time per message (`echo`), delivery (`broadcast`) or
+    /// connection (`connect`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_message: Option<f64>,
     /// Share of user mode in it.
@@ -321,6 +394,7 @@ impl Summary {
             window_s: window.as_secs_f64(),
             messages: None,
             latency_us: None,
+            broadcast: None,
             connections: None,
             memory: None,
             server: None,

@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::env::BUILD;
-use super::summary::{Client, Connections, Latencies, MemoryPerConnection, Server, Summary};
+use super::summary::{
+    Broadcast, Client, Connections, Latencies, MemoryPerConnection, Server, Summary,
+};
 use crate::procfs::Memory;
 use crate::stats::latency::Distribution;
 use crate::stats::validity::{JudgedBy, LimitedBy};
@@ -20,18 +22,25 @@ impl Display for Page<'_> {
             line(f, "note", "debug build: figures of the client say nothing")?;
         }
         if let Some(messages) = &summary.messages {
+            let (label, way) = match summary.broadcast {
+                Some(_) => ("deliveries", ""),
+                None => ("messages", " each way"),
+            };
             let text = format!(
-                "{} in {:.2} s = {}/s, payload {}/s each way (limited by {})",
+                "{} in {:.2} s = {}/s, payload {}/s{way} (limited by {})",
                 messages.count,
                 summary.window_s,
                 rounded(messages.per_second),
                 bytes(messages.payload_bytes_per_second),
                 limit(summary.limited_by)
             );
-            line(f, "messages", text)?;
+            line(f, label, text)?;
         }
         if let Some(latencies) = &summary.latency_us {
             latency(f, latencies, summary.parameters.rate.is_some())?;
+        }
+        if let Some(part) = &summary.broadcast {
+            broadcast(f, part)?;
         }
         if let Some(list) = &summary.connections {
             connections(f, list, summary)?;
@@ -56,7 +65,16 @@ fn line(f: &mut Formatter<'_>, label: &str, text: impl Display) -> fmt::Result {
 
 fn load(summary: &Summary) -> String {
     let p = &summary.parameters;
-    let mut text = format!("{} connections", p.connections);
+    let mut text = match p.publishers {
+        None => format!("{} connections", p.connections),
+        Some(_) if p.all_publish == Some(true) => {
+            format!("{} subscribers, all of which publish", p.connections)
+        }
+        Some(count) => format!("{count} publishers, {} subscribers", p.connections),
+    };
+    if let Some(stalled) = p.stalled {
+        text += &format!(", {stalled} of which stop reading");
+    }
     if let Some(active) = p.active {
         text += &format!(", {active} of them send");
     }
@@ -69,8 +87,14 @@ fn load(summary: &Summary) -> String {
                 ", open loop: {rate}/s in total over all connections, at most {depth} in flight each"
             );
         }
+        (Some("open"), Some(rate), None) => {
+            text += &format!(", open loop: {rate}/s in total over all publishers");
+        }
         (Some(mode), _, Some(depth)) => text += &format!(", {mode} loop, {depth} in flight each"),
         _ => {}
+    }
+    if let Some(burst) = p.burst {
+        text += &format!(", closed loop, bursts of {burst} by every publisher");
     }
     if let Some(rate) = p.connect_rate {
         text += &format!(", {rate} new connections/s in total");
@@ -108,6 +132,60 @@ fn latency(f: &mut Formatter<'_>, latencies: &Latencies, open_loop: bool) -> fmt
             distribution(uncorrected)
         );
         line(f, "", text)?;
+    }
+    Ok(())
+}
+
+fn broadcast(f: &mut Formatter<'_>, part: &Broadcast) -> fmt::Result {
+    for (label, times) in [("to first", &part.first_us), ("to last", &part.last_us)] {
+        if let Some(times) = times {
+            line(f, label, distribution(times))?;
+        }
+    }
+    let text = format!(
+        "{} = {}/s to {} subscribers; {} lost, {} duplicated, {} out of order",
+        part.published,
+        rounded(part.published_per_second),
+        part.listening,
+        part.lost,
+        part.duplicated,
+        part.reordered
+    );
+    line(f, "published", text)?;
+    if part.to_publishers > 0 {
+        let text = format!(
+            "{} deliveries to publishers, counted too",
+            part.to_publishers
+        );
+        line(f, "", text)?;
+    }
+    if let Some(stalled) = &part.stalled {
+        let text = format!(
+            "{} stopped reading: {} still open",
+            stalled.count, stalled.open
+        );
+        line(f, "stalled", text)?;
+        for fate in &stalled.closed {
+            line(
+                f,
+                "",
+                format!("{} × closed by the server: {}", fate.count, fate.reason),
+            )?;
+        }
+        for fate in &stalled.cut {
+            line(f, "", format!("{} × cut: {}", fate.count, fate.reason))?;
+        }
+    }
+    if let Some(memory) = &part.memory {
+        let most = memory.most_resident.map_or(String::new(), |most| {
+            format!(", {} at most", bytes(most as f64))
+        });
+        let text = format!(
+            "{} resident before, {} when all had joined{most}",
+            bytes(memory.empty.resident as f64),
+            bytes(memory.joined.resident as f64)
+        );
+        line(f, "server rss", text)?;
     }
     Ok(())
 }
@@ -282,10 +360,10 @@ fn resident(memory: &Memory) -> String {
 
 /// What processor time is divided by.
 fn unit(summary: &Summary) -> &'static str {
-    if summary.command == "connect" {
-        "connection"
-    } else {
-        "message"
+    match summary.command {
+        "connect" => "connection",
+        "broadcast" => "delivery",
+        _ => "message",
     }
 }
 

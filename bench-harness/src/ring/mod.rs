@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::time::Duration;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -185,6 +186,18 @@ impl Ring {
         let entry = opcode::RecvMulti::new(Fd(fd.as_raw_fd()), buffers::GROUP).build();
         // SAFETY: the memory it fills is that of the registered buffer ring, owned by
         // `self.buffers`, which unregisters it before it frees it.
+        unsafe { self.push(entry.user_data(Op::Receive.tag(0, slot))) }
+    }
+
+    /// Receives once from `fd`: its [`Completion::Received`] is not armed, and the kernel takes
+    /// nothing more from the socket.
+    pub(crate) fn receive_once(&mut self, fd: BorrowedFd<'_>, slot: u32) -> io::Result<()> {
+        // Without an address and a length, the buffer that the kernel selects decides.
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), ptr::null_mut(), 0)
+            .buf_group(buffers::GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT);
+        // SAFETY: as for `receive`: it fills memory of the registered buffer ring only.
         unsafe { self.push(entry.user_data(Op::Receive.tag(0, slot))) }
     }
 

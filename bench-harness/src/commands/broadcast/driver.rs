@@ -1,0 +1,391 @@
+//! One thread of a broadcast: its subscribers, its publishers, and the account of both.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use corecast_protocol::{CloseCode, Opcode, encode_client, encode_close_client};
+
+use super::awaited::Awaited;
+use super::ledger::{Arrival, Ledger};
+use super::publishers::{Pace, Publishers};
+use super::shared::Published;
+use super::stalled::Stalled;
+use super::{Cast, Outcome};
+use crate::client::delivery::{Delivery, DeliveryReader};
+use crate::client::frames::Control;
+use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
+use crate::client::publication::{Publication, Stamp};
+use crate::client::reply::Verify;
+use crate::client::team::Progress;
+use crate::clock::{Nanos, nanos};
+use crate::error::BenchError;
+use crate::ring::Wait;
+use crate::stats::latency::Tally;
+
+/// Mask key of control frames: any will do, they are few.
+const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
+
+/// A closed loop that has heard nothing for so long stops waiting for what is missing.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Other threads may still publish: how often to look.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// One thread's connections.
+pub(super) struct BroadcastDriver<'a> {
+    publication: &'a Publication,
+    published: &'a Published,
+    verify: Verify,
+    cast: Cast,
+    readers: Vec<DeliveryReader>,
+    publishers: Publishers,
+    ledger: Ledger,
+    /// `None` with several threads.
+    awaited: Option<Awaited>,
+    stalled: Stalled,
+    /// Subscribers that read and are there.
+    listening: u32,
+    measured: Range<Nanos>,
+    /// When the last delivery came.
+    heard: Nanos,
+    closing: bool,
+    deliveries: u64,
+    outcome: Outcome,
+    corrected: Tally,
+    uncorrected: Option<Tally>,
+}
+
+impl<'a> BroadcastDriver<'a> {
+    /// For the connections of `cast`.
+    pub(super) fn new(
+        publication: &'a Publication,
+        published: &'a Published,
+        verify: Verify,
+        cast: Cast,
+    ) -> Self {
+        let mut readers = Vec::new();
+        readers.resize_with(cast.slots() as usize, DeliveryReader::default);
+        let alone = cast.threads == 1;
+        let total = published.publishers();
+        Self {
+            publication,
+            published,
+            verify,
+            readers,
+            publishers: Publishers::new(cast.publishers()),
+            ledger: Ledger::new(cast.subscribers as usize, total),
+            awaited: alone.then(|| Awaited::new(total)),
+            stalled: Stalled::default(),
+            listening: 0,
+            cast,
+            measured: 0..0,
+            heard: 0,
+            closing: false,
+            deliveries: 0,
+            outcome: Outcome::default(),
+            corrected: Tally::new(),
+            uncorrected: None,
+        }
+    }
+
+    /// Publishes and receives until the end of the measurement.
+    pub(super) fn run(
+        &mut self,
+        links: &mut Links,
+        progress: &Progress,
+        start: Nanos,
+        measured: Range<Nanos>,
+        pace: Pace,
+        busy_poll: bool,
+    ) -> Result<(), BenchError> {
+        let clock = links.clock();
+        self.measured = measured.clone();
+        self.uncorrected = matches!(pace, Pace::Open { .. }).then(Tally::new);
+        // What may come before the start, such as a ping, is answered.
+        while clock.now() < start {
+            links.turn(Wait::AtMost(clock.until(start)), self)?;
+        }
+        self.heard = clock.now();
+        self.outcome.listening = self.listening.into();
+        self.publishers.begin(pace);
+        loop {
+            let now = clock.now();
+            if now >= measured.end {
+                break;
+            }
+            let next_due = self.publishers.fall_due(now).min(measured.end);
+            self.pace_closed_loop(now);
+            self.flush(links);
+            let wait = clock.until(next_due).min(PATIENCE);
+            let wait = if busy_poll {
+                Wait::No
+            } else {
+                Wait::AtMost(wait)
+            };
+            links.turn(wait, self)?;
+            progress.show(self.deliveries);
+        }
+        if !matches!(pace, Pace::Open { .. }) {
+            self.publishers.pace = Pace::Stopped;
+        }
+        Ok(())
+    }
+
+    /// Waits for what is on the way, and in an open loop sends what had fallen due.
+    pub(super) fn drain(
+        &mut self,
+        links: &mut Links,
+        progress: &Progress,
+        deadline: Nanos,
+    ) -> Result<(), BenchError> {
+        let clock = links.clock();
+        self.publishers.fall_due(self.measured.end - 1);
+        let mut told = false;
+        while clock.now() < deadline && links.open_now() > 0 {
+            let open_loop = matches!(self.publishers.pace, Pace::Open { .. });
+            let behind = open_loop && self.publishers.behind();
+            if !told && !behind {
+                told = true;
+                self.published.tell(self.publishers.sent());
+            }
+            if told
+                && self
+                    .published
+                    .total()
+                    .is_some_and(|all| self.ledger.outstanding(all) == 0)
+            {
+                break;
+            }
+            if open_loop {
+                self.flush(links);
+            }
+            links.turn(Wait::AtMost(clock.until(deadline).min(GLANCE)), self)?;
+            progress.show(self.deliveries);
+        }
+        self.publishers.pace = Pace::Stopped;
+        if !told {
+            self.published.tell(self.publishers.sent());
+        }
+        Ok(())
+    }
+
+    /// Looks what became of the stalled subscribers, and closes the others.
+    pub(super) fn close(&mut self, links: &mut Links, limit: Duration) -> Result<(), BenchError> {
+        self.closing = true;
+        let clock = links.clock();
+        if self.stalled.joined > 0 {
+            links.read_stalled();
+            let end = clock.now() + nanos(super::stalled::READING);
+            self.stalled.heard(clock.now());
+            while self.stalled.undecided(clock.now()) && clock.now() < end {
+                links.turn(Wait::AtMost(clock.until(end).min(GLANCE)), self)?;
+            }
+            self.stalled.finish();
+        }
+        let open: Vec<u32> = links.open_slots().collect();
+        for slot in open {
+            let mut frame = Vec::new();
+            encode_close_client(&mut frame, CloseCode::NORMAL, "", CONTROL_KEY);
+            links.outbox().send(slot, frame);
+        }
+        let end = clock.now() + nanos(limit);
+        while links.open_now() > 0 && clock.now() < end {
+            links.turn(Wait::AtMost(clock.until(end)), self)?;
+        }
+        Ok(())
+    }
+
+    /// What the thread brings home.
+    pub(super) fn outcome(mut self) -> Outcome {
+        self.outcome.corrected = Some(self.corrected.finish());
+        self.outcome.uncorrected = self.uncorrected.map(Tally::finish);
+        if let Some(awaited) = self.awaited {
+            self.outcome.first = Some(awaited.first);
+            self.outcome.last = Some(awaited.last);
+        }
+        self.outcome.ledgers = vec![self.ledger];
+        self.outcome.stalled = self.stalled;
+        self.outcome
+    }
+
+    fn pace_closed_loop(&mut self, now: Nanos) {
+        let Some(awaited) = &mut self.awaited else {
+            return;
+        };
+        if matches!(self.publishers.pace, Pace::Open { .. } | Pace::Stopped) {
+            return;
+        }
+        if awaited.total() > 0 && now.saturating_sub(self.heard) > nanos(PATIENCE) {
+            self.heard = now;
+            for (publisher, count) in awaited.give_up() {
+                self.over(publisher, count);
+            }
+        }
+        if let Pace::Burst(count) = self.publishers.pace
+            && self.awaited.as_ref().is_some_and(|it| it.total() == 0)
+            && !self.publishers.behind()
+        {
+            self.publishers.all_due(count);
+        }
+    }
+
+    /// Messages of a publisher are over: in a closed loop, the next ones are due.
+    #[inline]
+    fn over(&mut self, publisher: u32, count: u32) {
+        if count > 0 && matches!(self.publishers.pace, Pace::InFlight(_)) {
+            // One thread: the publisher's number is its place.
+            self.publishers.add_due(publisher as usize, count);
+        }
+    }
+
+    fn flush(&mut self, links: &mut Links) {
+        let (awaited, listening) = (&mut self.awaited, self.listening);
+        let (measured, published) = (&self.measured, &mut self.outcome.published);
+        let clock = links.clock();
+        self.publishers
+            .flush(links, clock, self.publication, |stamp| {
+                if let Some(awaited) = awaited {
+                    awaited.sent(stamp, listening);
+                }
+                *published += u64::from(measured.contains(&stamp.sent));
+            });
+    }
+
+    /// A message has come to a subscriber that reads.
+    #[inline]
+    fn delivered(&mut self, slot: u32, stamp: &Stamp, now: Nanos) -> Result<(), String> {
+        if !self.published.knows(stamp.publisher) {
+            return Err(format!("there is no publisher {}", stamp.publisher));
+        }
+        self.heard = now;
+        if !self.cast.subscribes(slot) {
+            self.outcome.to_publishers += u64::from(self.measured.contains(&now));
+            return Ok(());
+        }
+        self.deliveries += 1;
+        let arrival = self.ledger.arrived(slot, stamp.publisher, stamp.number);
+        if arrival == Arrival::Duplicate {
+            return Ok(());
+        }
+        // An open loop counts what was due in the window, whenever it came.
+        let counts = match &self.uncorrected {
+            Some(_) => self.measured.contains(&stamp.due),
+            None => self.measured.contains(&now),
+        };
+        if counts {
+            self.corrected.record(now.saturating_sub(stamp.due));
+            if let Some(uncorrected) = &mut self.uncorrected {
+                uncorrected.record(now.saturating_sub(stamp.sent));
+            }
+        }
+        if let (Arrival::New(missing), Some(awaited)) = (arrival, &mut self.awaited) {
+            let mut over = 0;
+            if !missing.is_empty() {
+                over += awaited.passed_over(stamp.publisher, missing);
+            }
+            over += awaited.delivered(stamp, now, &self.measured);
+            self.over(stamp.publisher, over);
+        }
+        Ok(())
+    }
+
+    /// A subscriber is gone: nobody waits for it.
+    fn left(&mut self, slot: u32) {
+        self.listening -= 1;
+        let next = self.ledger.leave(slot).to_vec();
+        if self.awaited.is_none() {
+            return;
+        }
+        for (publisher, next) in next.into_iter().enumerate() {
+            let missing = next..self.publishers.sent_by(publisher);
+            let awaited = self.awaited.as_mut().expect("looked at above");
+            let over = awaited.passed_over(publisher as u32, missing);
+            self.over(publisher as u32, over);
+        }
+    }
+}
+
+impl Driver for BroadcastDriver<'_> {
+    fn opened(&mut self, slot: u32, _times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+        if let Some(place) = self.cast.place(slot) {
+            self.publishers.set_open(place, true);
+        }
+        if self.cast.stalls(slot) {
+            self.stalled.joined();
+        } else if self.cast.listens(slot) {
+            self.listening += 1;
+            self.ledger.join(slot);
+        }
+    }
+
+    #[inline]
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        let mut input = &*bytes;
+        let stalls = self.cast.stalls(slot);
+        if stalls {
+            self.stalled.heard(now);
+        }
+        loop {
+            let reader = &mut self.readers[slot as usize];
+            let delivery = reader.next(&mut input, self.publication, self.verify);
+            match delivery.map_err(|error| error.to_string())? {
+                Some(Delivery::Message(_)) if stalls => self.stalled.message(),
+                Some(Delivery::Message(stamp)) => self.delivered(slot, &stamp, now)?,
+                Some(Delivery::Control(Control::Ping(payload))) => {
+                    let mut pong = Vec::new();
+                    encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
+                    out.send(slot, pong);
+                }
+                Some(Delivery::Control(Control::Pong)) => {}
+                Some(Delivery::Control(Control::Close(code))) if stalls => {
+                    self.stalled.closed(slot, code);
+                    out.hang_up(slot);
+                    return Ok(());
+                }
+                // What follows a Close frame does not count (RFC 6455 §5.5.1).
+                Some(Delivery::Control(Control::Close(_))) if self.closing => return Ok(()),
+                Some(Delivery::Control(Control::Close(code))) => {
+                    return Err(format!("the server closed the connection: {code}"));
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn writable(&mut self, slot: u32) {
+        if let Some(place) = self.cast.place(slot) {
+            self.publishers.writable(place);
+        }
+    }
+
+    fn ended(&mut self, slot: u32, opened: bool, end: End, _now: Nanos) {
+        let reason = match end {
+            End::Closed => "the server ended the connection".to_owned(),
+            End::Failed(reason) => reason,
+        };
+        if !opened {
+            self.outcome.refused.add(reason);
+            return;
+        }
+        if self.cast.stalls(slot) {
+            self.stalled.ended(slot, reason);
+            return;
+        }
+        if self.closing {
+            return;
+        }
+        if let Some(place) = self.cast.place(slot) {
+            self.publishers.set_open(place, false);
+        }
+        if self.cast.listens(slot) {
+            self.left(slot);
+        }
+        self.outcome.broken.add(reason);
+    }
+}

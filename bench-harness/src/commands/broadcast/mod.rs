@@ -1,0 +1,261 @@
+//! `broadcast`: publishes, and checks that every subscriber receives everything once and in order.
+
+mod awaited;
+mod cast;
+mod driver;
+mod ledger;
+mod publishers;
+mod shared;
+mod stalled;
+mod summarize;
+
+use std::time::Duration;
+
+use super::Setup;
+use super::echo::nothing_opened;
+use super::window::{Observer, Window};
+use crate::cli::BroadcastArgs;
+use crate::client::dial::{DialPlan, Failures, open_all};
+use crate::client::publication::{Publication, STAMP_LEN};
+use crate::client::schedule::Schedule;
+use crate::client::team::{self, Conductor, Member};
+use crate::clock::{Clock, nanos};
+use crate::error::{BenchError, Verdict};
+use crate::procfs::{Memory, Watch};
+use crate::report;
+use crate::stats::latency::Latency;
+use crate::target::Wire;
+use cast::Cast;
+use driver::BroadcastDriver;
+use ledger::{Counts, Ledger};
+use publishers::Pace;
+use shared::Published;
+use stalled::Stalled;
+
+/// Connections on the way at once while opening, over all threads: fast, and far below any listen backlog.
+const OPENING: usize = 128;
+
+/// From the last upgrade until the first message is due. A server may let a connection join its topic after it has
+/// answered the upgrade, and on another thread.
+const LEAD: Duration = Duration::from_millis(200);
+
+/// Deliveries are waited for this long after the end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Connections may take this long to close in the end.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Messages on the way, or in a burst, of one publisher at most.
+const MAX_ON_THE_WAY: u64 = 1 << 16;
+
+/// Accounts of one subscriber and one publisher, 4 bytes each.
+const MAX_ACCOUNTS: u64 = 1 << 28;
+
+/// What a thread brings home.
+#[derive(Default)]
+struct Outcome {
+    corrected: Option<Latency>,
+    uncorrected: Option<Latency>,
+    /// Until the first and the last subscriber had a message: one thread only.
+    first: Option<Latency>,
+    last: Option<Latency>,
+    /// Subscribers that were listening when publishing began.
+    listening: u64,
+    /// Messages sent in the window.
+    published: u64,
+    /// Deliveries in the window to connections that only publish.
+    to_publishers: u64,
+    ledgers: Vec<Ledger>,
+    stalled: Stalled,
+    refused: Failures,
+    broken: Failures,
+}
+
+/// What the conductor brings home.
+struct Seen {
+    open: u64,
+    window: Window,
+    memory: Option<SeenMemory>,
+}
+
+/// The server's memory.
+#[derive(Clone, Copy)]
+struct SeenMemory {
+    /// Before the first connection.
+    empty: Memory,
+    /// When all have joined and nothing has been published.
+    joined: Memory,
+    /// Most resident from then until the end of the window, where the system tells.
+    most: Option<u64>,
+}
+
+/// Measures a server that sends to all what one has sent.
+///
+/// # Errors
+/// Bad flags, no io_uring, no connection at all, or a server that ended.
+pub(crate) fn run(args: &BroadcastArgs) -> Result<Verdict, BenchError> {
+    check(args)?;
+    let setup = Setup::new(&args.common, args.connections + args.only_publish())?;
+    let empty = memory(&setup)?;
+    let publication = Publication::new(args.size as usize, args.common.seed);
+    let published = Published::new(args.all_publishers() as usize, setup.cores.len().max(1));
+    let clock = Clock::start();
+    let work = |member: Member<'_>| drive(args, &setup, &publication, &published, &member);
+    let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, empty, conductor, clock);
+    let (outcomes, seen) = team::run(&setup.cores, clock, work, conduct)?;
+    let outcome = merge(outcomes);
+    if seen.open == 0 {
+        return Err(nothing_opened(&outcome.refused));
+    }
+    let counts = account(&outcome.ledgers, &published);
+    let summary = summarize::summary(args, &setup, &publication, &seen, &outcome, &counts);
+    report::deliver(&summary, &args.common)
+}
+
+fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
+    let target = &args.common.target;
+    let threads = args
+        .common
+        .cores
+        .as_ref()
+        .map_or(1, |list| list.len() as u64);
+    let publish = args.publish_url.as_ref();
+    let problem = if target.wire == Wire::Raw {
+        "broadcast speaks WebSocket: use ws:// (`floor --broadcast` does, too)".to_owned()
+    } else if publish.is_some_and(|url| url.wire == Wire::Raw || url.authority != target.authority)
+    {
+        "--publish-url must be ws:// with the same host and port as URL".to_owned()
+    } else if !(STAMP_LEN as u64..=1 << 30).contains(&args.size) {
+        format!("--size is at least {STAMP_LEN}, for the stamp in every message, and at most 1g")
+    } else if args.in_flight.max(args.burst.unwrap_or(1)) > MAX_ON_THE_WAY {
+        format!("--in-flight and --burst are at most {MAX_ON_THE_WAY}")
+    } else if args.connections.saturating_mul(args.all_publishers()) > MAX_ACCOUNTS {
+        format!("subscribers times publishers is at most {MAX_ACCOUNTS}: each pair has an account")
+    } else if args.connections < threads || args.all_publishers() < threads {
+        "each of the --cores needs at least one subscriber and one publisher".to_owned()
+    } else if args.stalled() == args.connections {
+        "--slow leaves nobody to measure".to_owned()
+    } else if threads > 1 && args.rate.is_none() {
+        "a closed loop takes one of --cores: only the thread that sees all deliveries knows \
+         when a message has reached everybody; set a rate (-r)"
+            .to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(BenchError::usage(problem))
+}
+
+/// The server's memory now, when it is watched.
+fn memory(setup: &Setup<'_>) -> Result<Option<Memory>, BenchError> {
+    let shot = setup.watch.as_ref().map(Watch::snapshot).transpose()?;
+    Ok(shot.map(|shot| shot.memory))
+}
+
+fn conduct(
+    args: &BroadcastArgs,
+    setup: &Setup<'_>,
+    empty: Option<Memory>,
+    conductor: &Conductor<'_>,
+    clock: Clock,
+) -> Result<Seen, BenchError> {
+    let reports = conductor.gather()?;
+    let open = reports.iter().map(|report| report.open).sum();
+    let joined = memory(setup)?;
+    let peak_counts = setup.watch.as_ref().is_some_and(Watch::reset_peak);
+    let start = clock.now() + nanos(LEAD);
+    conductor.go(start);
+    let from = start + nanos(args.warmup);
+    let observer = Observer::new(conductor, setup.watch.as_ref(), &reports);
+    let window = observer.measure(clock, from, from + nanos(args.duration))?;
+    let peak = setup.watch.as_ref().filter(|_| peak_counts);
+    let most = peak.map(Watch::peak).transpose()?;
+    let memory = empty.zip(joined).map(|(empty, joined)| SeenMemory {
+        empty,
+        joined,
+        most,
+    });
+    Ok(Seen {
+        open,
+        window,
+        memory,
+    })
+}
+
+/// The life of one thread.
+fn drive(
+    args: &BroadcastArgs,
+    setup: &Setup<'_>,
+    publication: &Publication,
+    published: &Published,
+    member: &Member<'_>,
+) -> Result<Outcome, BenchError> {
+    let cast = Cast::new(args, member);
+    let mut links = setup.links(member, cast.slots() as usize)?;
+    links.set_manners(cast.manners(args));
+    let plan = DialPlan {
+        connections: cast.slots(),
+        concurrency: OPENING.div_ceil(member.count),
+        schedule: None,
+    };
+    let mut driver = BroadcastDriver::new(publication, published, args.verify, cast);
+    open_all(&mut links, &mut driver, &plan)?;
+    let start = member.rendezvous(links.open_now())?;
+    let from = start + nanos(args.warmup);
+    let measured = from..from + nanos(args.duration);
+    let pace = pace(args, start, member);
+    driver.run(
+        &mut links,
+        member.progress,
+        start,
+        measured.clone(),
+        pace,
+        args.busy_poll,
+    )?;
+    driver.drain(&mut links, member.progress, measured.end + nanos(DRAIN))?;
+    driver.close(&mut links, CLOSING)?;
+    Ok(driver.outcome())
+}
+
+fn pace(args: &BroadcastArgs, start: u64, member: &Member<'_>) -> Pace {
+    match (args.rate, args.burst) {
+        (Some(rate), _) => Pace::Open {
+            schedule: Schedule::new(start, rate, member.index, member.count),
+            next: 0,
+        },
+        (None, Some(count)) => Pace::Burst(count as u32),
+        (None, None) => Pace::InFlight(args.in_flight as u32),
+    }
+}
+
+fn merge(outcomes: Vec<Outcome>) -> Outcome {
+    let merged = outcomes.into_iter().reduce(|mut all, one| {
+        let pairs = [
+            (&mut all.corrected, &one.corrected),
+            (&mut all.uncorrected, &one.uncorrected),
+        ];
+        for (all, one) in pairs {
+            if let (Some(all), Some(one)) = (all, one) {
+                all.merge(one);
+            }
+        }
+        all.listening += one.listening;
+        all.published += one.published;
+        all.to_publishers += one.to_publishers;
+        all.ledgers.extend(one.ledgers);
+        all.stalled.merge(one.stalled);
+        all.refused.merge(one.refused);
+        all.broken.merge(one.broken);
+        all
+    });
+    merged.expect("a team has at least one thread")
+}
+
+/// What was wrong with the deliveries to all threads' subscribers.
+fn account(ledgers: &[Ledger], published: &Published) -> Counts {
+    let messages = published.total().expect("every thread has told");
+    let mut counts = Counts::default();
+    for ledger in ledgers {
+        counts.merge(&ledger.close(messages));
+    }
+    counts
+}

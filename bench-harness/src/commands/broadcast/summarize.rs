@@ -1,0 +1,141 @@
+//! From what a broadcast brought home to its summary.
+
+use super::{Counts, Outcome, Seen, SeenMemory, Stalled};
+use crate::cli::BroadcastArgs;
+use crate::client::dial::Failures;
+use crate::client::publication::Publication;
+use crate::commands::Setup;
+use crate::report::summary::{
+    Broadcast, BroadcastMemory, ErrorReason, Errors, Latencies, Messages, Parameters, StalledFates,
+    Summary,
+};
+use crate::stats::latency::Latency;
+use crate::stats::validity::{Evidence, JudgedBy, judge};
+
+pub(super) fn summary(
+    args: &BroadcastArgs,
+    setup: &Setup<'_>,
+    publication: &Publication,
+    seen: &Seen,
+    outcome: &Outcome,
+    counts: &Counts,
+) -> Summary {
+    let window = &seen.window;
+    let deliveries = window.done + outcome.to_publishers;
+    let evidence = Evidence {
+        wanted_connections: setup.connections,
+        connections: seen.open,
+        messages: deliveries,
+        counts_messages: true,
+        rate: args.rate.map(|rate| (rate as f64, achieved(seen, outcome))),
+        client: window.client_load,
+        server: window.server_load(),
+        errors: outcome.broken.total() + counts.total(),
+    };
+    let by = if args.cost {
+        JudgedBy::Cost
+    } else {
+        JudgedBy::Throughput
+    };
+    let (target, parameters) = (
+        args.common.target.to_string(),
+        parameters(args, setup, publication),
+    );
+    let mut summary = Summary::new(
+        "broadcast",
+        target,
+        judge(&evidence),
+        by,
+        parameters,
+        window.wall,
+    );
+    let per_second = deliveries as f64 / window.wall.as_secs_f64();
+    summary.messages = Some(Messages {
+        count: deliveries,
+        per_second,
+        payload_bytes_per_second: per_second * publication.payload_len as f64,
+    });
+    summary.latency_us = Some(Latencies {
+        corrected: distribution(&outcome.corrected),
+        uncorrected: distribution(&outcome.uncorrected),
+    });
+    summary.broadcast = Some(broadcast(seen, outcome, counts));
+    summary.server = window.server(deliveries);
+    summary.client = window.client(deliveries);
+    summary.errors = Errors::new(&outcome.refused, &outcome.broken, counts.lost);
+    summary
+}
+
+/// Messages per second that were both sent and delivered to everybody in the window.
+fn achieved(seen: &Seen, outcome: &Outcome) -> f64 {
+    let wall = seen.window.wall.as_secs_f64();
+    let delivered = seen.window.done as f64 / outcome.listening.max(1) as f64;
+    delivered.min(outcome.published as f64) / wall
+}
+
+fn broadcast(seen: &Seen, outcome: &Outcome, counts: &Counts) -> Broadcast {
+    Broadcast {
+        published: outcome.published,
+        published_per_second: outcome.published as f64 / seen.window.wall.as_secs_f64(),
+        listening: outcome.listening,
+        to_publishers: outcome.to_publishers,
+        first_us: distribution(&outcome.first),
+        last_us: distribution(&outcome.last),
+        lost: counts.lost,
+        duplicated: counts.duplicated,
+        reordered: counts.reordered,
+        stalled: (outcome.stalled.joined > 0).then(|| fates(&outcome.stalled)),
+        memory: seen.memory.map(|memory: SeenMemory| BroadcastMemory {
+            empty: memory.empty,
+            joined: memory.joined,
+            most_resident: memory.most,
+        }),
+    }
+}
+
+fn fates(stalled: &Stalled) -> StalledFates {
+    StalledFates {
+        count: stalled.joined,
+        open: stalled.open(),
+        closed: listed(&stalled.closed),
+        cut: listed(&stalled.cut),
+        messages_read_at_the_end: stalled.messages,
+    }
+}
+
+fn listed(fates: &Failures) -> Vec<ErrorReason> {
+    let listed = |(reason, count): (&str, u64)| ErrorReason {
+        reason: reason.to_owned(),
+        count,
+    };
+    fates.by_count().into_iter().map(listed).collect()
+}
+
+fn distribution(latency: &Option<Latency>) -> Option<crate::stats::latency::Distribution> {
+    latency.as_ref().and_then(Latency::distribution)
+}
+
+fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication) -> Parameters {
+    let closed = args.rate.is_none();
+    Parameters {
+        connections: args.connections,
+        publishers: Some(args.all_publishers()),
+        all_publish: Some(args.all_publish),
+        publish_url: args.publish_url.as_ref().map(ToString::to_string),
+        stalled: args.slow.map(|_| args.stalled()),
+        payload_bytes: Some(args.size),
+        wire_bytes: Some(publication.frame_len as u64),
+        opcode: Some("binary"),
+        mode: Some(if closed { "closed" } else { "open" }),
+        in_flight: (closed && args.burst.is_none()).then_some(args.in_flight),
+        burst: args.burst,
+        rate: args.rate,
+        verify: Some(args.verify),
+        busy_poll: Some(args.busy_poll),
+        warmup_s: Some(args.warmup.as_secs_f64()),
+        duration_s: Some(args.duration.as_secs_f64()),
+        cores: setup.cores.clone(),
+        seed: args.common.seed,
+        ..Parameters::default()
+    }
+}
