@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::io::Write as _;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Floor, bench, echo, ring_available, serve};
+use common::{Floor, bench, echo, hub, ring_available, serve};
 use serde_json::Value;
 use tungstenite::Message;
 
@@ -272,7 +274,23 @@ fn one_of_each_kind() -> Vec<Value> {
         }
     });
     let bad = format!("ws://{bad}/");
+    let closing = hub::serve(|subscribers, _| {
+        for stream in &mut subscribers.streams {
+            stream.write_all(&hub::CLOSE_1013).unwrap();
+        }
+        subscribers.streams.clear();
+    });
+    let cutting = hub::serve(|subscribers, _| {
+        for stream in subscribers.streams.drain(..) {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+    });
     let commands = [
+        format!(
+            "broadcast ws://{closing}/ --publish-url ws://{closing}/?pub -c 3 --slow 1 -z 200ms"
+        ),
+        format!("broadcast ws://{cutting}/ -c 3 --slow 1 --burst 2 -z 200ms"),
+        format!("broadcast {} -c 3 --all-publish -z 200ms", hub_url()),
         format!("echo {good} -c 4 --active 2 -r 1k -z 400ms --warmup 100ms"),
         format!("echo {} -c 1 -z 200ms --warmup 100ms", floor.url),
         format!("connect {good} -c 5 --connect-rate 1k"),
@@ -285,6 +303,10 @@ fn one_of_each_kind() -> Vec<Value> {
         bench(&line.split(' ').collect::<Vec<_>>()).1
     };
     commands.iter().map(run).collect()
+}
+
+fn hub_url() -> String {
+    format!("ws://{}/", hub::serve(hub::Subscribers::send_to_all))
 }
 
 /// Paths of all properties; `[]` stands for the items of a list.
