@@ -36,7 +36,8 @@ pub(crate) enum Command {
     Connect(ConnectArgs),
     /// Hold connections that do nothing, and see what they cost.
     Idle(IdleArgs),
-    /// Serve the barest echo of bytes: the physical limit, driven with `echo tcp://HOST:PORT`.
+    /// Serve the barest echo of bytes, or the barest fan-out: the physical limit, driven with `echo tcp://HOST:PORT` or
+    /// `broadcast ws://HOST:PORT`.
     Floor(FloorArgs),
 }
 
@@ -242,6 +243,10 @@ pub(crate) struct FloorArgs {
     /// How bytes are moved.
     #[arg(long, value_enum)]
     pub(crate) mode: FloorMode,
+    /// Fan out instead of echoing: what a client sends to any path goes to all that connected to a path without `pub=`. Messages
+    /// have this many payload bytes, as `-s` of broadcast.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) broadcast: Option<u64>,
     /// Where to listen; port 0 takes a free one.
     #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:9100")]
     pub(crate) listen: SocketAddr,

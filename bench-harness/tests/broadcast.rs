@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::hub::{self, CLOSE_1013, Subscribers, frame};
-use common::{bench, ring_available};
+use common::{Floor, bench, ring_available};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -368,6 +368,38 @@ fn a_server_that_dies_ends_the_run_in_time() {
         );
         assert!(begun.elapsed() < Duration::from_secs(30));
     }
+}
+
+#[test]
+fn a_watched_server_that_dies_is_named() {
+    if !ring_available() {
+        return;
+    }
+    let mut floor = Floor::start_with("epoll", &["--broadcast", "64"]);
+    let url = format!("ws://{}/", floor.address());
+    let pid = floor.pid();
+    let begun = Instant::now();
+    let killed = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(700));
+        floor.kill();
+    });
+    let (code, _, errors) = bench(&[
+        "broadcast",
+        &url,
+        "-c",
+        "5",
+        "-z",
+        "3s",
+        "--server-pid",
+        &pid,
+    ]);
+    killed.join().unwrap();
+    assert_eq!(code, 1, "{errors}");
+    assert!(
+        errors.contains(&format!("server process {pid} cannot be read")),
+        "{errors}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

@@ -53,6 +53,54 @@ fn the_ring_echoes() {
     drive("ring");
 }
 
+fn drive_broadcast(mode: &str) {
+    if !ring_available() {
+        return;
+    }
+    let cases: [(&str, &[&str]); 5] = [
+        ("64", &["-c", "50"]),
+        ("64", &["-c", "30", "--publishers", "8", "--burst", "4"]),
+        ("200", &["-c", "20", "--all-publish"]),
+        ("64k", &["-c", "10", "--verify", "full"]),
+        ("300k", &["-c", "8", "-r", "50", "--publishers", "2"]),
+    ];
+    for (size, args) in cases {
+        let floor = Floor::start_with(mode, &["--broadcast", size]);
+        let url = format!("ws://{}/", floor.address());
+        let publish = format!("{url}?pub=a");
+        let pid = floor.pid();
+        let mut all = vec![
+            "broadcast",
+            &url,
+            "-s",
+            size,
+            "--cost",
+            "--server-pid",
+            &pid,
+        ];
+        all.extend(["-z", "400ms", "--warmup", "100ms"]);
+        if !args.contains(&"--all-publish") {
+            all.extend(["--publish-url", &publish]);
+        }
+        all.extend(args);
+        let (code, summary, errors) = bench(&all);
+        assert_eq!(code, 0, "{mode} {args:?}: {errors}\n{summary:#}");
+        assert_eq!(summary["broadcast"]["lost"], 0);
+        assert_eq!(summary["broadcast"]["to_publishers"], 0);
+        assert!(summary["server"]["cpu_us_per_message"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn epoll_fans_out() {
+    drive_broadcast("epoll");
+}
+
+#[test]
+fn the_ring_fans_out() {
+    drive_broadcast("ring");
+}
+
 #[test]
 fn an_address_in_use_is_an_error() {
     let floor = Floor::start("epoll");

@@ -162,11 +162,15 @@ impl DeliveryReader {
 
 #[cfg(test)]
 mod tests {
-    use corecast_protocol::{CloseCode, encode_close_server, encode_server};
-
     use super::*;
 
     const LEN: usize = 100;
+
+    /// A server's frame, by hand: the encoder is the server's side.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        assert!(payload.len() <= 125);
+        [&[first, payload.len() as u8], payload].concat()
+    }
 
     fn stamp(number: u32) -> Stamp {
         Stamp {
@@ -210,13 +214,15 @@ mod tests {
     #[test]
     fn any_split_gives_the_same_deliveries() {
         let publication = Publication::new(LEN, 1);
-        let mut stream = Vec::new();
-        encode_server(&mut stream, Opcode::Binary, &payload(&publication, 0));
-        encode_server(&mut stream, Opcode::Ping, b"there?");
         let second = payload(&publication, 7);
-        encode_server(&mut stream, Opcode::Binary.unfinished(), &second[..10]);
-        encode_server(&mut stream, Opcode::Continuation, &second[10..]);
-        encode_close_server(&mut stream, CloseCode::TRY_AGAIN_LATER, "slow");
+        let stream = [
+            frame(0x82, &payload(&publication, 0)),
+            frame(0x89, b"there?"),
+            frame(0x02, &second[..10]),
+            frame(0x80, &second[10..]),
+            frame(0x88, b"\x03\xf5slow"),
+        ]
+        .concat();
         let expected = [
             Delivery::Message(stamp(0)),
             Delivery::Control(Control::Ping(b"there?".to_vec())),
@@ -232,28 +238,23 @@ mod tests {
     #[test]
     fn what_was_not_published_shows() {
         let publication = Publication::new(LEN, 1);
-        let read = |payload: &[u8], opcode| {
-            let mut stream = Vec::new();
-            encode_server(&mut stream, opcode, payload);
-            read_in_pieces(&stream, &publication, 7).unwrap_err()
+        let read = |first, payload: &[u8]| {
+            read_in_pieces(&frame(first, payload), &publication, 7).unwrap_err()
         };
         let good = payload(&publication, 0);
         let mut changed = good.clone();
         changed[LEN - 1] ^= 1;
         assert!(matches!(
-            read(&changed, Opcode::Binary),
+            read(0x82, &changed),
             DeliveryError::Content { .. }
         ));
         assert!(matches!(
-            read(&good[1..], Opcode::Binary),
+            read(0x82, &good[1..]),
             DeliveryError::Length { .. }
         ));
-        assert_eq!(
-            read(&good, Opcode::Text),
-            DeliveryError::Opcode(Opcode::Text)
-        );
+        assert_eq!(read(0x81, &good), DeliveryError::Opcode(Opcode::Text));
         let mut foreign = good;
         foreign[0] ^= 1;
-        assert_eq!(read(&foreign, Opcode::Binary), DeliveryError::Foreign);
+        assert_eq!(read(0x82, &foreign), DeliveryError::Foreign);
     }
 }

@@ -1,4 +1,4 @@
-//! `floor`: serves the barest echo until it is told to stop.
+//! `floor`: serves the barest echo or fan-out until it is told to stop.
 
 use std::io::{self, Write as _};
 use std::net::TcpListener;
@@ -45,14 +45,22 @@ pub(crate) fn run(args: &FloorArgs) -> Result<Verdict, BenchError> {
     let address = listener.local_addr()?;
     let own = process::id();
     // One write: whoever waits for the first line may stop reading after it.
+    let load = match args.broadcast {
+        None => format!("echo tcp://{address}"),
+        Some(size) => {
+            format!("broadcast ws://{address}/ --publish-url 'ws://{address}/?pub=a' -s {size}")
+        }
+    };
     let lines = format!(
         "floor ({how}) listening on {address}, process {own}\n\
-         try: corecast-bench echo tcp://{address} --server-pid {own}\n"
+         try: corecast-bench {load} --server-pid {own}\n"
     );
     io::stdout().write_all(lines.as_bytes())?;
-    match args.mode {
-        FloorMode::Epoll => match floor::epoll::serve(&listener)? {},
-        FloorMode::Ring => match floor::ring::serve(&listener)? {},
+    match (args.mode, args.broadcast.map(|size| size as usize)) {
+        (FloorMode::Epoll, None) => match floor::epoll::serve(&listener)? {},
+        (FloorMode::Ring, None) => match floor::ring::serve(&listener)? {},
+        (FloorMode::Epoll, Some(size)) => match floor::broadcast::epoll::serve(&listener, size)? {},
+        (FloorMode::Ring, Some(size)) => match floor::broadcast::ring::serve(&listener, size)? {},
     }
 }
 

@@ -1,7 +1,8 @@
-//! The physical limit: the barest echo of bytes, one thread, no WebSocket.
+//! The physical limit, on one thread: the barest echo of bytes with no WebSocket, and the barest fan-out.
 //!
 //! What a server costs above this is its own doing; what the floor costs is the kernel's TCP.
 
+pub(crate) mod broadcast;
 pub(crate) mod epoll;
 pub(crate) mod ring;
 

@@ -2,7 +2,8 @@
 //!
 //! The safe surface rests on one rule: **every byte the kernel may touch is owned by the [`Ring`]**
 //! — receive buffers, prepared frames ([`Ring::adopt`]), one-off sends ([`Ring::send_owned`]) and
-//! the address to connect to. None of it moves or is freed before the ring itself.
+//! the address to connect to. None of it moves or is freed before the ring itself, but for scratch bytes
+//! ([`Ring::rewrite`]), which only silent sends use.
 //!
 //! Sends come in two kinds. A *silent* send is taken by the kernel while it is submitted or not at
 //! all (`MSG_DONTWAIT`), and only reports when it fell short ([`Completion::Short`]). A *polled*
@@ -17,6 +18,7 @@ mod setup;
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -58,7 +60,7 @@ pub(crate) struct Ring {
     cq: CompletionQueue<'static>,
     buffers: BufferRing,
     _io: IoOwner,
-    regions: Vec<Box<[u8]>>,
+    regions: Vec<Vec<u8>>,
     owned: OwnedSends,
     gather: Gather,
     peer: Option<Box<SockAddr>>,
@@ -69,6 +71,10 @@ pub(crate) struct Ring {
 /// Prepared bytes that the ring owns and sends from, see [`Ring::adopt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Region(usize);
+
+/// Bytes that the ring owns and that change from turn to turn, see [`Ring::scratch`].
+#[derive(Debug)]
+pub(crate) struct Scratch(Region);
 
 /// How long [`Ring::turn`] may sleep when no completion is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,8 +162,38 @@ impl Ring {
 
     /// Takes bytes to send from, as often as wanted and by any number of connections.
     pub(crate) fn adopt(&mut self, bytes: Vec<u8>) -> Region {
-        self.regions.push(bytes.into_boxed_slice());
+        self.regions.push(bytes);
         Region(self.regions.len() - 1)
+    }
+
+    /// Bytes to send from that may be written anew; none yet.
+    pub(crate) fn scratch(&mut self) -> Scratch {
+        Scratch(self.adopt(Vec::new()))
+    }
+
+    /// Writes scratch bytes anew, and takes what they held in exchange. What is still queued is submitted first.
+    pub(crate) fn rewrite(&mut self, scratch: &Scratch, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        // Only silent sends use scratch bytes (`send_scratch`). They are over when the submission is:
+        // nothing in the kernel refers to the bytes any more, so they may change or move.
+        self.submit()?;
+        let region = &mut self.regions[scratch.0.0];
+        Ok(mem::replace(region, bytes))
+    }
+
+    /// The scratch bytes.
+    pub(crate) fn scratch_bytes(&self, scratch: &Scratch) -> &[u8] {
+        &self.regions[scratch.0.0]
+    }
+
+    /// Sends all scratch bytes silently.
+    pub(crate) fn send_scratch(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        slot: u32,
+        scratch: &Scratch,
+    ) -> io::Result<()> {
+        let range = 0..self.regions[scratch.0.0].len();
+        self.send_silent(fd, slot, scratch.0, range)
     }
 
     /// Connects `fd` to the ring's peer.
@@ -210,7 +246,7 @@ impl Ring {
         range: Range<usize>,
     ) -> io::Result<()> {
         let entry = silent(fd, &self.regions[region.0][range]);
-        // SAFETY: the bytes lie in a region, which is never changed nor freed before the ring.
+        // SAFETY: the bytes lie in a region, which is changed only when no send refers to it (`rewrite`), and freed after the ring.
         unsafe { self.push(entry.user_data(Op::Silent.tag(0, slot))) }
     }
 
@@ -259,7 +295,7 @@ impl Ring {
         range: Range<usize>,
     ) -> io::Result<()> {
         let entry = polled(fd, &self.regions[region.0][range]);
-        // SAFETY: the bytes lie in a region, which is never changed nor freed before the ring.
+        // SAFETY: the bytes lie in a region, which is changed only when no send refers to it (`rewrite`), and freed after the ring.
         unsafe { self.push(entry.user_data(Op::Polled.tag(0, slot))) }
     }
 

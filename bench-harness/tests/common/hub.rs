@@ -42,6 +42,7 @@ pub(crate) fn serve_on(
     address
 }
 
+#[expect(clippy::result_large_err, reason = "tungstenite's signature")]
 fn talk<F: FnMut(&mut Subscribers, &[u8])>(stream: TcpStream, hub: &Mutex<(Subscribers, F)>) {
     stream.set_nodelay(true).unwrap();
     let writer = stream.try_clone().unwrap();

@@ -130,7 +130,13 @@ pub(crate) struct Floor {
 impl Floor {
     /// Starts `floor --mode MODE` on a free port and waits until it listens.
     pub(crate) fn start(mode: &str) -> Self {
+        Self::start_with(mode, &[])
+    }
+
+    /// The same with further flags.
+    pub(crate) fn start_with(mode: &str, flags: &[&str]) -> Self {
         let mut child = command(&["floor", "--mode", mode, "-l", "127.0.0.1:0"])
+            .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -149,9 +155,20 @@ impl Floor {
         Self { child, url }
     }
 
+    /// `HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("tcp://")
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> String {
         self.child.id().to_string()
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Sends SIGTERM and returns the exit code.
