@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use tungstenite::Message;
-use tungstenite::handshake::server::{Request, Response};
+use tungstenite::http::{Request, Response};
 
 /// Those who receive what is published.
 pub(crate) struct Subscribers {
@@ -47,7 +47,7 @@ fn talk<F: FnMut(&mut Subscribers, &[u8])>(stream: TcpStream, hub: &Mutex<(Subsc
     stream.set_nodelay(true).unwrap();
     let writer = stream.try_clone().unwrap();
     let mut only_publishes = false;
-    let looked = |request: &Request, response: Response| {
+    let looked = |request: &Request<()>, response: Response<()>| {
         only_publishes = request
             .uri()
             .query()
