@@ -9,6 +9,7 @@ mod cores;
 mod file;
 mod logging;
 mod options;
+mod pages;
 mod serve;
 mod units;
 

@@ -124,6 +124,14 @@ pub(crate) enum App {
     Chat,
 }
 
+impl App {
+    /// As it is typed.
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value().expect("a name for every app");
+        value.get_name().to_owned()
+    }
+}
+
 /// The policies that the engine has, as they are typed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Slow {

@@ -10,9 +10,9 @@ use corecast::{Control, Server, ServerHandle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::apps;
 use crate::cores::Cores;
 use crate::options::{App, DEFAULT_DEADLINE, DEFAULT_LISTEN, Options};
+use crate::{apps, pages};
 
 /// Why the server did not end well.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ fn server(options: Options) -> Result<Server, Failure> {
     let server = server.allow_origins(options.origin);
     #[cfg(feature = "mimalloc")]
     let server = crate::allocator::give_back_regularly(server);
+    let server = pages::serve(server, options.app);
     Ok(apps::serve(server, options.app))
 }
 

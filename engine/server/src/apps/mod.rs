@@ -8,12 +8,8 @@ use corecast::Server;
 
 use crate::options::App;
 
-/// The page that tries the applications in a browser.
-const PAGE: &str = include_str!("../page.html");
-
-/// Gives the server the page and its applications: one at every path, or all, each at its own.
+/// Gives the server its applications: one at every path, or all, each at its own.
 pub(crate) fn serve(server: Server, only: Option<App>) -> Server {
-    let server = server.page("/", "text/html; charset=utf-8", PAGE);
     match only {
         Some(app) => route(server, app, "*"),
         None => [

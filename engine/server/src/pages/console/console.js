@@ -1,109 +1,7 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'">
-<title>Corecast</title>
-<!-- An empty icon, or the browser asks for /favicon.ico. -->
-<link rel="icon" href="data:,">
-<style>
-  :root {
-    --ground: #fbfbfa; --panel: #fff; --ink: #1c1e21; --faint: #63686f; --line: #d8dadd;
-    --accent: #0b62c4; --on-accent: #fff; --good: #17703a; --wait: #8a5a00; --bad: #b3261e;
-  }
-  @media (prefers-color-scheme: dark) {
-    :root {
-      --ground: #15171a; --panel: #1d2024; --ink: #e7e9ec; --faint: #9aa1aa; --line: #363b42;
-      --accent: #7db4f5; --on-accent: #10151b; --good: #6fcf8f; --wait: #e3b341; --bad: #ff8a80;
-    }
-  }
-  * { box-sizing: border-box; }
-  body {
-    margin: 0 auto; padding: 1.5rem 1rem; max-width: 46rem; min-height: 100vh; min-height: 100dvh;
-    display: flex; flex-direction: column; gap: 1rem;
-    background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif;
-  }
-  header, .controls, .figures, #composer { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; }
-  .controls { min-height: 2.6rem; }
-  header { justify-content: space-between; }
-  h1 { margin: 0; font-size: 1.35rem; letter-spacing: -.01em; }
-  p { margin: 0; color: var(--faint); }
-  #state { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; color: var(--wait); }
-  #state::before { content: "●"; margin-right: .4em; }
-  #state[data-state="connected"] { color: var(--good); }
-  #state[data-state="waiting"] { color: var(--bad); }
-  fieldset { margin: 0; padding: 0; border: 0; display: flex; gap: 1rem; }
-  fieldset label { white-space: nowrap; }
-  legend { float: left; padding: 0; margin-right: 1rem; color: var(--faint); }
-  input[type="text"], button {
-    font: inherit; color: inherit; padding: .45rem .7rem;
-    border: 1px solid var(--line); border-radius: .4rem; background: var(--panel);
-  }
-  input[type="radio"] { accent-color: var(--accent); }
-  #room { width: 11rem; }
-  #text { flex: 1 1 8rem; min-width: 0; }
-  button { cursor: pointer; background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; }
-  button:disabled { cursor: not-allowed; opacity: .5; }
-  :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-  #log {
-    flex: 1; min-height: 14rem; max-height: 60vh; overflow-y: auto; margin: 0; padding: .5rem .8rem; list-style: none;
-    background: var(--panel); border: 1px solid var(--line); border-radius: .4rem;
-    font: .9rem/1.6 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap;
-  }
-  #log li::before { display: inline-block; width: 1.6em; color: var(--faint); }
-  #log .sent::before { content: "→"; }
-  #log .received::before { content: "←"; }
-  #log .note { color: var(--faint); }
-  #log .note::before { content: "·"; }
-  #log .error { color: var(--bad); }
-  #log .error::before { content: "!"; color: inherit; }
-  .figures { overflow-wrap: anywhere; color: var(--faint); font-variant-numeric: tabular-nums; font-size: .9rem; }
-</style>
-</head>
-<body>
-<header>
-  <h1>Corecast</h1>
-  <p id="state" role="status" data-state="connecting">connecting</p>
-</header>
-<noscript><p>This page opens a WebSocket, which needs JavaScript. Any WebSocket client works too: connect it to /echo on this address.</p></noscript>
-<main style="display: contents">
-  <div class="controls">
-    <fieldset>
-      <legend>Application</legend>
-      <label><input type="radio" name="app" id="app-echo" value="echo" checked> echo</label>
-      <label><input type="radio" name="app" id="app-topics" value="topics"> topics</label>
-      <label><input type="radio" name="app" id="app-chat" value="chat"> chat</label>
-    </fieldset>
-    <label id="room-field" hidden><span id="room-name">Topic</span>
-      <input type="text" id="room" value="lobby" maxlength="64" autocomplete="off" spellcheck="false"></label>
-  </div>
-  <p id="hint"></p>
-  <ol id="log" role="log" aria-label="Messages" tabindex="0"></ol>
-  <form id="composer">
-    <label for="text">Message</label>
-    <input type="text" id="text" autocomplete="off" autofocus>
-    <button id="send" disabled>Send</button>
-  </form>
-  <div class="figures">
-    <span>Round trip <output id="rtt" for="text">–</output></span>
-    <span>best <output id="rtt-best" for="text">–</output></span>
-    <span>to <span id="address"></span></span>
-  </div>
-</main>
-<!-- A module: its names are its own, not the window's. -->
-<script type="module">
 // A log of this many lines still scrolls smoothly; older lines go.
 const LOG_LINES = 500;
 // Text beyond this length is shown shortened: laying out megabytes freezes a tab.
 const SHOWN_CHARS = 2000;
-// Reconnecting: full jitter under a ceiling that doubles, so that the browsers of a
-// restarted server do not come back in step.
-const RETRY_FIRST_MS = 500;
-const RETRY_CEILING_MS = 15000;
-// A connection that lived this long was a good one: the next retry starts small again.
-const STABLE_MS = 5000;
 // Own messages whose return is timed; more than this in flight and the oldest is forgotten.
 const TIMED_MESSAGES = 64;
 
@@ -148,7 +46,7 @@ let app = APPS.echo;
 let joined = room.value;
 let socket = null;
 let openedAt = 0;
-let failures = 0;
+const backoff = new Backoff();
 let retry = 0;
 let inFlight = [];
 let best = Infinity;
@@ -189,10 +87,8 @@ function received(data) {
 function closed(event) {
   const why = event.reason ? `, ${event.reason}` : "";
   if (openedAt > 0) addLine(`closed by the server: ${event.code}${why}`, "note");
-  failures = openedAt > 0 && performance.now() - openedAt > STABLE_MS ? 0 : failures + 1;
+  const wait = backoff.next(openedAt > 0 ? performance.now() - openedAt : 0);
   forgetConnection();
-  const ceiling = Math.min(RETRY_CEILING_MS, RETRY_FIRST_MS * 2 ** Math.min(failures, 10));
-  const wait = Math.random() * ceiling;
   setState("waiting", `disconnected, next try in ${(wait / 1000).toFixed(1)} s`);
   retry = setTimeout(connect, wait);
 }
@@ -201,7 +97,7 @@ function closed(event) {
 function reconnectTo(chosen, name) {
   app = chosen;
   joined = name;
-  failures = 0;
+  backoff.reset();
   best = Infinity;
   at("rtt").value = at("rtt-best").value = "–";
   at("hint").textContent = app.hint;
@@ -273,7 +169,10 @@ function addLine(words, kind) {
 }
 
 at("composer").addEventListener("submit", submit);
-for (const choice of document.querySelectorAll("input[name=app]")) {
+const served = document.body.dataset.apps.split(" ");
+const choices = [...document.querySelectorAll("input[name=app]")];
+for (const choice of choices) {
+  choice.parentElement.hidden = !served.includes(choice.value);
   choice.addEventListener("change", () => reconnectTo(APPS[choice.value], joined));
 }
 room.addEventListener("change", () => {
@@ -284,7 +183,7 @@ room.addEventListener("change", () => {
 addEventListener("online", () => { if (socket === null) connect(); });
 
 // A reload may restore the radio buttons and the room: what is shown is what is used.
-reconnectTo(APPS[document.querySelector("input[name=app]:checked").value], room.value.trim() || "lobby");
-</script>
-</body>
-</html>
+const first = choices.find(choice => choice.checked && served.includes(choice.value))
+  ?? choices.find(choice => served.includes(choice.value));
+first.checked = true;
+reconnectTo(APPS[first.value], room.value.trim() || "lobby");
