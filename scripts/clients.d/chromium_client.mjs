@@ -1,4 +1,4 @@
-// Headless Chromium: the server's page as a user sees it, then WebSockets made by a script in it.
+// Headless Chromium: the server's console as a user sees it, then WebSockets made by a script in it.
 
 import { join } from "node:path";
 
@@ -29,7 +29,7 @@ page.on("console", message => { if (["error", "warning"].includes(message.type()
 page.on("pageerror", error => complaints.push(error.message));
 
 await check("page-connects", async () => {
-  await page.goto(`http://${serverHost}/`);
+  await page.goto(`http://${serverHost}/console`);
   await page.waitForSelector(CONNECTED);
   expect(await page.textContent("#state"), "connected", "the state shown");
 });
@@ -61,7 +61,7 @@ await check("page-reconnects", async () => {
     if (connections === 1) setTimeout(() => route.close({ code: 1012, reason: "restarting" }), 100);
     else route.connectToServer();
   });
-  await other.goto(`http://${serverHost}/`);
+  await other.goto(`http://${serverHost}/console`);
   await other.waitForFunction(() => /1012, restarting/.test(document.getElementById("log").textContent));
   await other.waitForSelector(CONNECTED);
   expect(connections, 2, "connections");

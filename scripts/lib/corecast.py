@@ -57,13 +57,13 @@ def serving(binary, *flags, **how):
 class Server:
     """A server process. `host` is HOST:PORT once it listens.
 
-    `address` is where it listens; `wrap` makes of its command one that runs it elsewhere; it may open
+    `address` is where it listens, on any free port unless `port` is given; `wrap` makes of its command one that runs it elsewhere; it may open
     at most `descriptors`.
     """
 
-    def __init__(self, binary, flags, address="127.0.0.1", wrap=list, descriptors=None):
+    def __init__(self, binary, flags, address="127.0.0.1", port=0, wrap=list, descriptors=None):
         self._log = tempfile.TemporaryFile()
-        command = [str(word) for word in [binary, "--listen", f"{address}:0", *flags]]
+        command = [str(word) for word in [binary, "--listen", f"{address}:{port}", *flags]]
         limits = (descriptors, descriptors)
         try:
             self._process = subprocess.Popen(

@@ -9,16 +9,16 @@ class Chart {
   #canvas;
   #context;
   #lines;
-  #least;
+  #scale;
   #colours = {};
 
-  // `lines` are [{ key, colour, filled }]: a key of the slots, and the name of a colour of the style. The
-  // scale never ends below `least`.
-  constructor(canvas, least, lines) {
+  // `lines` are [{ key, colour, filled }]: a key of the slots, and the name of a colour of the style. `scale` is one
+  // of the functions below.
+  constructor(canvas, scale, lines) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
     this.#lines = lines;
-    this.#least = least;
+    this.#scale = scale;
     this.restyle();
   }
 
@@ -34,16 +34,17 @@ class Chart {
   draw(now, slots) {
     const { width, height } = this.#fit();
     if (width === 0) return;
-    const top = niceCeiling(Math.max(this.#least, ...slots.flatMap(slot => this.#lines.map(line => slot[line.key] ?? 0))));
+    const highest = Math.max(0, ...slots.flatMap(slot => this.#lines.map(line => slot[line.key] ?? 0)));
+    const { ticks, height: share } = this.#scale(highest);
     const area = {
       left: Chart.AXIS_PX, right: width - 4, top: Chart.HEAD_PX, bottom: height - Chart.FOOT_PX,
       newest: now / History.SLOT_MS - 1,
     };
     const x = index => area.right - (area.newest - index) * (area.right - area.left) / History.SLOTS;
-    const y = value => area.bottom - value / top * (area.bottom - area.top);
+    const y = value => area.bottom - share(value) * (area.bottom - area.top);
     const context = this.#context;
     context.clearRect(0, 0, width, height);
-    this.#grid(area, top, y);
+    this.#grid(area, ticks, y);
     context.save();
     context.beginPath();
     context.rect(area.left, 0, area.right - area.left, height);
@@ -65,7 +66,7 @@ class Chart {
     return { width, height };
   }
 
-  #grid(area, top, y) {
+  #grid(area, ticks, y) {
     const context = this.#context;
     context.font = "12px system-ui, sans-serif";
     context.strokeStyle = this.#colours["--line"];
@@ -73,7 +74,7 @@ class Chart {
     context.lineWidth = 1;
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const value of [0, top / 2, top]) {
+    for (const value of ticks) {
       const height = Math.round(y(value)) + 0.5;
       context.beginPath();
       context.moveTo(area.left, height);
@@ -120,6 +121,22 @@ function runs(slots, key) {
     last = slot.index;
   }
   return all;
+}
+
+// A scale says, for the highest value there is, which values get a line of the grid, and at which share of the height a
+// value stands.
+function linear(highest) {
+  const top = niceCeiling(Math.max(10, highest));
+  return { ticks: [0, top / 2, top], height: value => value / top };
+}
+
+// For latencies: one that takes a hundred times as long must not flatten the others.
+function logarithmic(highest) {
+  const first = -1;
+  const last = Math.max(1, Math.ceil(Math.log10(Math.max(highest, 1e-9)) - 1e-9));
+  const ticks = [];
+  for (let power = first; power <= last; power++) ticks.push(10 ** power);
+  return { ticks, height: value => Math.max(0, (Math.log10(Math.max(value, 1e-9)) - first) / (last - first)) };
 }
 
 // The next of 1, 2, 5, 10, 20, 50 and so on, for an axis that people can read.

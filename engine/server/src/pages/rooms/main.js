@@ -10,11 +10,11 @@ const history = new History(performance.now());
 const log = new Log();
 const load = new Load(() => current);
 const charts = [
-  new Chart(at("latency-chart"), 1, [
+  new Chart(at("latency-chart"), logarithmic, [
     { key: "p99", colour: "--second" },
     { key: "p50", colour: "--accent", filled: true },
   ]),
-  new Chart(at("rate-chart"), 10, [
+  new Chart(at("rate-chart"), linear, [
     { key: "received", colour: "--accent", filled: true },
     { key: "sent", colour: "--second" },
   ]),

@@ -64,7 +64,7 @@ class Room {
 
   // Ends the connection for good, and tells the others.
   leave() {
-    if (this.state === "connected") this.#send({ kind: "left" });
+    this.#send({ kind: "left" });
     this.#abandon(1000);
   }
 
@@ -81,13 +81,13 @@ class Room {
   }
 
   takesMore() {
-    return this.state === "connected" && this.#inFlight.length < Room.MOST_IN_FLIGHT
+    return this.#open && this.#inFlight.length < Room.MOST_IN_FLIGHT
       && this.#socket.bufferedAmount < Room.MOST_BUFFERED;
   }
 
   // Tells the others that this tab is here.
   beat() {
-    if (this.state !== "connected") return;
+    if (!this.#open) return;
     const now = performance.now();
     const hidden = document.hidden;
     const each = hidden ? Room.HIDDEN_BEAT_MS : this.#interval();
@@ -152,6 +152,11 @@ class Room {
     }
   }
 
+  // A connection that has begun to close takes nothing any more, some time before it is over.
+  get #open() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
   #interval() {
     return Math.max(Room.BEAT_MS, Room.BEAT_PER_MEMBER_MS * this.people.count);
   }
@@ -208,7 +213,7 @@ class Room {
   }
 
   #send(message) {
-    if (this.state !== "connected") return false;
+    if (!this.#open) return false;
     const seq = this.#next();
     this.#transmit(JSON.stringify({ ...message, from: this.#self.id, seq }));
     return true;

@@ -110,10 +110,11 @@ function logLine(line) {
   return item;
 }
 
+// A colour for a member, the same in every window: its id, hashed (FNV-1a).
 function hue(from) {
-  let sum = 0;
-  for (const char of from) sum = (sum * 31 + char.codePointAt(0)) % 360;
-  return sum;
+  let hash = 0x811c9dc5;
+  for (const char of from) hash = Math.imul(hash ^ char.codePointAt(0), 0x01000193) >>> 0;
+  return hash % 360;
 }
 
 function showFigures(history) {
