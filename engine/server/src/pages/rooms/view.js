@@ -19,7 +19,7 @@ function showState(rooms) {
     setState("connecting", "in no room");
   } else if (waiting.length > 0) {
     const [first] = waiting;
-    const which = rooms.length === 1 ? "" : `${waiting.length} of ${rooms.length} rooms: `;
+    const which = waiting.length === rooms.length ? "" : `${waiting.length} of ${rooms.length} rooms: `;
     setState("waiting", `${which}${first.why}; next try in ${(first.waitMs / 1000).toFixed(1)} s`);
   } else if (connected < rooms.length) {
     setState("connecting", "connecting");
