@@ -1,4 +1,4 @@
-//! What it does on each of its transports.
+//! What it does on each of its transports; the topics have a file of their own.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,23 +13,11 @@ use tungstenite::protocol::{CloseFrame, Role};
 
 use crate::running::{Client, PATIENCE, Running, close_code, text};
 
-/// Runs each test on each transport, except where the kernel or a sandbox refuses io_uring.
-macro_rules! on_each_io {
-    ($($test:ident)*) => {
-        mod ring { $(#[test] fn $test() { super::on("ring", super::$test); })* }
-        mod monoio { $(#[test] fn $test() { super::on("monoio", super::$test); })* }
-        mod epoll { $(#[test] fn $test() { super::on("epoll", super::$test); })* }
-    };
-}
-
 on_each_io! {
     every_message_comes_back
     a_clients_close_is_answered_with_its_code
     a_peer_that_does_not_read_is_not_read_from
     memory_of_large_messages_is_given_back
-    messages_reach_the_subscribers_of_their_topic
-    a_connection_that_names_no_topic_broadcasts
-    sending_without_a_topic_to_send_to_closes
     chat_rooms_carry_what_is_said
     chat_errors_say_what_and_where
     the_page_answers_plain_http
@@ -38,20 +26,6 @@ on_each_io! {
     the_deadline_ends_what_does_not_close
     a_second_signal_ends_at_once
     settings_reach_the_engine
-}
-
-fn on(io: &str, test: fn(&str)) {
-    let auto = Running::start(&["--io", "auto"]);
-    let refused = match io {
-        "ring" => !auto.announcement.contains("I/O: io_uring (data ring)"),
-        "monoio" => auto.announcement.contains("I/O: monoio over epoll"),
-        _ => false,
-    };
-    if refused {
-        println!("skipped: no io_uring here; {}", auto.announcement);
-    } else {
-        test(io);
-    }
 }
 
 fn every_message_comes_back(io: &str) {
@@ -189,45 +163,6 @@ fn until_it_stands_still(count: &AtomicU32) -> u32 {
         }
         seen = now;
     }
-}
-
-fn messages_reach_the_subscribers_of_their_topic(io: &str) {
-    let server = Running::start(&["--io", io]);
-    // Enough that each core very likely has some.
-    let mut to_both: Vec<_> = (0..8)
-        .map(|_| server.connect("/topics?sub=a&sub=b"))
-        .collect();
-    let mut only_b = server.connect("/topics?sub=b");
-    let mut to_a = server.connect("/topics?pub=a");
-    let mut to_b = server.connect("/topics?sub=c&pub=b");
-    to_a.send(Message::text("for a")).unwrap();
-    for subscriber in &mut to_both {
-        assert_eq!(text(subscriber), "for a");
-    }
-    to_b.send(Message::binary(vec![1, 2, 3])).unwrap();
-    for subscriber in to_both.iter_mut().chain([&mut only_b]) {
-        assert_eq!(subscriber.read().unwrap(), Message::binary(vec![1, 2, 3]));
-    }
-}
-
-fn a_connection_that_names_no_topic_broadcasts(io: &str) {
-    let server = Running::start(&["--io", io]);
-    let mut all = [
-        server.connect("/topics"),
-        server.connect("/topics?sub=broadcast"),
-    ];
-    all[0].send(Message::text("to all, to me too")).unwrap();
-    for client in &mut all {
-        assert_eq!(text(client), "to all, to me too");
-    }
-    assert_eq!(server.try_connect("/topics?sub=", &[]).unwrap_err(), 400);
-}
-
-fn sending_without_a_topic_to_send_to_closes(io: &str) {
-    let server = Running::start(&["--io", io]);
-    let mut client = server.connect("/topics?sub=a");
-    client.send(Message::text("to whom?")).unwrap();
-    assert_eq!(close_code(&mut client), CloseCode::Policy);
 }
 
 fn chat_rooms_carry_what_is_said(io: &str) {

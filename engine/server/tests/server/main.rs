@@ -1,5 +1,8 @@
 //! The server binary, seen from outside by a client that shares no code with it.
 
+#[macro_use]
+mod each_io;
 mod io;
 mod process;
 mod running;
+mod topics;

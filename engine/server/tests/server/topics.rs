@@ -1,0 +1,260 @@
+//! The `topics` application over all cores, on each transport.
+
+use std::thread;
+
+use tungstenite::Message;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::running::{Client, Running, close_code, text};
+
+on_each_io! {
+    messages_reach_the_subscribers_of_their_topic
+    a_connection_that_names_no_topic_broadcasts
+    sending_without_a_topic_to_send_to_closes
+    each_publishers_order_holds_on_every_core
+    who_does_not_subscribe_does_not_hear_itself
+    a_topic_named_twice_is_one_subscription
+    names_are_decoded_and_the_applications_own
+    a_query_that_asks_too_much_is_refused
+    subscribers_may_leave_at_any_time
+    a_slow_subscriber_is_closed_and_delays_nobody
+    a_slow_subscriber_misses_whole_messages_if_the_policy_says_so
+}
+
+/// Enough that each core very likely has some.
+const SUBSCRIBERS: usize = 16;
+
+fn subscribers(server: &Running, query: &str) -> Vec<Client> {
+    let path = format!("/topics?{query}");
+    (0..SUBSCRIBERS).map(|_| server.connect(&path)).collect()
+}
+
+fn messages_reach_the_subscribers_of_their_topic(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let mut to_both = subscribers(&server, "sub=a&sub=b");
+    let mut only_b = server.connect("/topics?sub=b");
+    let mut to_a = server.connect("/topics?pub=a");
+    let mut to_b = server.connect("/topics?sub=c&pub=b");
+    to_a.send(Message::text("for a")).unwrap();
+    for subscriber in &mut to_both {
+        assert_eq!(text(subscriber), "for a");
+    }
+    to_b.send(Message::binary(vec![1, 2, 3])).unwrap();
+    for subscriber in to_both.iter_mut().chain([&mut only_b]) {
+        assert_eq!(subscriber.read().unwrap(), Message::binary(vec![1, 2, 3]));
+    }
+}
+
+fn a_connection_that_names_no_topic_broadcasts(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let mut all = [
+        server.connect("/topics"),
+        server.connect("/topics?sub=broadcast"),
+    ];
+    all[0].send(Message::text("to all, to me too")).unwrap();
+    for client in &mut all {
+        assert_eq!(text(client), "to all, to me too");
+    }
+    assert_eq!(server.try_connect("/topics?sub=", &[]).unwrap_err(), 400);
+}
+
+fn sending_without_a_topic_to_send_to_closes(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let mut client = server.connect("/topics?sub=a");
+    client.send(Message::text("to whom?")).unwrap();
+    assert_eq!(close_code(&mut client), CloseCode::Policy);
+}
+
+fn each_publishers_order_holds_on_every_core(io: &str) {
+    const PUBLISHERS: u8 = 4;
+    const MESSAGES: u16 = 200;
+    let server = Running::start(&["--io", io]);
+    let mut listening = subscribers(&server, "sub=a");
+    // Text and binary by turns: who sent it, and its number.
+    let message = |publisher: u8, number: u16| match number % 2 {
+        0 => Message::text(format!("{publisher} {number}")),
+        _ => Message::binary(vec![publisher, (number >> 8) as u8, number as u8]),
+    };
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|publisher| {
+            let mut client = server.connect("/topics?pub=a");
+            thread::spawn(move || {
+                for number in 0..MESSAGES {
+                    client.send(message(publisher, number)).unwrap();
+                }
+                client
+            })
+        })
+        .collect();
+    for subscriber in &mut listening {
+        let mut next = [0; PUBLISHERS as usize];
+        for _ in 0..u16::from(PUBLISHERS) * MESSAGES {
+            let received = subscriber.read().unwrap();
+            let due = (0..PUBLISHERS).find(|&publisher| {
+                let number = next[usize::from(publisher)];
+                number < MESSAGES && received == message(publisher, number)
+            });
+            let publisher = due.unwrap_or_else(|| panic!("{received:?} is not due: {next:?}"));
+            next[usize::from(publisher)] += 1;
+        }
+    }
+    for publisher in publishers {
+        publisher.join().unwrap();
+    }
+}
+
+fn who_does_not_subscribe_does_not_hear_itself(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let mut other = server.connect("/topics?sub=a&pub=b");
+    let mut publisher = server.connect("/topics?pub=a&sub=b");
+    publisher.send(Message::text("to a")).unwrap();
+    assert_eq!(text(&mut other), "to a");
+    other.send(Message::text("to b")).unwrap();
+    // Had its own come back, it would have come first.
+    assert_eq!(text(&mut publisher), "to b");
+}
+
+fn a_topic_named_twice_is_one_subscription(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let mut client = server.connect("/topics?sub=a&sub=b&sub=a&pub=a");
+    for number in 0..3 {
+        client.send(Message::text(number.to_string())).unwrap();
+    }
+    for number in 0..3 {
+        assert_eq!(text(&mut client), number.to_string());
+    }
+}
+
+fn names_are_decoded_and_the_applications_own(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let mut subscriber = server.connect("/topics?sub=caf%C3%A9%2Froom+1");
+    let mut in_chat = server.connect("/chat");
+    in_chat.send(Message::text(r#"{"join":"tea"}"#)).unwrap();
+    assert_eq!(text(&mut in_chat), r#"{"joined":"tea"}"#);
+    for topic in ["chat/tea", "tea", "topics/tea"] {
+        let mut stranger = server.connect(&format!("/topics?pub={topic}&sub={topic}"));
+        stranger.send(Message::text("not for the chat")).unwrap();
+        assert_eq!(text(&mut stranger), "not for the chat");
+    }
+    in_chat
+        .send(Message::text(r#"{"say":"x","in":"tea"}"#))
+        .unwrap();
+    assert!(text(&mut in_chat).contains(r#""said":"x""#));
+    let mut publisher = server.connect("/topics?pub=caf%c3%a9/room%201");
+    publisher.send(Message::text("same name")).unwrap();
+    assert_eq!(text(&mut subscriber), "same name");
+}
+
+fn a_query_that_asks_too_much_is_refused(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let many = |count: usize| format!("/topics?sub=0{}", "&sub=a".repeat(count - 1));
+    let refused = [
+        "/topics?pub=".to_owned(),
+        "/topics?pub=a&pub=b".to_owned(),
+        format!("/topics?sub={}", "x".repeat(257)),
+        many(65),
+    ];
+    for path in refused {
+        assert_eq!(server.try_connect(&path, &[]).map(drop), Err(400), "{path}");
+    }
+    for path in [format!("/topics?sub={}", "x".repeat(256)), many(64)] {
+        assert_eq!(server.try_connect(&path, &[]).map(drop), Ok(()), "{path}");
+    }
+}
+
+fn subscribers_may_leave_at_any_time(io: &str) {
+    const MESSAGES: usize = 300;
+    let server = Running::start(&["--io", io]);
+    let mut staying = subscribers(&server, "sub=a");
+    let mut leaving = subscribers(&server, "sub=a");
+    let mut publisher = server.connect("/topics?pub=a");
+    for number in 0..MESSAGES {
+        publisher.send(Message::text(number.to_string())).unwrap();
+        if number % 10 != 0 {
+            continue;
+        }
+        // With and without a closing handshake, and newcomers in their places.
+        if let Some(mut client) = leaving.pop() {
+            if number % 20 == 0 {
+                let _ = client.close(None);
+            }
+        }
+        leaving.insert(0, server.connect("/topics?sub=a"));
+    }
+    for client in &mut staying {
+        for number in 0..MESSAGES {
+            assert_eq!(text(client), number.to_string());
+        }
+    }
+}
+
+const LARGE: usize = 256 << 10;
+
+/// More than the sockets and the backlog take: 64 MiB.
+const LARGE_MESSAGES: u32 = 256;
+
+/// Publishes large messages to a subscriber that reads each of them, beside one that reads nothing, which is returned.
+fn flooded(server: &Running) -> (Client, Client) {
+    let stalled = server.connect("/topics?sub=a");
+    let mut reader = server.connect("/topics?sub=a");
+    let mut publisher = server.connect("/topics?pub=a");
+    for number in 0..LARGE_MESSAGES {
+        let mut payload = vec![number as u8; LARGE];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        publisher.send(Message::binary(payload)).unwrap();
+        assert_eq!(numbered(&reader.read().unwrap()), number);
+    }
+    (stalled, publisher)
+}
+
+/// The number of a large message that is whole.
+fn numbered(message: &Message) -> u32 {
+    let Message::Binary(payload) = message else {
+        panic!("expected a large message, got {message:?}");
+    };
+    let number = u32::from_be_bytes(payload[..4].try_into().unwrap());
+    assert_eq!(payload.len(), LARGE);
+    assert!(payload[4..].iter().all(|&byte| byte == number as u8));
+    number
+}
+
+fn a_slow_subscriber_is_closed_and_delays_nobody(io: &str) {
+    let server = Running::start(&["--io", io, "--backlog", "512k"]);
+    let (mut stalled, _publisher) = flooded(&server);
+    // What was queued before the policy met it may arrive, whole and in order.
+    let mut next = 0;
+    let code = loop {
+        match stalled.read().unwrap() {
+            Message::Close(frame) => break frame.expect("a code").code,
+            message => {
+                assert_eq!(numbered(&message), next);
+                next += 1;
+            }
+        }
+    };
+    assert_eq!(code, CloseCode::Again);
+    assert!(next < LARGE_MESSAGES, "all of it was taken");
+}
+
+fn a_slow_subscriber_misses_whole_messages_if_the_policy_says_so(io: &str) {
+    let server = Running::start(&["--io", io, "--backlog", "512k", "--slow", "drop-newest"]);
+    let (mut stalled, mut publisher) = flooded(&server);
+    publisher.send(Message::text("the end")).unwrap();
+    let mut received = Vec::new();
+    // It may have been dropped, too: once there is room again, what is sent arrives.
+    loop {
+        match stalled.read().unwrap() {
+            Message::Text(_) => break,
+            message => received.push(numbered(&message)),
+        }
+        publisher.send(Message::text("the end")).unwrap();
+    }
+    assert!(
+        received.is_sorted_by(|one, other| one < other),
+        "{received:?}"
+    );
+    assert!(
+        received.len() < LARGE_MESSAGES as usize,
+        "all of it was taken"
+    );
+}
