@@ -5,6 +5,8 @@ import base64
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -12,7 +14,7 @@ import unittest
 from . import ws
 from .common import Failure
 from .faults import report
-from .faults.account import MIB, Account, processor_seconds, waiting_input
+from .faults.account import MIB, Account, processor_seconds, wait_until_asleep, waiting_input
 from .faults.crowd import expect, server_frame
 from .faults.witness import Witness
 
@@ -99,6 +101,20 @@ class AccountTest(unittest.TestCase):
         with self.assertRaisesRegex(Failure, "MiB"):
             account.settle(limit_s=0.1, spare=16 * MIB)
         del kept
+
+    def test_a_process_at_rest_is_told_from_one_at_work(self):
+        for work, rests in [("input()", True), ("while True: pass", False)]:
+            program = subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE)
+            try:
+                if rests:
+                    wait_until_asleep(program.pid)
+                    self.assertIsNone(program.poll())
+                else:
+                    with self.assertRaisesRegex(Failure, "come to rest"):
+                        wait_until_asleep(program.pid, limit_s=1)
+            finally:
+                program.kill()
+                program.communicate()
 
     def test_processor_time_passes(self):
         before = processor_seconds(os.getpid())

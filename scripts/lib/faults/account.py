@@ -9,6 +9,12 @@ from ..common import Failure
 
 POLL_S = 0.05
 
+# It starts within milliseconds; this is for a busy machine.
+START_LIMIT_S = 15
+
+# So many looks in a row must find every thread asleep: one may wait for another for an instant.
+LOOKS = 3
+
 MIB = 1 << 20
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -39,6 +45,26 @@ class Account:
                     f" {memory / MIB:.1f} MiB, {self.memory / MIB:.1f} before, {spare / MIB:.0f} to spare"
                 )
             time.sleep(POLL_S)
+
+
+def wait_until_asleep(pid, limit_s=START_LIMIT_S):
+    """Waits until all threads of a process sleep: whatever it does at its start, it has done."""
+    deadline = time.monotonic() + limit_s
+    looks = 0
+    while looks < LOOKS:
+        looks = looks + 1 if _asleep(pid) else 0
+        if time.monotonic() > deadline:
+            raise Failure(f"process {pid} does not come to rest within {limit_s} s")
+        time.sleep(POLL_S)
+
+
+def _asleep(pid):
+    try:
+        stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        # A thread ended meanwhile.
+        return False
+    return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)
 
 
 def descriptors(pid):
