@@ -24,6 +24,7 @@ crate::rows![
     slow_reader_dropping,
     claim_and_stall,
     memory_given_back,
+    memory_given_back_of_whole_messages,
 ];
 
 /// The witness is served a hundred times while connections flood. Gives the median of its round trips before and meanwhile.
@@ -312,5 +313,38 @@ fn memory_given_back(io: &'static str) {
     eventually("the parts are held", || trial.grown() > 55 << 20);
     drop(clients);
     eventually("the memory is given back", || trial.grown() < MEMORY);
+    trial.over();
+}
+
+/// Whole messages of many sizes, each of which the allocator keeps apart; and those that are whole first, whose buffers
+/// the engine keeps to use them again, lie far from each other.
+fn memory_given_back_of_whole_messages(io: &'static str) {
+    const KIB: [usize; 8] = [160, 192, 224, 256, 320, 384, 448, 512];
+    const AT_ONCE: usize = 16;
+    let process = Process::start_as_shipped(Program::Corecast, &["--io", io, "--cores", "1"]);
+    let mut trial = Trial::on(process);
+    let sizes = [KIB, KIB].concat();
+    let mut talks: Vec<_> = sizes
+        .iter()
+        .flat_map(|kib| [kib << 10; AT_ONCE])
+        .map(|size| (trial.connect(), vec![7; size]))
+        .collect();
+    for (client, payload) in &mut talks {
+        let frame = frame(BINARY, payload);
+        client.write(&frame[..frame.len() - 1]);
+    }
+    let waiting = talks.iter().map(|(_, payload)| payload.len()).sum();
+    eventually("all but the ends are held", || trial.grown() > waiting);
+    for first in 0..AT_ONCE {
+        for (client, payload) in talks.iter_mut().skip(first).step_by(AT_ONCE) {
+            let end = frame(BINARY, payload).pop().expect("a last byte");
+            client.write(&[end]);
+            client.expect(BINARY, payload);
+        }
+    }
+    drop(talks);
+    trial.unwitnessed(|trial| {
+        eventually("the memory is given back", || trial.grown() < MEMORY);
+    });
     trial.over();
 }

@@ -17,7 +17,6 @@ on_each_io! {
     every_message_comes_back
     a_clients_close_is_answered_with_its_code
     a_peer_that_does_not_read_is_not_read_from
-    memory_of_large_messages_is_given_back
     chat_rooms_carry_what_is_said
     chat_errors_say_what_and_where
     the_page_answers_plain_http
@@ -108,40 +107,6 @@ fn a_peer_that_does_not_read_is_not_read_from(io: &str) {
         );
     }
     writer.join().unwrap();
-}
-
-/// Of many sizes, each of which the allocator keeps apart; and the messages that are whole first, whose buffers the
-/// engine keeps to use them again, lie far from each other.
-fn memory_of_large_messages_is_given_back(io: &str) {
-    const SIZES: [usize; 8] = [160, 192, 224, 256, 320, 384, 448, 512];
-    const AT_ONCE: usize = 16;
-    let server = Running::start(&["--io", io, "--cores", "1"]);
-    drop(server.connect("/echo"));
-    let before = server.anonymous_memory();
-    let mut talks: Vec<_> = SIZES
-        .iter()
-        .cycle()
-        .take(256 / AT_ONCE)
-        .flat_map(|kib| [kib << 10; AT_ONCE])
-        .map(|size| (server.connect("/echo"), size))
-        .collect();
-    for (client, size) in &mut talks {
-        // A masked binary frame, but for its last byte.
-        let mut frame = vec![0x82, 0xff];
-        frame.extend((*size as u64).to_be_bytes());
-        frame.resize(frame.len() + 4 + *size - 1, 0);
-        client.get_mut().write_all(&frame).unwrap();
-    }
-    let waiting: usize = talks.iter().map(|(_, size)| size).sum();
-    until_memory(&server, |memory| memory > before + waiting);
-    for first in 0..AT_ONCE {
-        for (client, size) in talks.iter_mut().skip(first).step_by(AT_ONCE) {
-            client.get_mut().write_all(&[0]).unwrap();
-            assert_eq!(client.read().unwrap().len(), *size);
-        }
-    }
-    drop(talks);
-    until_memory(&server, |memory| memory < before + (8 << 20));
 }
 
 fn until_memory(server: &Running, is_right: impl Fn(usize) -> bool) {
