@@ -547,7 +547,7 @@ impl<T: Default, S: BuildHasher> Topics<T, S> {
         let hash = self.hasher.hash_one(&*topic.name);
         self.names.remove(hash, id.get());
         if self.topics.is_empty() {
-            self.by_topic = Lists::default();
+            self.by_topic.forget_owners();
         }
     }
 }

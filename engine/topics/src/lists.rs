@@ -186,6 +186,14 @@ impl Lists {
         self.slots[owner as usize] = Slot::EMPTY;
     }
 
+    /// When no owner has an entry: gives the slots back.
+    pub(crate) fn forget_owners(&mut self) {
+        debug_assert!(self.blocks.iter().all(|blocks| blocks.count == 0) && self.large.is_empty());
+        if self.slots.len() > KEEP {
+            self.slots = Pages::default();
+        }
+    }
+
     /// Bytes of heap memory: for entries, and for the slots of owners whose entries lie elsewhere or that have none.
     pub(crate) fn memory(&self) -> (usize, usize) {
         let alone = |slot: &&Slot| matches!(slot.place(), Place::Here);

@@ -5,7 +5,7 @@ mod wildcards;
 use super::*;
 
 /// Many connections. Miri is some thousand times slower: enough there for every list to grow and shrink.
-const CROWD: u32 = if cfg!(miri) { 2_000 } else { 10_000 };
+const CROWD: u32 = if cfg!(miri) { 1_100 } else { 10_000 };
 
 fn conns(subscribers: &[Subscription]) -> Vec<u32> {
     let mut conns: Vec<u32> = subscribers.iter().map(|s| s.conn()).collect();
