@@ -15,8 +15,8 @@
 //! So both ends of a subscription are found and swap-removed without a search, and a connection
 //! that goes away costs time in proportion to its own subscriptions, never to a topic's size.
 //!
-//! Subscriptions are to *filters*: names, or patterns as [`matches`] describes them. Every filter with a subscriber is
-//! a topic of its own, found by its spelling; what is published to a name goes to the topics that
+//! Subscriptions are to *filters*: names, or patterns as [`matches()`] describes them. Every filter with a subscriber
+//! is a topic of its own, found by its spelling; what is published to a name goes to the topics that
 //! [`Topics::matching`] lists.
 #![forbid(unsafe_code)]
 

@@ -19,7 +19,8 @@ fn one_subscription_needs_no_list_of_its_own() {
 /// Up through every length of a block to vectors and down again, many owners at each length.
 #[test]
 fn lists_of_every_length_keep_their_entries() {
-    const LONGEST: u32 = 70;
+    // Beyond the longest block in any case.
+    const LONGEST: u32 = if cfg!(miri) { 36 } else { 70 };
     let mut topics: Topics = Topics::new();
     let name = |number: u32| format!("topic {number}");
     for number in 0..LONGEST {
@@ -40,12 +41,16 @@ fn lists_of_every_length_keep_their_entries() {
         for number in (0..=conn).step_by(3) {
             assert!(topics.unsubscribe(conn, &name(number)).is_some());
         }
-        assert_ends_agree(&topics);
+        if conn % 8 == 0 {
+            assert_ends_agree(&topics);
+        }
     }
     for conn in 0..LONGEST {
         topics.remove(conn, |_| {});
         assert_eq!(topics.subscriptions_of(conn), 0);
-        assert_ends_agree(&topics);
+        if conn % 8 == 0 {
+            assert_ends_agree(&topics);
+        }
     }
     assert!(topics.is_empty());
     assert_eq!(topics.by_conn.large(), 0);

@@ -120,6 +120,18 @@ fn connections_beyond_the_limit_are_refused() {
 }
 
 #[test]
+fn topics_beyond_the_limit_are_noticed() {
+    let mut pool = Pool::default();
+    let ids: Vec<u32> = (1..8).map(|item| pool.insert(item).get()).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7]);
+    assert!(pool.reaches(8));
+    assert!(!pool.reaches(9));
+    pool.remove(3);
+    assert!(!pool.reaches(8));
+    assert_eq!(pool.insert(0).get(), 3);
+}
+
+#[test]
 fn connections_that_never_subscribed_are_known_to_have_nothing() {
     let mut topics: Topics = Topics::new();
     topics.subscribe(2, "a");

@@ -1,5 +1,6 @@
 //! Filters and names: the rule, and the tries that follow it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 
@@ -231,4 +232,42 @@ fn topics_that_are_only_pinned_receive_nothing() {
     found.clear();
     topics.matching("a/b", &mut found);
     assert_eq!(found, [ids[1]]);
+}
+
+/// Counts how often something is looked up.
+#[derive(Default)]
+struct Counting {
+    hasher: RandomState,
+    hashed: Cell<usize>,
+}
+
+impl BuildHasher for Counting {
+    type Hasher = <RandomState as BuildHasher>::Hasher;
+
+    fn build_hasher(&self) -> Self::Hasher {
+        self.hashed.set(self.hashed.get() + 1);
+        self.hasher.build_hasher()
+    }
+}
+
+#[test]
+fn patterns_that_begin_otherwise_cost_nothing() {
+    let mut topics = Topics::<(), Counting>::default();
+    for number in 0..CROWD / 4 {
+        topics.subscribe(1, &format!("room/{number}/*"));
+        topics.subscribe(1, &format!("room/{number}/a/#"));
+        topics.pin(&format!("room/{number}"));
+    }
+    topics.subscribe(1, "*/7/a");
+    let mut found = Vec::new();
+    topics.hasher.hashed.set(0);
+    topics.matching("room/7/a", &mut found);
+    assert_eq!(found.len(), 3);
+    // The name itself, and at each node the next level and a wildcard.
+    assert!(topics.hasher.hashed.get() <= 12);
+    found.clear();
+    topics.hasher.hashed.set(0);
+    topics.pinned_matching("room/7/#", &mut found);
+    assert_eq!(found.len(), 1);
+    assert!(topics.hasher.hashed.get() <= 2);
 }
