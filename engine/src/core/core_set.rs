@@ -53,7 +53,6 @@ impl CoreSet {
     /// Those of either.
     #[inline]
     #[must_use]
-    #[allow(dead_code, reason = "for wildcard filters")]
     pub(crate) fn union(self, other: Self) -> Self {
         Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
     }

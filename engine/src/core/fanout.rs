@@ -184,10 +184,9 @@ impl Hub {
 
     /// The other cores that have subscribers of a topic.
     fn interested(&mut self, topic: &str) -> CoreSet {
-        match self.topics.id(topic) {
-            Some(id) => self.interests.beside(&self.topics.data(id).interest),
-            None => self.interests.elsewhere(topic),
-        }
+        let id = self.topics.id(topic);
+        let share = id.map(|id| &self.topics.data(id).interest);
+        self.interests.elsewhere(topic, share)
     }
 
     /// Whether a connection's open batches hold anything for it is settled before anything else is sent to it: the

@@ -18,6 +18,7 @@ over_every_transport![
     a_thread_publishes_in_order,
     publishing_before_the_start_and_after_the_end_harms_nobody,
     two_cores_reach_each_other,
+    only_cores_with_subscribers_are_asked,
     each_publishers_order_is_kept_over_cores,
     counts_say_who_got_it,
 ];
@@ -326,6 +327,52 @@ fn two_cores_reach_each_other(io: Io) {
     for member in &mut members {
         member.expect_text("from a thread");
     }
+}
+
+fn only_cores_with_subscribers_are_asked(io: Io) {
+    let Some((server, reports)) = two_cores(io) else {
+        return;
+    };
+    let [mut here, mut there] = on_two_cores(&server, 1);
+    let (mut publisher, mut subscriber) = (here.pop().unwrap(), there.pop().unwrap());
+    let mut publish = |topic: &str| {
+        publisher.text(&format!("pub {topic} news of {topic}"));
+        let published = next(&reports);
+        assert_eq!((published.sent, published.refused), (0, 0), "{topic}");
+        published.forwarded
+    };
+    let threads = server.publisher();
+    assert_eq!((publish("room/1"), publish("hall")), (0, 0));
+    // What was just not there is there when the subscriber knows of it.
+    subscribe(&mut subscriber, &["room/*"]);
+    assert_eq!((publish("room/1"), publish("hall")), (1, 0));
+    subscriber.expect_text("news of room/1");
+    subscribe(&mut subscriber, &["hall"]);
+    assert_eq!((publish("room/2"), publish("hall")), (1, 1));
+    subscriber.expect_text("news of room/2");
+    subscriber.expect_text("news of hall");
+    assert_eq!(
+        (threads.subscribers("hall"), threads.subscribers("room/1")),
+        (1, 0)
+    );
+    for (topic, forwarded) in [("room/1", 1), ("hall", 1), ("elsewhere", 0)] {
+        let published = threads.publish(topic, Message::Text("from a thread"));
+        assert_eq!(
+            (published.forwarded, published.refused),
+            (forwarded, 0),
+            "{topic}"
+        );
+    }
+    for _ in 0..2 {
+        subscriber.expect_text("from a thread");
+    }
+    for topic in ["room/*", "hall"] {
+        subscriber.text(&format!("unsub {topic}"));
+        subscriber.expect_text("true");
+    }
+    assert_eq!((publish("room/1"), publish("hall")), (0, 0));
+    assert_eq!(threads.subscribers("hall"), 0);
+    expect_nothing_more(&mut subscriber);
 }
 
 fn each_publishers_order_is_kept_over_cores(io: Io) {

@@ -30,7 +30,6 @@ pub(super) const MAX_MAIL: usize = if cfg!(any(miri, all(test, loom))) {
 };
 
 /// Something for a core to do.
-#[allow(dead_code, reason = "the hub still sends every message by itself")]
 #[derive(Clone, Debug)]
 pub(crate) enum Mail {
     /// Messages for the subscribers of a topic. One reference for each core that gets them.
@@ -44,7 +43,6 @@ pub(crate) enum Mail {
 }
 
 /// What was published to a topic, in one go.
-#[allow(dead_code, reason = "the hub still sends every message by itself")]
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
     pub(crate) topic: Arc<str>,

@@ -75,7 +75,6 @@ impl Post {
     }
 
     /// The other cores.
-    #[allow(dead_code, reason = "the hub still sends every message by itself")]
     pub(crate) fn others(&self) -> CoreSet {
         self.others
     }
@@ -97,7 +96,6 @@ impl Post {
     ///
     /// # Errors
     /// As [`reserve`](Self::reserve).
-    #[allow(dead_code, reason = "the hub still sends every message by itself")]
     pub(crate) fn reserve_more(&mut self, core: usize, bytes: usize) -> Result<(), Full> {
         self.sender(core).reserve_more(bytes)
     }

@@ -30,20 +30,20 @@ fn whoever_has_heard_of_a_subscription_reaches_it() {
         let (_registry, subscriber, mut publisher) = cores();
         let (said, heard) = word();
         // What there was before is remembered.
-        assert!(publisher.elsewhere(TOPIC).is_empty());
+        assert!(publisher.elsewhere(TOPIC, None).is_empty());
         let other = thread::spawn(move || {
             let mut interest = TopicInterest::default();
             subscriber.subscribed(&mut interest, &TOPIC.into());
             said.store(true, Ordering::Release);
         });
         let heard = heard.load(Ordering::Acquire);
-        let found = publisher.elsewhere(TOPIC);
+        let found = publisher.elsewhere(TOPIC, None);
         assert!(
             !heard || found.iter().eq([0]),
             "it was confirmed, and is not found"
         );
         other.join().unwrap();
-        assert!(publisher.elsewhere(TOPIC).iter().eq([0]));
+        assert!(publisher.elsewhere(TOPIC, None).iter().eq([0]));
     });
 }
 
@@ -55,20 +55,43 @@ fn whoever_subscribes_again_is_reached_again() {
         let (said, heard) = word();
         let mut interest = TopicInterest::default();
         subscriber.subscribed(&mut interest, &TOPIC.into());
-        assert!(publisher.elsewhere(TOPIC).iter().eq([0]));
+        assert!(publisher.elsewhere(TOPIC, None).iter().eq([0]));
         let other = thread::spawn(move || {
             subscriber.unsubscribed(&mut interest, TOPIC, true);
             subscriber.subscribed(&mut interest, &TOPIC.into());
             said.store(true, Ordering::Release);
         });
         let heard = heard.load(Ordering::Acquire);
-        let found = publisher.elsewhere(TOPIC);
+        let found = publisher.elsewhere(TOPIC, None);
         assert!(
             !heard || found.iter().eq([0]),
             "it was confirmed, and is not found"
         );
         other.join().unwrap();
-        assert!(publisher.elsewhere(TOPIC).iter().eq([0]));
+        assert!(publisher.elsewhere(TOPIC, None).iter().eq([0]));
+    });
+}
+
+/// As above, where the filter has a wildcard.
+#[test]
+fn whoever_has_heard_of_a_wildcard_reaches_its_subscriber() {
+    loom::model(|| {
+        let (_registry, subscriber, mut publisher) = cores();
+        let (said, heard) = word();
+        assert!(publisher.elsewhere(TOPIC, None).is_empty());
+        let other = thread::spawn(move || {
+            let mut interest = TopicInterest::default();
+            subscriber.subscribed(&mut interest, &"*".into());
+            said.store(true, Ordering::Release);
+        });
+        let heard = heard.load(Ordering::Acquire);
+        let found = publisher.elsewhere(TOPIC, None);
+        assert!(
+            !heard || found.iter().eq([0]),
+            "it was confirmed, and is not found"
+        );
+        other.join().unwrap();
+        assert!(publisher.elsewhere(TOPIC, None).iter().eq([0]));
     });
 }
 
