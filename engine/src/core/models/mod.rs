@@ -92,6 +92,8 @@ fn publications(mail: &[Mail]) -> Vec<(u8, u8)> {
 struct Turns {
     post: Post,
     sleep: Sleep,
+    /// What it reads in one turn, for there is other work.
+    at_once: usize,
     mail: Vec<Mail>,
 }
 
@@ -100,14 +102,15 @@ impl Turns {
         Self {
             post,
             sleep,
+            at_once: usize::MAX,
             mail: Vec::new(),
         }
     }
 
     fn read(&mut self) {
         self.post.collect();
-        self.mail
-            .extend(std::iter::from_fn(|| self.post.next_mail()));
+        let mail = std::iter::from_fn(|| self.post.next_mail());
+        self.mail.extend(mail.take(self.at_once));
     }
 
     /// Until it has got `enough`.
@@ -227,18 +230,39 @@ fn room_that_was_reserved_is_there_whatever_the_reader_does() {
         let (_mailboxes, mut from, to) = two();
         let mut turns = Turns::new(to, SLEEPS[0]);
         let publisher = thread::spawn(move || {
-            for number in 0..2 {
-                from.reserve(1, "t", 1).expect("room for two");
-                from.reserve_more(1, 1)
-                    .expect("and for what travels with them");
-                from.send(1, publication(0, number));
-                from.ring();
+            assert_eq!(publish(&mut from, 1, 0, 0..1), [(0, 0)]);
+            let reserved = (0..MAX_MAIL).filter(|_| from.reserve(1, "t", 1).is_ok());
+            let reserved: Vec<_> = (1..).zip(reserved).map(|(n, _)| (0, n)).collect();
+            for &(publisher, number) in &reserved {
+                from.reserve_more(1, 1).expect("what travels with them");
+                from.send(1, publication(publisher, number));
             }
+            from.ring();
+            reserved
         });
         turns.read();
-        publisher.join().unwrap();
+        let reserved = publisher.join().unwrap();
         turns.read();
-        assert_eq!(publications(&turns.mail), [(0, 0), (0, 1)]);
+        assert!(reserved.len() >= MAX_MAIL - 1, "there was room for these");
+        assert_eq!(
+            publications(&turns.mail),
+            [&[(0, 0)], &reserved[..]].concat()
+        );
+    });
+}
+
+/// It collects new mail while some of the old is still to be read.
+#[test]
+fn a_core_that_reads_a_little_in_each_turn_gets_all() {
+    over_every_sleep(|sleep| {
+        let (mailboxes, post) = alone();
+        mailboxes[0].post(publication(0, 0)).unwrap();
+        mailboxes[0].post(Mail::Stop).unwrap();
+        let publisher = thread::spawn(move || mailboxes[0].post(Mail::Drain(Instant::now())));
+        let mut turns = Turns::new(post, sleep);
+        turns.at_once = 1;
+        turns.until(|mail| mail.len() == 3);
+        assert_eq!(publisher.join().unwrap(), Ok(()));
     });
 }
 
