@@ -37,48 +37,57 @@ def run(case, entrant, process, cpu, duration, empty_memory=None):
     it, it is what the server has before the first one.
     """
     argv = _command(case, entrant, process, cpu, duration)
+    limit = case.warmup + duration + OVERHEAD
     if not case.count_syscalls:
-        code, summary = _bench(argv, cpu, duration)
+        code, summary = _bench(argv, cpu, limit)
         if empty_memory is not None:
             summary["empty_anonymous"] = empty_memory
         return _judged(code, summary, FIGURES[case.command])
     # Without a warm-up every message is counted, as every system call is; the opening and
     # closing of the connections is in the count, but lost among so many messages.
     with syscalls.counting(process.pid) as count:
-        code, summary = _bench([*argv, "--warmup", "0s"], cpu, duration)
+        code, summary = _bench([*argv, "--warmup", "0s"], cpu, limit)
     return _judged(code, summary, lambda it: {"syscalls": count.value / it["messages"]["count"]})
 
 
 def _command(case, entrant, process, cpu, duration):
     # Only the cost is compared: on one processor each, the client is often the slower side.
     # `idle` knows no messages, and so no cost of one.
-    judged = [] if case.command == "idle" else ["--cost"]
+    judged = [] if case.command == "idle" or case.by_latency else ["--cost"]
     return [
         bench_binary(),
         case.command,
-        process.server.url(process.port),
+        *_where(case, process.server.url(process.port)),
         *case.bench,
         *entrant.bench,
         *judged,
         *("--duration", f"{round(duration * 1000)}ms"),
+        *(("--warmup", f"{round(case.warmup * 1000)}ms") if case.command == "broadcast" else ()),
         *("--server-pid", str(process.pid)),
         *("--cores", str(cpu)),
     ]
 
 
-def _bench(argv, cpu, duration):
-    """The harness's exit code and its summary."""
+def _where(case, url):
+    """Publishers that are no subscribers connect elsewhere, by a query that every contestant knows."""
+    if case.command != "broadcast" or "--all-publish" in case.bench:
+        return [url]
+    return [f"{url}?sub=a", "--publish-url", f"{url}?pub=a"]
+
+
+def _bench(argv, cpu, limit):
+    """The harness's exit code and its summary, within `limit` seconds."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(
                 [*argv, "--output", folder],
                 capture_output=True,
                 text=True,
-                timeout=duration + OVERHEAD,
-                preexec_fn=lambda: prepare(cpu),
+                timeout=limit,
+                preexec_fn=lambda: prepare([cpu]),
             )
         except subprocess.TimeoutExpired:
-            raise Failure(f"corecast-bench did not end within {OVERHEAD} s of its window") from None
+            raise Failure(f"corecast-bench did not end within {limit:.0f} s") from None
         if done.returncode not in (OK, INVALID):
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise Failure(f"corecast-bench ended with status {done.returncode}: {last}")
@@ -115,5 +124,23 @@ def _idle(summary):
     }
 
 
+def _broadcast(summary):
+    part = summary["broadcast"]
+    memory = part["memory"]
+    figures = {
+        "delivery_cost": summary["server"]["cpu_us_per_message"],
+        "deliveries": summary["messages"]["per_second"] / 1000,
+        "last": part["last_us"]["p50"] / 1000,
+        "p99": summary["latency_us"]["corrected"]["p99"] / 1000,
+        "most_memory": memory["most_resident"] / MIB,
+        "growth": (memory["most_resident"] - memory["joined"]["resident"]) / MIB,
+    }
+    if "stalled" in part:
+        stalled = part["stalled"]
+        figures["kept"] = stalled["open"] / stalled["count"]
+        figures["read_late"] = stalled["messages_read_at_the_end"] / stalled["count"]
+    return figures
+
+
 # By command of the harness: its summary -> figures by metric key.
-FIGURES = {"echo": _echo, "connect": _connect, "idle": _idle}
+FIGURES = {"echo": _echo, "broadcast": _broadcast, "connect": _connect, "idle": _idle}

@@ -1,4 +1,4 @@
-"""What is measured, and what it has to reach: the table "Figures to reach", as data."""
+"""What `scripts/measure` measures, and what it has to reach: the table "Figures to reach", as data."""
 
 from dataclasses import dataclass
 
@@ -45,6 +45,7 @@ class Entrant:
     # The same server with room for hardly any connection: a server that sets memory aside
     # before they come is charged for it. Empty for those that do not.
     empty: tuple = ()
+    cores: int = 1  # Of the server. With two, the client shares the second.
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,20 @@ class Case:
 
     name: str
     title: str
-    command: str  # Of corecast-bench: echo, connect or idle.
+    command: str  # Of corecast-bench: echo, broadcast, connect or idle.
     bench: tuple
     entrants: tuple
     bars: tuple
     metrics: tuple = (COST,)
     count_syscalls: bool = False
+    # Latencies are compared, so the client must have had time to spare, too; else cost alone.
+    by_latency: bool = False
+    warmup: float = 1.0  # Seconds under load before the window.
+
+    @property
+    def mode(self):
+        """What the server has to do."""
+        return "broadcast" if self.command == "broadcast" else "echo"
 
 
 def entrants(*names):

@@ -12,18 +12,22 @@ CORECAST = {
     "corecast-busy-poll": ("--busy-poll", "50us"),
 }
 
-# The physical limit: bytes echoed with no WebSocket at all.
+# The physical limit: bytes echoed with no WebSocket at all, or fanned out with just enough of it.
 FLOORS = {"floor-ring": "ring", "floor-epoll": "epoll"}
 
 NAMES = (*CORECAST, *FLOORS, *peers.NAMES)
 
 
-def server(name):
-    """How to start a contestant that has been built."""
+def server(name, mode="echo", cores=1):
+    """How to start a contestant that has been built. Only Corecast's own take several cores.
+
+    A floor that broadcasts needs the payload size as well: `--broadcast SIZE`.
+    """
     if name in CORECAST:
-        return Server(name, lambda mode, port: _corecast(name, mode, port))
+        return Server(name, lambda mode, port: _corecast(name, mode, port, cores))
     if name in FLOORS:
-        return Server(name, lambda mode, port: _floor(name, mode, port), scheme="tcp")
+        scheme = "tcp" if mode == "echo" else "ws"
+        return Server(name, lambda _, port: _floor(name, port), scheme=scheme)
     if name in peers.NAMES:
         return peers.server(name)
     raise Failure(f"there is no contestant {name!r}; there are {', '.join(NAMES)}")
@@ -44,14 +48,12 @@ def bench_binary():
     return release_directory(ROOT) / "corecast-bench"
 
 
-def _corecast(name, mode, port):
+def _corecast(name, mode, port, cores):
     app = {"echo": "echo", "broadcast": "topics"}[mode]
     binary = release_directory(ROOT) / "corecast"
     address = f"{HOST}:{port}"
-    return [binary, "serve", "-l", address, "--cores", "1", "--app", app, *CORECAST[name]]
+    return [binary, "serve", "-l", address, "--cores", str(cores), "--app", app, *CORECAST[name]]
 
 
-def _floor(name, mode, port):
-    if mode != "echo":
-        raise Failure(f"{name} only echoes")
+def _floor(name, port):
     return [bench_binary(), "floor", "--mode", FLOORS[name], "-l", f"{HOST}:{port}"]

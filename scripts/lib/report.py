@@ -7,7 +7,6 @@ run. Measuring a case again replaces its lines, and the other two files are made
 import dataclasses
 import json
 
-from .cases import CASES
 from .figures import Results
 
 SCHEMA = 1
@@ -28,17 +27,17 @@ def load(folder):
     return kept
 
 
-def save(folder, kept, compared=True):
-    """Writes all three files."""
+def save(folder, kept, cases, intro="", compared=True):
+    """Writes all three files, in the order of `cases`; `intro` is for the reader."""
     folder.mkdir(parents=True, exist_ok=True)
-    measured = [(case, *kept[case.name]) for case in CASES if case.name in kept]
+    measured = [(case, *kept[case.name]) for case in cases if case.name in kept]
     with open(folder / RUNS, "w") as file:
         for _, header, records in measured:
             for entry in (header, *records):
                 file.write(json.dumps(entry, separators=(",", ":")) + "\n")
     summary = _summary(measured, compared)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    (folder / "README.md").write_text(_readme(summary))
+    (folder / "README.md").write_text(_readme(summary, intro))
     return summary
 
 
@@ -113,7 +112,7 @@ def _short(value):
     return f"{value:.3g}" if value >= 0.001 else f"{value:.4f}"
 
 
-def _readme(summary):
+def _readme(summary, intro):
     lines = ["# Figures", ""]
     if not summary["compared"]:
         lines += ["A quick run: it shows that everything works, and compares nothing.", ""]
@@ -124,6 +123,7 @@ def _readme(summary):
         "highest in parentheses. The raw runs are in `runs.jsonl`.",
         "",
     ]
+    lines += [intro, ""] if intro else []
     lines += _bars_table(summary)
     for case in summary["cases"]:
         lines += _case_section(case, summary["compared"])

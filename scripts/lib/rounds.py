@@ -56,7 +56,7 @@ def verify(names):
     for name in names:
         server = contestants.server(name)
         checked = check.raw if server.scheme == "tcp" else check.echo
-        with servers.running(server, "echo", servers.free_port(), SERVER_CPU) as process:
+        with servers.running(server, "echo", servers.free_port(), [SERVER_CPU]) as process:
             try:
                 checked(servers.HOST, process.port)
             except (check.Mismatch, ProtocolError, OSError) as error:
@@ -85,15 +85,15 @@ def _one(case, entrant, number, attempt, settings):
 
 
 def _run(case, entrant, settings):
-    server = contestants.server(entrant.contestant)
+    server = contestants.server(entrant.contestant, case.mode, entrant.cores)
     empty = _empty_memory(server, entrant.empty) if entrant.empty else None
-    port = servers.free_port()
-    with servers.running(server, "echo", port, SERVER_CPU, entrant.server) as process:
+    port, cpus = servers.free_port(), range(SERVER_CPU, SERVER_CPU + entrant.cores)
+    with servers.running(server, case.mode, port, cpus, entrant.server) as process:
         return bench.run(case, entrant, process, CLIENT_CPU, settings.duration, empty)
 
 
 def _empty_memory(server, flags):
-    with servers.running(server, "echo", servers.free_port(), SERVER_CPU, flags) as process:
+    with servers.running(server, "echo", servers.free_port(), [SERVER_CPU], flags) as process:
         time.sleep(SETTLE)
         return process.anonymous_memory()
 
@@ -104,6 +104,7 @@ def _line(case, record):
     shown = ", ".join(
         f"{metric.title} {record.figures[metric.key]:.4g} {metric.unit}".rstrip()
         for metric in case.metrics
+        if metric.key in record.figures
     )
     return f"{_prefix(record)} {shown}"
 

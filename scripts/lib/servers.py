@@ -43,7 +43,7 @@ class Server:
 class Running:
     """A server process that listens."""
 
-    def __init__(self, server, mode, port, cpu, extra=()):
+    def __init__(self, server, mode, port, cpus, extra=()):
         _refuse_taken(port)
         argv = [str(argument) for argument in [*server.command(mode, port), *extra]]
         self.server, self.port, self._log = server, port, tempfile.TemporaryFile()
@@ -54,7 +54,7 @@ class Running:
                 stdout=self._log,
                 stderr=self._log,
                 start_new_session=True,  # Ctrl-C ends the script, which then ends the server.
-                preexec_fn=lambda: prepare(cpu),
+                preexec_fn=lambda: prepare(cpus),
             )
         except FileNotFoundError:
             raise Failure(f"{argv[0]} is not there; build {server.name} first") from None
@@ -101,19 +101,19 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(server, mode, port, cpu, extra=()):
+def running(server, mode, port, cpus, extra=()):
     """A running server, stopped at the end whatever happens."""
-    process = Running(server, mode, port, cpu, extra)
+    process = Running(server, mode, port, cpus, extra)
     try:
         yield process
     finally:
         process.stop()
 
 
-def prepare(cpu):
-    """In a child, before its program starts: its core, and as many descriptors as allowed."""
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
+def prepare(cpus):
+    """In a child, before its program starts: its cores (None: any), and as many descriptors as allowed."""
+    if cpus is not None:
+        os.sched_setaffinity(0, cpus)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

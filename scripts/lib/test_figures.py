@@ -103,11 +103,13 @@ class Report(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             records = rounds(*[(3, 8)] * 5)
-            summary = report.save(folder, {CASE.name: (self.HEADER, records)})
+            summary = report.save(folder, {CASE.name: (self.HEADER, records)}, [CASE], "An intro.")
             self.assertEqual(report.load(folder), {CASE.name: (self.HEADER, records)})
             bar = summary["cases"][0]["bars"][0]
             self.assertEqual((bar["shown"], bar["outcome"]), ("0.375×", "met"))
-            self.assertIn("0.375×", (folder / "README.md").read_text())
+            page = (folder / "README.md").read_text()
+            self.assertIn("0.375×", page)
+            self.assertIn("An intro.", page)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ if (values.mode !== "echo" && values.mode !== "broadcast") {
   process.exit(2);
 }
 
+/** Whether a connection receives what is published: those at a path with `pub=` only send. */
+type Peer = { listens: boolean };
+
 /** Everybody's topic in broadcast mode. */
 const TOPIC = "all";
 
@@ -31,7 +34,8 @@ const server = Bun.serve({
   // Errors are not rendered as pages, and sources are not watched.
   development: false,
   fetch(request, server) {
-    if (server.upgrade(request)) return;
+    const listens = !request.url.includes("pub=");
+    if (server.upgrade(request, { data: { listens } satisfies Peer })) return;
     return new Response("This is a WebSocket server.\n", { status: 426 });
   },
   websocket: {
@@ -43,7 +47,7 @@ const server = Bun.serve({
     // A limit drops messages to a slow reader; 0 is no limit, as in the other peers.
     backpressureLimit: 0,
     open(ws) {
-      if (broadcast) ws.subscribe(TOPIC);
+      if (broadcast && (ws.data as Peer).listens) ws.subscribe(TOPIC);
     },
     message: broadcast
       ? (_ws, message) => void server.publish(TOPIC, message)
