@@ -167,6 +167,7 @@ await check("takes-its-pictures", async () => {
     document.activeElement.blur();
     scrollTo(0, 0);
   });
+  await ada.mouse.move(0, 0);
   await picture("light", { fullPage: true });
   await ada.emulateMedia({ colorScheme: "dark" });
   await ada.waitForFunction(() => getComputedStyle(document.body).backgroundColor === "rgb(19, 21, 24)");

@@ -174,12 +174,11 @@ fn subscribers_may_leave_at_any_time(io: &str) {
             continue;
         }
         // With and without a closing handshake, and newcomers in their places.
-        if let Some(mut client) = leaving.pop() {
-            if number % 20 == 0 {
-                let _ = client.close(None);
-            }
+        let mut client = leaving.remove(0);
+        if number % 20 == 0 {
+            client.close(None).unwrap();
         }
-        leaving.insert(0, server.connect("/topics?sub=a"));
+        leaving.push(server.connect("/topics?sub=a"));
     }
     for client in &mut staying {
         for number in 0..MESSAGES {
