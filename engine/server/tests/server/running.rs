@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{ClientRequestBuilder, Message, WebSocket};
@@ -56,6 +57,17 @@ impl Running {
     pub(crate) fn connect(&self, path: &str) -> Client {
         self.try_connect(path, &[])
             .unwrap_or_else(|status| panic!("{path} answered {status}"))
+    }
+
+    /// Connects with so small a receive buffer that nearly all that it does not read waits at the server.
+    pub(crate) fn connect_narrow(&self, path: &str) -> Client {
+        let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, None).unwrap();
+        // Before it connects, so that no larger window is offered.
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+        socket.connect(&self.addr.into()).unwrap();
+        let stream = patient(socket.into());
+        let (client, _) = tungstenite::client(format!("ws://{}{path}", self.addr), stream).unwrap();
+        client
     }
 
     /// Connects with further headers, or returns the status of the refusal.
@@ -118,11 +130,7 @@ impl Running {
     }
 
     fn stream(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
+        patient(TcpStream::connect(self.addr).unwrap())
     }
 }
 
@@ -131,6 +139,13 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 /// Runs the binary to its end: exit code and standard error.
