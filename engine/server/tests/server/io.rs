@@ -186,6 +186,13 @@ fn chat_errors_say_what_and_where(io: &str) {
         ask(r#"{"leave":"a"}"#),
         r#"{"error":"not in this room","at":"leave"}"#
     );
+    // Each would be let in on what is said in other rooms.
+    for pattern in ["*", "#", "a/#", "*/a", "a/*/b"] {
+        let answer = ask(&format!(r#"{{"join":"{pattern}"}}"#));
+        assert!(answer.contains(r#""at":"join""#), "{pattern}: {answer}");
+    }
+    assert_eq!(ask(r##"{"join":"c#"}"##), r##"{"joined":"c#"}"##);
+    assert_eq!(ask(r##"{"leave":"c#"}"##), r##"{"left":"c#"}"##);
     assert_eq!(
         ask(r#"{"join":nul}"#),
         r#"{"error":"this is not JSON","at":8}"#

@@ -111,6 +111,12 @@ impl Chat {
                 "join",
             ));
         }
+        if is_pattern(room) {
+            return Err(Problem::field(
+                "a room's name has no * or # alone between its slashes: it would stand for other rooms",
+                "join",
+            ));
+        }
         if ws.data().seats.len() == MAX_ROOMS {
             let error = format!("leave a room first: {MAX_ROOMS} are the most");
             return Err(Problem::field(error, "join"));
@@ -208,6 +214,11 @@ fn leave(ws: &mut Conn<'_, Member>, room: &str) -> Result<(), Problem> {
     ws.data_mut().seats.retain(|seat| seat.topic() != topic);
     answer(ws, &Reply::Left { left: room });
     Ok(())
+}
+
+/// Whether a subscription to the room's topic might be one to other rooms, too ([`Conn::subscribe`]).
+fn is_pattern(room: &str) -> bool {
+    room.split('/').any(|level| matches!(level, "*" | "#"))
 }
 
 fn topic_of(room: &str) -> String {
