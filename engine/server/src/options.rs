@@ -79,9 +79,18 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) backlog: Option<usize>,
 
-    /// What happens when they are exceeded: close it with 1013, or drop the new message
+    /// What happens when they are exceeded: close it with 1013, drop the new message or the oldest that wait, or let
+    /// only the latest of each topic wait
     #[arg(long, value_name = "POLICY")]
     slow: Option<Slow>,
+
+    /// Hold what is published back for so long, so that more of it leaves in one system call; 1s at most [default: 0]
+    #[arg(long, value_name = "DUR", value_parser = flush_delay)]
+    pub(crate) flush_delay: Option<Duration>,
+
+    /// Bytes of messages that each core keeps for later subscribers, who ask for them
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_retained: Option<usize>,
 
     /// Close a connection that has been silent for so long; 0 for never
     #[arg(long, value_name = "DUR", value_parser = units::duration)]
@@ -137,6 +146,8 @@ impl App {
 enum Slow {
     Close,
     DropNewest,
+    DropOldest,
+    Conflate,
 }
 
 impl Options {
@@ -173,6 +184,8 @@ impl Slow {
         match self {
             Self::Close => SlowPolicy::Close,
             Self::DropNewest => SlowPolicy::DropNewest,
+            Self::DropOldest => SlowPolicy::DropOldest,
+            Self::Conflate => SlowPolicy::Conflate,
         }
     }
 
@@ -226,6 +239,7 @@ fn default_of(setting: &str) -> Option<String> {
         "max_message" => units::show_size(defaults::MAX_MESSAGE),
         "backlog" => units::show_size(defaults::BACKLOG),
         "slow" => Slow::default_name(),
+        "max_retained" => units::show_size(defaults::MAX_RETAINED),
         "idle_timeout" => units::show_duration(defaults::IDLE_TIMEOUT),
         "ping_interval" => units::show_duration(defaults::PING_INTERVAL),
         "shutdown_deadline" => units::show_duration(DEFAULT_DEADLINE),
@@ -265,6 +279,14 @@ fn header_count(text: &str) -> Result<usize, String> {
             "a request has {} header fields at most",
             Server::MAX_HEADERS
         )),
+    }
+}
+
+/// Not longer than the engine would hold anything back.
+fn flush_delay(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
+        time if time <= Duration::from_secs(1) => Ok(time),
+        _ => Err("a message is held back for 1s at most".to_owned()),
     }
 }
 

@@ -52,12 +52,15 @@ fn every_io_and_policy_of_the_engine_can_be_named() {
         let io = parse(&["--io", name]).unwrap().io.unwrap();
         assert_eq!(io.to_string(), name);
     }
-    assert!(matches!(
-        parse(&["--slow", "close"]).unwrap().slow(),
-        Some(SlowPolicy::Close)
-    ));
-    let newest = parse(&["--slow", "drop-newest"]).unwrap().slow();
-    assert!(matches!(newest, Some(SlowPolicy::DropNewest)));
+    for (name, policy) in [
+        ("close", SlowPolicy::Close),
+        ("drop-newest", SlowPolicy::DropNewest),
+        ("drop-oldest", SlowPolicy::DropOldest),
+        ("conflate", SlowPolicy::Conflate),
+    ] {
+        assert_eq!(parse(&["--slow", name]).unwrap().slow(), Some(policy));
+    }
+    assert!(wrong(&["--slow", "conflte"]).contains("'conflate'"));
 }
 
 #[test]
@@ -83,6 +86,7 @@ fn bad_values_say_what_a_good_one_looks_like() {
     assert!(wrong(&["--handshake-timeout", "0"]).contains("some time"));
     assert!(wrong(&["--handshake-rate", "5/m"]).contains("20/s"));
     assert!(wrong(&["--max-per-address", "0"]).contains("from 1 up"));
+    assert!(wrong(&["--flush-delay", "1001ms"]).contains("1s at most"));
     assert!(wrong(&["--cores", "x"]).contains("0-3"));
     assert!(wrong(&["--origin", "example.org"]).contains("https://"));
 }
@@ -231,7 +235,7 @@ fn the_documented_limits_are_the_real_ones() {
         assert_eq!(said, in_help(flag), "{limit}");
         with_flag += 1;
     }
-    assert_eq!((with_flag, without), (14, 4));
+    assert_eq!((with_flag, without), (15, 4));
     for said in [
         format!(
             "503 to {} at a time per core",

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -20,6 +21,8 @@ on_each_io! {
     subscribers_may_leave_at_any_time
     a_slow_subscriber_is_closed_and_delays_nobody
     a_slow_subscriber_misses_whole_messages_if_the_policy_says_so
+    a_slow_subscriber_gets_the_latest_if_the_policy_says_so
+    a_flush_delay_holds_messages_back_and_loses_none
 }
 
 /// Enough that each core very likely has some.
@@ -263,4 +266,41 @@ fn a_slow_subscriber_misses_whole_messages_if_the_policy_says_so(io: &str) {
         received.len() < large_messages() as usize,
         "all of it was taken"
     );
+}
+
+fn a_slow_subscriber_gets_the_latest_if_the_policy_says_so(io: &str) {
+    for policy in ["drop-oldest", "conflate"] {
+        let server = Running::start(&["--io", io, "--backlog", "1m", "--slow", policy]);
+        let (mut stalled, _publisher) = flooded(&server);
+        // The end of what it gets is the end of what there was.
+        let mut received = Vec::new();
+        while received.last() != Some(&(large_messages() - 1)) {
+            received.push(numbered(&stalled.read().unwrap()));
+        }
+        assert!(
+            received.is_sorted_by(|one, other| one < other),
+            "{policy}: {received:?}"
+        );
+        assert!(
+            received.len() < large_messages() as usize,
+            "{policy}: all of it was taken"
+        );
+    }
+}
+
+fn a_flush_delay_holds_messages_back_and_loses_none(io: &str) {
+    const DELAY: Duration = Duration::from_millis(300);
+    let server = Running::start(&["--io", io, "--flush-delay", "300ms"]);
+    let mut listening = subscribers(&server, "sub=a");
+    let mut publisher = server.connect("/topics?pub=a");
+    let start = Instant::now();
+    for number in 0..10 {
+        publisher.send(Message::text(number.to_string())).unwrap();
+    }
+    for client in &mut listening {
+        for number in 0..10 {
+            assert_eq!(text(client), number.to_string());
+        }
+    }
+    assert!(start.elapsed() >= DELAY, "{:?}", start.elapsed());
 }
