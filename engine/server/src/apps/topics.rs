@@ -3,16 +3,21 @@
 //! - `?sub=a&sub=b` receives what is published to `a` and to `b`;
 //! - `?pub=a` publishes every message that it sends, text or binary, to all subscribers of `a`;
 //! - both may be combined, and who does both with one topic receives its own messages too;
-//! - with neither, `sub=broadcast&pub=broadcast`.
+//! - with neither, `sub=broadcast&pub=broadcast`;
+//! - `*` and `#` in what is subscribed to stand for other levels of a name, as [`Conn::subscribe`] says; what is
+//!   published to is taken as it is;
+//! - `?pub=a&retain` has the server keep its last message, until an empty one comes, and `?sub=a&last` gets what was kept before
+//!   anything else.
 //!
-//! A request with an empty or overlong name, or too many, is refused with 400. A message on a
-//! connection without `pub` closes it with 1008: dropping it would look like success. A subscriber
-//! that does not keep up, be it the publisher itself, meets the server's policy for slow ones.
+//! A request with an empty or overlong name, too many, or `retain` or `last` without what they are about, is refused with
+//! 400. A message on a connection without `pub` closes it with 1008: dropping it would look like success. So does one that
+//! is to be kept and cannot be, with 1013, after it was published. A subscriber that does not keep up, be it the publisher
+//! itself, meets the server's policy for slow ones.
 
 use std::borrow::Cow;
 use std::mem;
 
-use corecast::{Accept, CloseCode, Conn, Handler, Message, Reject, Request};
+use corecast::{Accept, CloseCode, Conn, Handler, Message, Publish, Reject, Request, Subscribe};
 
 /// Keeps these names apart from those of the other applications on the server.
 const PREFIX: &str = "topics/";
@@ -36,6 +41,10 @@ pub(super) struct Peer {
     publish: Option<Box<str>>,
     /// What it subscribes to; moved to the topic table when it opens.
     subscribe: Vec<Box<str>>,
+    /// Whether its messages are kept for later subscribers.
+    retain: bool,
+    /// Whether it wants what was kept.
+    last: bool,
 }
 
 impl Handler for Topics {
@@ -43,13 +52,21 @@ impl Handler for Topics {
 
     fn upgrade(&mut self, request: &Request<'_>) -> Result<Accept<Peer>, Reject> {
         let peer = Peer::asking(request.query_all("sub"), request.query_all("pub"));
+        let peer = peer.and_then(|peer| {
+            let asks = |name| request.query(name).is_some();
+            peer.with(asks("retain"), asks("last"))
+        });
         peer.map(Accept::new)
             .map_err(|reason| Reject::new(400, reason))
     }
 
     fn open(&mut self, ws: &mut Conn<'_, Peer>) {
+        let options = match ws.data().last {
+            true => Subscribe::new().retained(),
+            false => Subscribe::new(),
+        };
         for topic in mem::take(&mut ws.data_mut().subscribe) {
-            ws.subscribe(&topic);
+            ws.subscribe_with(&topic, options);
         }
     }
 
@@ -61,8 +78,28 @@ impl Handler for Topics {
             );
             return;
         };
-        ws.publish(&topic, message);
+        match ws.data().retain {
+            true => publish_and_keep(ws, &topic, message),
+            false => _ = ws.publish(&topic, message),
+        }
         ws.data_mut().publish = Some(topic);
+    }
+}
+
+/// An empty message ends what was kept: there is nothing to keep of it.
+fn publish_and_keep(ws: &mut Conn<'_, Peer>, topic: &str, message: Message<'_>) {
+    let done = if message.is_empty() {
+        ws.publish(topic, message);
+        ws.forget_retained(topic)
+    } else {
+        ws.publish_with(topic, message, Publish::new().retain())
+            .retained
+    };
+    if !done {
+        ws.close(
+            CloseCode::TRY_AGAIN_LATER,
+            "there is no room to keep this message",
+        );
     }
 }
 
@@ -77,7 +114,27 @@ impl Peer {
             subscribe.push(topic(BROADCAST));
             publish = Some(topic(BROADCAST));
         }
-        Ok(Self { publish, subscribe })
+        Ok(Self {
+            publish,
+            subscribe,
+            retain: false,
+            last: false,
+        })
+    }
+
+    /// With what goes beside the names.
+    fn with(self, retain: bool, last: bool) -> Result<Self, &'static str> {
+        if retain && self.publish.is_none() {
+            return Err("retain is about what is published: it needs pub=TOPIC");
+        }
+        if last && self.subscribe.is_empty() {
+            return Err("last is about what is subscribed to: it needs sub=TOPIC");
+        }
+        Ok(Self {
+            retain,
+            last,
+            ..self
+        })
     }
 }
 
@@ -130,6 +187,20 @@ mod tests {
             (peer.subscribe, peer.publish),
             (vec![topic(BROADCAST)], Some(topic(BROADCAST)))
         );
+    }
+
+    #[test]
+    fn options_need_what_they_are_about() {
+        let with = |subscribe, publish, retain, last| {
+            asking(subscribe, publish).and_then(|peer| peer.with(retain, last))
+        };
+        let peer = with(&[], &["a"], true, false).unwrap();
+        assert!(peer.retain && !peer.last);
+        let peer = with(&["a"], &[], false, true).unwrap();
+        assert!(peer.last && !peer.retain);
+        assert!(with(&["a"], &[], true, false).is_err());
+        assert!(with(&[], &["a"], false, true).is_err());
+        assert!(with(&[], &[], true, true).is_ok(), "of the broadcast");
     }
 
     #[test]

@@ -22,6 +22,8 @@ on_each_io! {
     a_slow_subscriber_is_closed_and_delays_nobody
     a_slow_subscriber_misses_whole_messages_if_the_policy_says_so
     a_slow_subscriber_gets_the_latest_if_the_policy_says_so
+    the_last_message_is_kept_for_who_asks
+    what_cannot_be_kept_closes_its_publisher
     a_flush_delay_holds_messages_back_and_loses_none
 }
 
@@ -286,6 +288,50 @@ fn a_slow_subscriber_gets_the_latest_if_the_policy_says_so(io: &str) {
             "{policy}: all of it was taken"
         );
     }
+}
+
+fn the_last_message_is_kept_for_who_asks(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let mut publisher = server.connect("/topics?pub=rooms/a&sub=rooms/a&retain");
+    for message in ["first", "second"] {
+        publisher.send(Message::text(message)).unwrap();
+        assert_eq!(text(&mut publisher), message);
+    }
+    let mut plain = server.connect("/topics?pub=rooms/a");
+    for query in ["sub=rooms/a&last", "sub=rooms/*&last=1"] {
+        // On whichever core they are.
+        for mut client in subscribers(&server, query) {
+            assert_eq!(text(&mut client), "second");
+        }
+    }
+    let mut asks_not = server.connect("/topics?sub=rooms/a");
+    plain.send(Message::text("not kept")).unwrap();
+    assert_eq!(text(&mut asks_not), "not kept");
+    let mut late = server.connect("/topics?sub=rooms/a&last");
+    assert_eq!(text(&mut late), "second");
+    // An empty message is published, and nothing is kept any more.
+    publisher.send(Message::text("")).unwrap();
+    for client in [&mut late, &mut asks_not] {
+        assert_eq!(text(client), "");
+    }
+    for mut client in subscribers(&server, "sub=rooms/a&last&pub=rooms/a") {
+        client.send(Message::text("its own")).unwrap();
+        assert_eq!(text(&mut client), "its own");
+    }
+    for refused in ["sub=a&retain", "pub=a&last"] {
+        let path = format!("/topics?{refused}");
+        assert_eq!(server.try_connect(&path, &[]).map(drop), Err(400), "{path}");
+    }
+}
+
+fn what_cannot_be_kept_closes_its_publisher(io: &str) {
+    let server = Running::start(&["--io", io, "--max-retained", "1k"]);
+    let mut subscriber = server.connect("/topics?sub=a");
+    let mut publisher = server.connect("/topics?pub=a&retain");
+    let large = "x".repeat(1 << 10);
+    publisher.send(Message::text(large.as_str())).unwrap();
+    assert_eq!(close_code(&mut publisher), CloseCode::Again);
+    assert_eq!(text(&mut subscriber), large, "it was published");
 }
 
 fn a_flush_delay_holds_messages_back_and_loses_none(io: &str) {
