@@ -22,6 +22,7 @@ on_each_io! {
     a_slow_subscriber_is_closed_and_delays_nobody
     a_slow_subscriber_misses_whole_messages_if_the_policy_says_so
     a_slow_subscriber_gets_the_latest_if_the_policy_says_so
+    a_wildcard_hears_every_topic_that_it_matches
     the_last_message_is_kept_for_who_asks
     what_cannot_be_kept_closes_its_publisher
     a_flush_delay_holds_messages_back_and_loses_none
@@ -288,6 +289,47 @@ fn a_slow_subscriber_gets_the_latest_if_the_policy_says_so(io: &str) {
             "{policy}: all of it was taken"
         );
     }
+}
+
+fn a_wildcard_hears_every_topic_that_it_matches(io: &str) {
+    let server = Running::start(&["--io", io]);
+    let mut one_level = subscribers(&server, "sub=rooms/*");
+    let mut the_rest = subscribers(&server, "sub=rooms/%23");
+    let mut both = server.connect("/topics?sub=rooms/*&sub=rooms/%23&sub=rooms/tea");
+    let mut everything = server.connect("/topics?sub=%23");
+    for topic in ["rooms", "rooms/tea", "rooms/tea/cups", "elsewhere"] {
+        let mut publisher = server.connect(&format!("/topics?pub={topic}&sub={topic}"));
+        publisher.send(Message::text(topic)).unwrap();
+        // It was heard on all cores that have subscribers before the next one is published.
+        assert_eq!(text(&mut publisher), topic);
+        assert_eq!(text(&mut everything), topic);
+        if topic != "elsewhere" {
+            assert_eq!(text(&mut both), topic, "once");
+            for client in &mut the_rest {
+                assert_eq!(text(client), topic);
+            }
+        }
+        if topic == "rooms/tea" {
+            for client in &mut one_level {
+                assert_eq!(text(client), topic);
+            }
+        }
+    }
+    // Had it heard more, or anything twice, that would come before the pong.
+    for client in one_level.iter_mut().chain([&mut both]) {
+        client.send(Message::Ping("".into())).unwrap();
+        assert_eq!(client.read().unwrap(), Message::Pong("".into()));
+    }
+    // What is published to is a name, whatever it looks like.
+    let mut literal = server.connect("/topics?pub=rooms/*");
+    literal.send(Message::text("to a name")).unwrap();
+    assert_eq!(text(&mut one_level[0]), "to a name");
+    let mut tea = server.connect("/topics?sub=rooms/tea&pub=rooms/tea");
+    literal.send(Message::text("not to tea")).unwrap();
+    assert_eq!(text(&mut everything), "to a name");
+    assert_eq!(text(&mut everything), "not to tea");
+    tea.send(Message::text("to tea")).unwrap();
+    assert_eq!(text(&mut tea), "to tea");
 }
 
 fn the_last_message_is_kept_for_who_asks(io: &str) {
