@@ -43,6 +43,8 @@ pub(crate) struct TopicState {
     delay: Duration,
     /// What other cores know of it.
     interest: TopicInterest,
+    /// Its last message, if that is kept for later subscribers.
+    pub(crate) retained: Option<Bytes>,
 }
 
 /// A message, or several, on the way to the subscribers of a topic.
@@ -131,7 +133,7 @@ impl Hub {
 
     /// Sends what was retained of the topics that a filter matches.
     pub(crate) fn send_retained(&mut self, index: u32, filter: &str) {
-        for frame in self.retained.matching(filter) {
+        for frame in self.retained_of(filter) {
             if !self.conns[index].is_open() {
                 return;
             }
@@ -284,7 +286,7 @@ impl Hub {
 
     /// Keeps nothing of a topic for later subscribers any more, on all cores; `false` when a core could not be told.
     pub(crate) fn forget_retained(&mut self, topic: &str) -> bool {
-        self.retained.forget(topic);
+        self.discard_retained(topic);
         self.post_forget(topic)
     }
 
@@ -294,13 +296,15 @@ impl Hub {
         if self.topics.has_patterns() {
             self.topics.matching(request.topic, &mut matched);
         } else {
-            matched.extend(self.topics.id(request.topic));
+            // It may be there for its retained message only.
+            let id = self.topics.id(request.topic);
+            matched.extend(id.filter(|&id| self.topics.count(id) > 0));
         }
         let mut published = Published::default();
         if request.retain
             && let [frame] = &request.content.frames()[..]
         {
-            published.retained = self.retained.keep(request.topic, frame);
+            published.retained = self.retain(request.topic, frame);
         }
         match matched[..] {
             [id] if !others.is_empty() || self.is_broad(id) => {

@@ -266,7 +266,7 @@ impl Core {
         {
             match mail {
                 Mail::Publish(publication) => self.hub.deliver_mail(&publication),
-                Mail::Forget(topic) => drop(self.hub.retained.forget(&topic)),
+                Mail::Forget(topic) => self.hub.discard_retained(&topic),
                 Mail::Drain(deadline) => self.drain(now, deadline),
                 Mail::Stop => self.drain(now, now),
             }

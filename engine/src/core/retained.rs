@@ -1,16 +1,16 @@
-//! The last message of topics whose publisher wants it kept for those who subscribe later.
-
-use std::collections::HashMap;
+//! The last message of topics whose publisher wants it kept for those who subscribe later. It lies with its topic, which
+//! stays in the table for it.
 
 use bytes::Bytes;
 
-/// What keeping a message takes beside its name and its bytes.
-const OVERHEAD: usize = 96;
+use super::hub::Hub;
 
-/// Messages by topic, within a bound.
+/// What keeping a message takes beside its bytes and its topic's name: the topic.
+const OVERHEAD: usize = 128;
+
+/// What all retained messages of a core take.
 #[derive(Debug)]
 pub(crate) struct Retained {
-    messages: HashMap<Box<str>, Bytes>,
     bytes: usize,
     limit: usize,
 }
@@ -18,49 +18,51 @@ pub(crate) struct Retained {
 impl Retained {
     /// None so far, and at most so many bytes of them.
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            messages: HashMap::new(),
-            bytes: 0,
-            limit,
-        }
+        Self { bytes: 0, limit }
     }
 
-    /// Keeps an encoded message in place of the topic's last one. `false` when there is no room: then neither is kept,
-    /// since the last one is not the last any more.
-    pub(crate) fn keep(&mut self, topic: &str, frame: &Bytes) -> bool {
-        self.forget(topic);
-        let bytes = weight(topic, frame);
-        if self.bytes + bytes > self.limit {
-            return false;
-        }
-        self.bytes += bytes;
-        self.messages.insert(topic.into(), frame.clone());
-        true
-    }
-
-    /// Keeps nothing of a topic any more; whether something was.
-    pub(crate) fn forget(&mut self, topic: &str) -> bool {
-        let Some(frame) = self.messages.remove(topic) else {
-            return false;
-        };
-        self.bytes -= weight(topic, &frame);
-        true
-    }
-
-    /// What is kept of the topics that a filter matches.
-    pub(crate) fn matching(&self, filter: &str) -> Vec<Bytes> {
-        if !corecast_topics::is_pattern(filter) {
-            return self.messages.get(filter).cloned().into_iter().collect();
-        }
-        let all = self.messages.iter();
-        let matching = all.filter(|(topic, _)| corecast_topics::matches(filter, topic));
-        matching.map(|(_, frame)| frame.clone()).collect()
-    }
-
-    /// What all of it takes.
+    /// What they take.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+impl Hub {
+    /// Keeps an encoded message in place of the topic's last one. `false` when there is no room: then neither is kept,
+    /// since the last one is not the last any more.
+    pub(crate) fn retain(&mut self, topic: &str, frame: &Bytes) -> bool {
+        self.discard_retained(topic);
+        let bytes = weight(topic, frame);
+        if self.retained.bytes + bytes > self.retained.limit {
+            return false;
+        }
+        let Some(id) = self.topics.pin(topic) else {
+            return false;
+        };
+        self.topics.data_mut(id).retained = Some(frame.clone());
+        self.retained.bytes += bytes;
+        true
+    }
+
+    /// Keeps nothing of a topic any more on this core.
+    pub(crate) fn discard_retained(&mut self, topic: &str) {
+        if let Some(id) = self.topics.id(topic)
+            && let Some(frame) = self.topics.data_mut(id).retained.take()
+        {
+            self.retained.bytes -= weight(topic, &frame);
+            self.topics.unpin(id);
+        }
+    }
+
+    /// What is kept of the topics that a filter matches.
+    pub(crate) fn retained_of(&mut self, filter: &str) -> Vec<Bytes> {
+        let mut topics = Vec::new();
+        self.topics.pinned_matching(filter, &mut topics);
+        let messages = topics.into_iter();
+        messages
+            .filter_map(|id| self.topics.data(id).retained.clone())
+            .collect()
     }
 }
 
@@ -71,38 +73,49 @@ fn weight(topic: &str, frame: &Bytes) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{Config, bare};
+
+    fn frame(len: usize) -> Bytes {
+        vec![7; len].into()
+    }
 
     #[test]
-    fn the_last_message_is_kept_until_it_is_forgotten() {
-        let mut retained = Retained::new(1000);
-        assert!(retained.keep("a", &Bytes::from_static(b"first")));
-        assert!(retained.keep("a", &Bytes::from_static(b"second")));
-        assert_eq!(retained.matching("a"), ["second"]);
-        assert!(retained.forget("a"));
-        assert!(!retained.forget("a"));
-        assert!(retained.matching("a").is_empty());
-        assert_eq!(retained.bytes(), 0);
+    fn the_last_message_is_kept_until_it_is_discarded() {
+        let mut core = bare::core(Config::default());
+        let hub = &mut core.hub;
+        assert!(hub.retain("a", &frame(1)));
+        assert!(hub.retain("a", &frame(2)));
+        assert_eq!(hub.retained_of("a"), [frame(2)]);
+        hub.discard_retained("a");
+        hub.discard_retained("a");
+        assert!(hub.retained_of("a").is_empty());
+        assert_eq!((hub.retained.bytes(), hub.topics.id("a")), (0, None));
     }
 
     #[test]
     fn a_wildcard_finds_all_that_it_matches() {
-        let mut retained = Retained::new(1000);
+        let mut core = bare::core(Config::default());
+        let hub = &mut core.hub;
         for topic in ["room/1", "room/2", "hall"] {
-            assert!(retained.keep(topic, &Bytes::from_static(b"news")));
+            assert!(hub.retain(topic, &frame(1)));
         }
-        assert_eq!(retained.matching("room/*").len(), 2);
-        assert_eq!(retained.matching("#").len(), 3);
-        assert_eq!(retained.matching("room/3").len(), 0);
+        assert_eq!(hub.retained_of("room/*").len(), 2);
+        assert_eq!(hub.retained_of("#").len(), 3);
+        assert_eq!(hub.retained_of("room/3").len(), 0);
     }
 
     #[test]
     fn memory_is_bounded_and_nothing_outdated_stays() {
-        let mut retained = Retained::new(2 * (1 + 100 + OVERHEAD));
-        let frame = Bytes::from(vec![0; 100]);
-        assert!(retained.keep("a", &frame) && retained.keep("b", &frame));
-        assert!(!retained.keep("c", &frame));
-        assert!(!retained.keep("a", &Bytes::from(vec![0; 101])));
-        assert!(retained.matching("a").is_empty(), "it is not the last");
-        assert!(retained.keep("c", &frame));
+        let config = Config {
+            max_retained: 2 * (1 + 100 + OVERHEAD),
+            ..Config::default()
+        };
+        let mut core = bare::core(config);
+        let hub = &mut core.hub;
+        assert!(hub.retain("a", &frame(100)) && hub.retain("b", &frame(100)));
+        assert!(!hub.retain("c", &frame(100)));
+        assert!(!hub.retain("a", &frame(101)));
+        assert!(hub.retained_of("a").is_empty(), "it is not the last");
+        assert!(hub.retain("c", &frame(100)));
     }
 }
