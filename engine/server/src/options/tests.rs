@@ -193,10 +193,15 @@ fn fixed(limit: &str) -> String {
         "input handled per connection and turn" => {
             format!("{} KiB, {messages} messages", defaults::TURN_INPUT >> 10)
         }
-        "mail of one core" => format!(
+        "mail of one core from threads" => format!(
             "{} messages, {} MiB",
             grouped(defaults::MAX_MAIL),
             defaults::MAX_MAIL_BYTES >> 20
+        ),
+        "mail of one core from the others" => format!(
+            "{} batches, {} MiB",
+            grouped(defaults::MAX_CORE_MAIL),
+            defaults::MAX_CORE_MAIL_BYTES >> 20
         ),
         other => panic!("`{other}` has no flag, and is compared with nothing"),
     }
@@ -235,7 +240,8 @@ fn the_documented_limits_are_the_real_ones() {
         assert_eq!(said, in_help(flag), "{limit}");
         with_flag += 1;
     }
-    assert_eq!((with_flag, without), (15, 4));
+    assert_eq!((with_flag, without), (15, 5));
+
     for said in [
         format!(
             "503 to {} at a time per core",
