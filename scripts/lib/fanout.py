@@ -65,15 +65,19 @@ TWO_CORES = Case(
     (DELIVERY_COST, LAST),
 )
 
-# 10,000 subscribers of whom 1 % stall; a backlog that they fill in seconds.
-STALLED, BACKLOG = 100, 32 << 10
+# 10,000 subscribers of whom 1 % stall, and a backlog that they fill in seconds.
+STALLED, BACKLOG, SLOW_SIZE, SLOW_RATE, SLOW_WARMUP = 100, 32 << 10, 4 << 10, 8, 8
 
 # What a core may have beside backlogs when it publishes: receive buffers 4 MiB, kept arena 1 MiB, and the turn's own
 # output, far below 1 MiB here.
 PER_CORE = 6 << 20
 
-# The backlog's limit, and a message of 1 KiB that meets a backlog just below it.
-DECLARED_MIB = (STALLED * (BACKLOG + (2 << 10)) + PER_CORE) / (1 << 20)
+# The backlog's limit, and a message that meets a backlog just below it.
+DECLARED_MIB = (STALLED * (BACKLOG + SLOW_SIZE) + PER_CORE) / (1 << 20)
+
+# A policy had something to do when this many messages, of those published in warm-up and window, are the most that a
+# stalled subscriber finds when it reads on: what the kernel and the backlog hold.
+HELD_MESSAGES = SLOW_RATE * SLOW_WARMUP
 
 POLICIES = ("close", "drop-newest", "drop-oldest", "conflate")
 
@@ -88,14 +92,15 @@ def slow_bars(policy):
     return (
         Bar(1.2, "corecast, none stalled", P99, subject),
         Bar(DECLARED_MIB, None, GROWTH, subject),
+        Bar(0, None, KEPT, subject) if policy == "close" else Bar(HELD_MESSAGES, None, READ_LATE, subject),
     )
 
 
 SLOW = Case(
     "stalled",
-    "10,000 subscribers, 1 KiB, 8 messages per second, 1 % of them stalled, by policy",
+    "10,000 subscribers, 4 KiB, 8 messages per second, 1 % of them stalled, by policy",
     "broadcast",
-    ("-c", "10k", "-s", "1k", "-r", "8"),
+    ("-c", "10k", "-s", str(SLOW_SIZE), "-r", str(SLOW_RATE)),
     (
         Entrant("corecast, none stalled", "corecast", ("--backlog", str(BACKLOG))),
         *(stalled(policy) for policy in POLICIES),
@@ -104,7 +109,7 @@ SLOW = Case(
     (P99, DELIVERY_COST, GROWTH, KEPT, READ_LATE),
     by_latency=True,
     # Until the stalled ones' sockets are full and the policies have something to do.
-    warmup=8.0,
+    warmup=float(SLOW_WARMUP),
 )
 
 CASES = (
