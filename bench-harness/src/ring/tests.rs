@@ -245,3 +245,52 @@ fn more_sends_than_entries_all_leave_in_one_turn() {
     theirs.read_exact(&mut got).unwrap();
     assert!(got.iter().copied().eq((0..count).map(|n| n as u8)));
 }
+
+#[test]
+fn scratch_bytes_are_sent_as_they_were_when_they_were_queued() {
+    let Some((mut ring, ours, mut theirs)) = pair() else {
+        return;
+    };
+    let scratch = ring.scratch();
+    let rounds: Vec<Vec<u8>> = (1..=20).map(|n| vec![n; usize::from(n) * 100]).collect();
+    let mut returned = Vec::new();
+    for round in &rounds {
+        // Not submitted yet when the next ones are written.
+        returned.push(ring.rewrite(&scratch, round.clone()).unwrap());
+        ring.send_scratch(ours.as_fd(), 1, &scratch).unwrap();
+    }
+    assert_eq!(ring.scratch_bytes(&scratch), rounds[19]);
+    ring.turn(Wait::No).unwrap();
+    assert!(ring.next().is_none(), "all of them fit");
+    let mut got = vec![0; rounds.iter().map(Vec::len).sum()];
+    theirs.read_exact(&mut got).unwrap();
+    assert_eq!(got, rounds.concat());
+    assert_eq!(returned[1..], rounds[..19]);
+}
+
+#[test]
+fn a_single_receive_leaves_the_rest_in_the_socket() {
+    for register in [BufferRing::register, BufferRing::register_plain] {
+        let Some((mut ring, ours, mut theirs)) = pair_with(register) else {
+            return;
+        };
+        for text in [b"first", b"other"] {
+            theirs.write_all(text).unwrap();
+            ring.receive_once(ours.as_fd(), 4).unwrap();
+            let mut received = completions(&mut ring);
+            let Some(Completion::Received {
+                slot: 4,
+                bytes: Ok(Some(lent)),
+                armed: false,
+            }) = received.pop()
+            else {
+                panic!("{received:?}")
+            };
+            assert_eq!(ring.bytes(&lent), text);
+            ring.give_back(lent);
+        }
+        theirs.write_all(b"unread").unwrap();
+        ring.turn(Wait::AtMost(Duration::from_millis(50))).unwrap();
+        assert!(ring.next().is_none(), "nothing is armed");
+    }
+}

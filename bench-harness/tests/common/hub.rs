@@ -1,7 +1,7 @@
 //! A small broadcast server that does to deliveries what a test wants.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -67,6 +67,8 @@ fn talk<F: FnMut(&mut Subscribers, &[u8])>(stream: TcpStream, hub: &Mutex<(Subsc
             fan_out(subscribers, &payload);
         }
     }
+    // The hub holds the connection, too.
+    let _ = peer.get_ref().shutdown(Shutdown::Both);
 }
 
 impl Subscribers {
