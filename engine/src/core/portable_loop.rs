@@ -19,6 +19,7 @@ use monoio::task::JoinHandle;
 use socket2::{SockRef, Socket as Socket2};
 
 use super::connection::{Flags, State};
+use super::gather::Gather;
 use super::output::Received;
 use super::seldom::Seldom;
 use super::slab::ConnId;
@@ -232,7 +233,12 @@ impl Driver {
     /// Sends the output, and does what the callbacks left to do.
     fn carry_out(self: &Rc<Self>, core: &mut Core, received: &[u8]) {
         core.settle();
-        core.hub.flush(core.hub.now);
+        // What a read has published to many waits for the main task's turn: other reads that are ready come first, and what
+        // they publish leaves with it.
+        let now = core.hub.now;
+        if received.is_empty() || !Gather::is_large(core.hub.sends_ahead(now)) {
+            core.hub.flush(now);
+        }
         core.hub.post_parcels();
         for position in 0..core.hub.output.dirty().len() {
             let index = core.hub.output.dirty()[position];

@@ -57,15 +57,10 @@ pub(crate) async fn run_ring(
     pump.ring.uring().register_eventfd(sleeper.wake.eventfd())?;
     pump.ring.uring().signal_eventfd(false);
     pump.watch_bell(&core.borrow())?;
-    if std::env::var("BELL").is_ok_and(|bell| bell == "msg") {
-        let fd = pump.ring.uring().raw_fd();
-        core.borrow().hub.post.set_ring_fd(fd);
-    }
     let mut parked = Instant::now();
     loop {
         let progress = pump.turn(&mut core.borrow_mut())?;
         if core.borrow().is_done() {
-            eprintln!("rung {}", core.borrow().hub.post.rung());
             return Ok(());
         }
         if tasks::any() {
@@ -190,12 +185,7 @@ impl<K: Kernel> Pump<K> {
         self.ring.rotate();
         core.hub.flush(now);
         core.hub.post_parcels();
-        let uring = self.ring.uring();
-        let mut rung = Ok(());
-        core.hub
-            .post
-            .ring_by(|fd| rung = uring.message(Token::new(Op::Bell, 1, 0), fd));
-        rung?;
+        core.hub.post.ring();
         self.spill(core);
         self.arm_accepts(core, now)?;
         self.arm_receives(core)?;
@@ -385,9 +375,7 @@ impl<K: Kernel> Pump<K> {
                 let result = usize::try_from(completion.result()).map_err(|_| -completion.result());
                 core.on_backlog_sent(completion.token().index(), result);
             }
-            Some(Op::Bell) if !completion.more() && completion.token().index() == 0 => {
-                self.watch_bell(core)?
-            }
+            Some(Op::Bell) if !completion.more() => self.watch_bell(core)?,
             // Mail is looked for in every turn; sends were dealt with; a cancelled receive says so itself.
             _ => {}
         }

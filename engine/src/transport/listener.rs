@@ -15,9 +15,14 @@ const QUEUE: i32 = 4096;
 /// a tenth less processor time per handshake. One that stays silent comes after this time, and then has its deadline.
 const DEFER_ACCEPT: Duration = Duration::from_secs(1);
 
+/// Bytes that the kernel takes for a connection beyond what it can send at once. More would only wait in the socket, up to
+/// several MiB, where no policy for slow connections reaches it.
+const NOTSENT: libc::c_int = 256 << 10;
+
 /// Binds a core's listener. It takes connections once [`listen`] is called.
 ///
-/// What accepted sockets inherit is set here: TCP_NODELAY, since frames are sent whole and must not wait for one another.
+/// What accepted sockets inherit is set here and in [`listen`]: TCP_NODELAY, since frames are sent whole and must not wait for one
+/// another, and TCP_NOTSENT_LOWAT.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -42,21 +47,22 @@ pub(crate) fn steer(socket: &Socket, cpu: usize) -> io::Result<()> {
 
 /// Begins to take connections.
 pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
-    defer_accept(socket)?;
+    let seconds = DEFER_ACCEPT.as_secs() as libc::c_int;
+    set_tcp_option(socket, libc::TCP_DEFER_ACCEPT, seconds)?;
+    set_tcp_option(socket, libc::TCP_NOTSENT_LOWAT, NOTSENT)?;
     socket.listen(QUEUE)
 }
 
 #[allow(unsafe_code)]
-fn defer_accept(socket: &Socket) -> io::Result<()> {
-    let seconds = DEFER_ACCEPT.as_secs() as libc::c_int;
-    // SAFETY: the option's value is a C int, which `seconds` is for the length of the call.
+fn set_tcp_option(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the option's value is a C int, which `value` is for the length of the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            size_of_val(&seconds) as libc::socklen_t,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     if result == 0 {

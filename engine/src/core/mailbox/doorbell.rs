@@ -23,8 +23,6 @@ const ASLEEP: u8 = 2;
 pub(super) struct Doorbell {
     state: AtomicU8,
     bell: Bell,
-    pub(super) ring_fd: std::sync::atomic::AtomicI32,
-    pub(super) rung: std::sync::atomic::AtomicU64,
 }
 
 impl Doorbell {
@@ -32,8 +30,6 @@ impl Doorbell {
         Ok(Self {
             state: AtomicU8::new(AWAKE),
             bell: Bell::new()?,
-            ring_fd: std::sync::atomic::AtomicI32::new(-1),
-            rung: std::sync::atomic::AtomicU64::new(0),
         })
     }
 
@@ -41,16 +37,6 @@ impl Doorbell {
     pub(super) fn notify(&self) {
         if self.state.swap(NEWS, Ordering::AcqRel) == ASLEEP {
             self.bell.ring();
-        }
-    }
-
-    pub(super) fn notify_by(&self, by: impl FnOnce(i32)) {
-        if self.state.swap(NEWS, Ordering::AcqRel) == ASLEEP {
-            self.rung.fetch_add(1, Ordering::Relaxed);
-            match self.ring_fd.load(Ordering::Relaxed) {
-                -1 => self.bell.ring(),
-                fd => by(fd),
-            }
         }
     }
 

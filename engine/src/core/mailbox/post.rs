@@ -120,26 +120,6 @@ impl Post {
         }
     }
 
-    pub(crate) fn set_ring_fd(&self, fd: i32) {
-        self.own_mailbox()
-            .doorbell
-            .ring_fd
-            .store(fd, std::sync::atomic::Ordering::Relaxed);
-    }
-    pub(crate) fn rung(&self) -> u64 {
-        self.own_mailbox()
-            .doorbell
-            .rung
-            .load(std::sync::atomic::Ordering::Relaxed)
-    }
-    pub(crate) fn ring_by(&mut self, mut by: impl FnMut(i32)) {
-        for core in std::mem::take(&mut self.reserved).iter() {
-            self.sender(core).end_turn();
-        }
-        for core in std::mem::take(&mut self.sent).iter() {
-            self.mailboxes[core].doorbell.notify_by(&mut by);
-        }
-    }
     /// Whether there is a core that was sent to and has not been told.
     #[inline]
     pub(crate) fn owes_ring(&self) -> bool {

@@ -297,14 +297,6 @@ impl<K: Kernel> Uring<K> {
         self.queue(entry, token, Op::Bell)
     }
 
-    /// A completion for another ring.
-    pub(crate) fn message(&mut self, token: Token, fd: i32) -> io::Result<()> {
-        let entry = opcode::MsgRingData::new(Fd(fd), 0, token.bits() as u64, None)
-            .build()
-            .flags(Flags::SKIP_SUCCESS);
-        self.queue(entry, token, Op::Bell)
-    }
-
     /// Sends bytes that may have to wait for room in the socket; completes when all are taken, or
     /// when the connection is gone. One at a time per connection.
     pub(crate) fn send_owned(
@@ -418,10 +410,6 @@ impl Uring {
         } else {
             queue.disable_eventfd();
         }
-    }
-
-    pub(crate) fn raw_fd(&self) -> i32 {
-        self.io.as_raw_fd()
     }
 
     /// Registers the eventfd that [`Self::signal_eventfd`] turns on and off.
