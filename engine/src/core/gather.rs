@@ -13,7 +13,10 @@ const SHARE: u32 = 20;
 /// Fewer sends are flushed at once: looking costs system calls, too. In the simulation all flushes are small.
 const MIN_SENDS: usize = if cfg!(test) { 3 } else { 64 };
 
-/// After looks that found nothing so many flushes at most go without one.
+/// So many looks in a row may find nothing before flushes go without one: the members of a burst fall out of step at times.
+const PATIENCE: u32 = 4;
+
+/// From then on one flush, then two, four and so on, but so many at most.
 const LONGEST_PAUSE: u32 = 32;
 
 /// When to look, and for how long.
@@ -21,9 +24,10 @@ const LONGEST_PAUSE: u32 = 32;
 pub(super) struct Gather {
     /// What a send takes, by the last flushes.
     per_send: Duration,
-    /// Flushes without a look from the next failure on, and from now on.
+    /// Looks in a row that found nothing.
+    failures: u32,
+    /// Flushes that still go without a look.
     pause: u32,
-    paused: u32,
 }
 
 impl Gather {
@@ -31,8 +35,8 @@ impl Gather {
         Self {
             // Until one has been measured: less than any socket takes, so that the first flush is not late.
             per_send: Duration::from_nanos(500),
+            failures: 0,
             pause: 0,
-            paused: 0,
         }
     }
 
@@ -46,8 +50,8 @@ impl Gather {
         if !Self::is_large(sends) {
             return None;
         }
-        if self.paused > 0 {
-            self.paused -= 1;
+        if self.pause > 0 {
+            self.pause -= 1;
             return None;
         }
         let sends = u32::try_from(sends).unwrap_or(u32::MAX);
@@ -56,11 +60,12 @@ impl Gather {
 
     /// What a look has brought. Whoever publishes one message at a time pays for few looks in vain.
     pub(super) fn looked(&mut self, found: bool) {
-        self.pause = match found {
+        self.failures = match found {
             true => 0,
-            false => (2 * self.pause).clamp(1, LONGEST_PAUSE),
+            false => self.failures.saturating_add(1),
         };
-        self.paused = self.pause;
+        let steps = self.failures.checked_sub(PATIENCE);
+        self.pause = steps.map_or(0, |steps| LONGEST_PAUSE.min(1 << steps.min(16)));
     }
 
     /// A flush of so many sends took so long.
@@ -103,7 +108,7 @@ mod tests {
                 gather.looked(false);
             }
         }
-        assert!((30..40).contains(&looks), "{looks} looks");
+        assert!((30..45).contains(&looks), "{looks} looks");
         while gather.budget(1_000).is_none() {}
         gather.looked(true);
         assert!((0..10).all(|_| gather.budget(1_000).is_some()));
