@@ -67,6 +67,14 @@ impl Frames {
         }
     }
 
+    /// Bytes that stay as long as a part of it does.
+    fn memory(&self) -> usize {
+        match self {
+            Self::Own(bytes) => bytes.capacity(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+
     /// To append to. What is shared is copied.
     fn own(&mut self) -> &mut Vec<u8> {
         if let Self::Shared(bytes) = self {
@@ -153,6 +161,17 @@ impl Batches {
         self.slots[slot.0 as usize].frames.share()
     }
 
+    /// A stretch of it, to be kept, and little beside: without a copy only where it fills most of the memory that would stay
+    /// with it. Limits count the stretch alone.
+    pub(crate) fn share_range(&mut self, slot: Slot, range: std::ops::Range<u32>) -> Bytes {
+        let range = range.start as usize..range.end as usize;
+        let frames = &mut self.slots[slot.0 as usize].frames;
+        if 4 * range.len() < 3 * frames.memory() {
+            return Bytes::copy_from_slice(&frames.as_slice()[range]);
+        }
+        frames.share().slice(range)
+    }
+
     pub(crate) fn topic(&self, slot: Slot) -> Option<TopicId> {
         self.slots[slot.0 as usize].topic
     }
@@ -221,5 +240,43 @@ impl Batches {
             self.spare_bytes += unused.capacity();
             self.spare.push(unused);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lies_in(part: &Bytes, whole: &[u8]) -> bool {
+        whole.as_ptr_range().contains(&part.as_ptr())
+    }
+
+    #[test]
+    fn a_stretch_is_kept_without_much_beside_it() {
+        let mut batches = Batches::default();
+        let slot = batches.begin(None, None);
+        batches.append(slot, |frames| {
+            frames.reserve_exact(1000);
+            frames.extend((0..800).map(|n| n as u8));
+        });
+        let small = batches.share_range(slot, 10..20);
+        assert_eq!(*small, *batches.bytes_of(slot)[10..20].to_vec());
+        assert!(
+            !lies_in(&small, batches.bytes_of(slot)),
+            "it would keep 1,000 bytes"
+        );
+        let most = batches.share_range(slot, 0..800);
+        assert!(lies_in(&most, batches.bytes_of(slot)));
+
+        let slot = batches.begin(None, None);
+        batches.append(slot, |frames| {
+            frames.reserve_exact(2000);
+            frames.extend([7; 800]);
+        });
+        let all = batches.share_range(slot, 0..800);
+        assert!(
+            !lies_in(&all, batches.bytes_of(slot)),
+            "it would keep 2,000 bytes"
+        );
     }
 }

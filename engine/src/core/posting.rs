@@ -156,11 +156,10 @@ impl Hub {
     }
 
     fn publication(&mut self, parcel: &Parcel) -> Publication {
-        let frames = self.output.batches.share(parcel.slot);
-        let range = parcel.range.start as usize..parcel.range.end as usize;
+        let batches = &mut self.output.batches;
         Publication {
             topic: Arc::clone(&parcel.topic),
-            frames: frames.slice(range),
+            frames: batches.share_range(parcel.slot, parcel.range.clone()),
             key: parcel.key,
             retain: parcel.retain,
         }
