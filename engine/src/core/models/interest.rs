@@ -95,6 +95,29 @@ fn whoever_has_heard_of_a_wildcard_reaches_its_subscriber() {
     });
 }
 
+/// As above, while the publisher looks through other wildcards for the first time.
+#[test]
+fn a_wildcard_that_comes_while_others_are_tried_is_not_missed_for_long() {
+    loom::model(|| {
+        let (_registry, subscriber, mut publisher) = cores();
+        let (said, heard) = word();
+        let mut interests = [(); 2].map(|()| TopicInterest::default());
+        subscriber.subscribed(&mut interests[0], &"other/*".into());
+        let other = thread::spawn(move || {
+            subscriber.subscribed(&mut interests[1], &"*".into());
+            said.store(true, Ordering::Release);
+        });
+        let heard = heard.load(Ordering::Acquire);
+        let found = publisher.elsewhere(TOPIC, None);
+        assert!(
+            !heard || found.iter().eq([0]),
+            "it was confirmed, and is not found"
+        );
+        other.join().unwrap();
+        assert!(publisher.elsewhere(TOPIC, None).iter().eq([0]));
+    });
+}
+
 #[test]
 fn cores_that_come_and_go_at_one_time_leave_the_right_ones() {
     loom::model(|| {
