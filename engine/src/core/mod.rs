@@ -264,12 +264,16 @@ impl Core {
         while !self.hub.crowded
             && let Some(mail) = self.hub.post.next_mail()
         {
-            match mail {
-                Mail::Publish(publication) => self.hub.deliver_mail(&publication),
-                Mail::Forget(topic) => self.hub.discard_retained(&topic),
-                Mail::Drain(deadline) => self.drain(now, deadline),
-                Mail::Stop => self.drain(now, now),
-            }
+            self.on_mail(now, &mail);
+        }
+    }
+
+    fn on_mail(&mut self, now: Instant, mail: &Mail) {
+        match mail {
+            Mail::Publish(publication) => self.hub.deliver_mail(publication),
+            Mail::Forget(topic) => self.hub.discard_retained(topic),
+            Mail::Drain(deadline) => self.drain(now, *deadline),
+            Mail::Stop => self.drain(now, now),
         }
     }
 }
