@@ -61,6 +61,21 @@ impl Backlog {
         self.bytes == 0
     }
 
+    /// Whether its last message is this frame, for an observer who only sees how many bytes there are.
+    #[cfg(test)]
+    pub(crate) fn ends_with(&self, frame: &[u8]) -> bool {
+        match self.tail.is_empty() {
+            true => self.queue.back().is_some_and(|last| *last == *frame),
+            false => self.tail.ends_with(frame),
+        }
+    }
+
+    /// Whether so many control frames were saved that further ones are not.
+    #[cfg(test)]
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.saved == CONTROL_KEPT
+    }
+
     /// Appends a copy of output that was tried on the socket already: the rest of a frame may lead it. Comes before
     /// [`Self::end_join`], and that before any message.
     pub(crate) fn join_copy(&mut self, bytes: &[u8]) {

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::application::Stage;
 use super::invariants::link_of;
+use super::stage::Stage;
 use crate::core::Core;
 use crate::core::addresses::{AddressLimits, AddressTable, Rate};
 use crate::core::connection::{Connection, Flags};

@@ -7,31 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use bytes::Bytes;
+use corecast_protocol::CloseCode;
 use corecast_protocol::handshake::Request;
-use corecast_protocol::{CloseCode, server_header_len};
 
 use super::admission::Standing;
-use super::conversation::{Accepted, Conversation, Mailed, Said};
-use super::scenario::Patterns;
+use super::awaited::Said;
+use super::conversation::Conversation;
+use super::stage::Stage;
+use super::topics::FILTERS;
 use crate::core::app::{App, CoreId, Decision, Ended, Message};
-use crate::core::connection::{Flags, State};
-use crate::core::fanout::{Content, PublishRequest};
-use crate::core::hub::{Hub, SendStatus};
-use crate::transport::ring::MAX_PIECES;
-use crate::transport::ring::simulated::World;
-
-/// What the application, the peers and the observer share.
-pub(super) struct Stage {
-    /// By the number of their connection.
-    pub(super) conversations: Vec<Conversation>,
-    pub(super) mailed: Mailed,
-    pub(super) patterns: Patterns,
-    pub(super) largest: usize,
-    /// Topics that are in use.
-    pub(super) topics: usize,
-    /// The application does nothing of its own any more.
-    pub(super) calm: bool,
-}
+use crate::core::connection::Flags;
+use crate::core::hub::Hub;
+use crate::transport::ring::simulated::{Dice, World};
 
 /// The application, shared with whoever calls it between turns.
 #[derive(Clone)]
@@ -82,8 +69,7 @@ impl App for Application {
         let id = self.id(hub, index);
         self.note("open", id, index);
         while self.one_in(2) {
-            let topic = self.topic();
-            hub.subscribe(index, &topic);
+            self.subscribe(hub, index);
         }
         self.improvise(hub, index, None);
     }
@@ -189,22 +175,18 @@ impl Application {
             },
             40..55 => {
                 let except = self.one_in(2).then_some(index);
-                self.publish(hub, message, except);
+                self.publish_some(hub, message, except);
             }
-            55..62 => self.send_own(hub, index),
+            55..60 => self.send_own(hub, index),
+            60..62 => self.send_own_keyed(hub, index),
             62..64 => {
                 for _ in 0..self.among(1..=20) {
                     self.send_own(hub, index);
                 }
             }
-            64..72 => {
-                let topic = self.topic();
-                hub.subscribe(index, &topic);
-            }
-            72..76 => {
-                let topic = self.topic();
-                hub.unsubscribe(index, &topic);
-            }
+            64..71 => self.subscribe(hub, index),
+            71 => self.set_policy(hub, index),
+            72..76 => self.unsubscribe(hub, index),
             76..80 => self.ping(hub, index),
             80..83 => hub.pause(index),
             83..89 => {
@@ -220,6 +202,7 @@ impl Application {
                 self.panic()
             }
             91 if self.one_in(8) => self.storm(hub, index),
+            92 if self.one_in(3) => self.flood(hub, index),
             _ => {}
         }
     }
@@ -232,108 +215,40 @@ impl Application {
         hub.begin_close(index, CloseCode::NORMAL, "enough");
     }
 
-    /// More pieces for one connection than one system call takes: what goes to another lies between them.
-    fn storm(&mut self, hub: &mut Hub, index: u32) {
-        let other = self.any_open(hub).unwrap_or(index);
-        for _ in 0..MAX_PIECES + 10 {
-            self.send(hub, index, Message::Text("storm"));
-            self.send(hub, other, Message::Binary(b""));
+    fn subscribe(&mut self, hub: &mut Hub, index: u32) {
+        let filter = self.with_stage(|stage, dice| stage.play.any_filter(dice));
+        let open = hub.conns[index].is_open();
+        let id = self.id(hub, index);
+        let is_new = hub.subscribe(index, FILTERS[filter].0);
+        let expected = open && self.conversation(id, |c| c.filters.insert(filter));
+        if is_new != expected {
+            self.violation(|| format!("subscribing connection {id} says {is_new}"));
         }
     }
 
-    fn send_own(&mut self, hub: &mut Hub, index: u32) {
-        let text = self.one_in(2);
-        let payload = self.payload(text);
-        let message = match std::str::from_utf8(&payload) {
-            Ok(payload) if text => Message::Text(payload),
-            _ => Message::Binary(&payload),
-        };
-        self.send(hub, index, message);
+    fn unsubscribe(&mut self, hub: &mut Hub, index: u32) {
+        let filter = self.with_stage(|stage, dice| stage.play.any_filter(dice));
+        let open = hub.conns[index].is_open();
+        let id = self.id(hub, index);
+        let was = hub.unsubscribe(index, FILTERS[filter].0);
+        let expected = open && self.conversation(id, |c| c.filters.remove(&filter));
+        if was != expected {
+            self.violation(|| format!("unsubscribing connection {id} says {was}"));
+        }
     }
 
-    fn send(&mut self, hub: &mut Hub, index: u32, message: Message<'_>) {
-        if hub.conns[index].state == State::Free {
+    fn set_policy(&mut self, hub: &mut Hub, index: u32) {
+        let id = self.id(hub, index);
+        if !hub.conns[index].is_open() {
             return;
         }
-        let id = self.id(hub, index);
-        let status = hub.send(index, message);
-        self.note("app sends", id, message.len() as i64);
-        self.note("status", id, status as u8);
-        self.conversation(id, |c| {
-            match status {
-                SendStatus::Sent => c.to_peer.push_back(accepted(message, None)),
-                SendStatus::Queued => {
-                    c.to_peer.push_back(accepted(message, None));
-                    c.owed_drain = true;
-                }
-                SendStatus::Dropped => c.owed_drain = true,
-                SendStatus::Closed => c.ended_by_server = true,
-            }
-            if c.closed && status != SendStatus::Closed {
-                c.owed_drain = false;
-                return Err(format!("{status:?} on connection {id} after its end"));
-            }
-            Ok(())
-        })
-        .unwrap_or_else(|what| self.violation(|| what));
-    }
-
-    fn ping(&mut self, hub: &mut Hub, index: u32) {
-        let len = self.among(1..=125);
-        let payload = self.some_bytes(len);
-        let status = hub.ping(index, &payload);
-        if matches!(status, SendStatus::Sent | SendStatus::Queued) {
-            let id = self.id(hub, index);
-            self.conversation(id, |c| c.pings_of_application.push_back(payload.into()));
-        }
-    }
-
-    /// Publishes, and finds out for each subscriber whether it was taken: what is buffered grows by a frame.
-    fn publish(&mut self, hub: &mut Hub, message: Option<Message<'_>>, except: Option<u32>) {
-        let number = self.topic_number();
-        let topic = topic_name(number);
-        // What is published to one topic cannot be taken for another's.
-        let mut own = self.payload(false);
-        own.insert(0, 0xF0 + number as u8);
-        let relayed = message.filter(|_| self.stage.borrow().topics == 1);
-        let message = relayed.unwrap_or(Message::Binary(&own));
-        let before: Vec<(u32, usize)> = subscribers(hub, &topic)
-            .filter(|&index| Some(index) != except && hub.conns[index].is_open())
-            .map(|index| (index, hub.buffered(index)))
-            .collect();
-        let published = hub.publish(&PublishRequest {
-            topic: &topic,
-            content: Content::Message(message),
-            key: None,
-            except,
-            retain: false,
+        let policy = self.with_stage(|stage, dice| {
+            let policies = &stage.play.policies;
+            let policy = policies[dice.among(0..=policies.len() - 1)];
+            (!dice.one_in(3)).then_some(policy)
         });
-        let frame = server_header_len(message.len()) + message.len();
-        let mut taken = 0;
-        for &(index, buffered) in &before {
-            let conn = &hub.conns[index];
-            let id = conn.data;
-            let grown = hub.buffered(index) - buffered;
-            let took = conn.is_open() && grown == frame;
-            if took {
-                taken += 1;
-            } else if conn.is_open() && grown > 0 {
-                self.violation(|| format!("a frame of {frame} bytes became {grown}"));
-            }
-            self.conversation(id, |c| {
-                if took {
-                    c.to_peer.push_back(accepted(message, Some(number)));
-                } else if conn.is_open() {
-                    c.owed_drain = true;
-                } else {
-                    c.ended_by_server = true;
-                }
-            });
-        }
-        self.note("publish", taken as i64, published.dropped as i64);
-        if published.sent + published.queued != taken || published.dropped != before.len() - taken {
-            self.violation(|| format!("{published:?}, but {taken} of {} took it", before.len()));
-        }
+        hub.conns[index].flags.set_policy(policy);
+        self.conversation(id, |c| c.policy = policy);
     }
 
     fn panic(&mut self) -> ! {
@@ -345,81 +260,77 @@ impl Application {
 
 /// Chance and memory.
 impl Application {
-    fn id(&self, hub: &Hub, index: u32) -> u32 {
+    pub(super) fn id(&self, hub: &Hub, index: u32) -> u32 {
         hub.conns[index].data
     }
 
-    fn any_open(&self, hub: &Hub) -> Option<u32> {
+    pub(super) fn any_open(&self, hub: &Hub) -> Option<u32> {
         let mut open = hub.conns.indices();
         open.retain(|&index| hub.conns[index].is_open());
         (!open.is_empty()).then(|| open[self.among(0..=open.len() - 1)])
     }
 
-    fn payload(&self, text: bool) -> Vec<u8> {
+    /// A connection with a backlog.
+    pub(super) fn any_slow(&self, hub: &Hub) -> Option<u32> {
+        let mut slow = hub.conns.indices();
+        slow.retain(|&index| hub.conns[index].is_open() && hub.conns[index].backlog.is_some());
+        (!slow.is_empty()).then(|| slow[self.among(0..=slow.len() - 1)])
+    }
+
+    pub(super) fn payload(&self, text: bool) -> Vec<u8> {
         let stage = self.stage.borrow();
         let dice = &mut self.world.borrow_mut().dice;
         let len = dice.length(stage.largest);
         stage.patterns.payload(dice, text, len)
     }
 
-    fn some_bytes(&self, len: usize) -> Vec<u8> {
+    pub(super) fn some_bytes(&self, len: usize) -> Vec<u8> {
         let stage = self.stage.borrow();
         stage
             .patterns
             .payload(&mut self.world.borrow_mut().dice, false, len)
     }
 
-    fn topic(&self) -> String {
-        topic_name(self.topic_number())
-    }
-
-    fn topic_number(&self) -> usize {
-        let topics = self.stage.borrow().topics;
-        self.among(1..=topics)
-    }
-
-    fn conversation<R>(&self, id: u32, f: impl FnOnce(&mut Conversation) -> R) -> R {
+    pub(super) fn conversation<R>(&self, id: u32, f: impl FnOnce(&mut Conversation) -> R) -> R {
         f(&mut self.stage.borrow_mut().conversations[id as usize])
     }
 
-    fn one_in(&self, n: u32) -> bool {
+    /// What depends on chance and on what is known.
+    pub(super) fn with_stage<R>(&self, f: impl FnOnce(&mut Stage, &mut Dice) -> R) -> R {
+        f(
+            &mut self.stage.borrow_mut(),
+            &mut self.world.borrow_mut().dice,
+        )
+    }
+
+    pub(super) fn one_in(&self, n: u32) -> bool {
         self.world.borrow_mut().dice.one_in(n)
     }
 
-    fn among(&self, range: std::ops::RangeInclusive<usize>) -> usize {
+    pub(super) fn among(&self, range: std::ops::RangeInclusive<usize>) -> usize {
         self.world.borrow_mut().dice.among(range)
     }
 
-    fn note(&self, what: &'static str, a: impl Into<i64>, b: impl Into<i64>) {
+    pub(super) fn note(&self, what: &'static str, a: impl Into<i64>, b: impl Into<i64>) {
         self.world.borrow_mut().note(what, a, b);
     }
 
-    fn violation(&self, what: impl FnOnce() -> String) {
+    pub(super) fn violation(&self, what: impl FnOnce() -> String) {
         self.world.borrow_mut().log.violation(what);
     }
 }
 
-/// The connections that are subscribed to a topic.
-fn subscribers(hub: &Hub, topic: &str) -> impl Iterator<Item = u32> {
-    let id = hub.topics.id(topic).into_iter();
-    let halves = id.flat_map(|id| [hub.topics.slow(id), hub.topics.fast(id)]);
-    halves.flatten().map(|subscription| subscription.conn())
-}
-
-pub(super) fn topic_name(number: usize) -> String {
-    format!("topic {number}")
-}
-
-fn accepted(message: Message<'_>, topic: Option<usize>) -> Accepted {
-    Accepted {
-        said: said(message),
-        topic,
-    }
-}
-
-fn said(message: Message<'_>) -> Said {
+pub(super) fn said(message: Message<'_>) -> Said {
     Said {
         text: matches!(message, Message::Text(_)),
         payload: Bytes::copy_from_slice(message.as_bytes()),
+    }
+}
+
+/// The message itself.
+pub(super) fn message(said: &Said) -> Message<'_> {
+    match std::str::from_utf8(&said.payload) {
+        Ok(text) if said.text => Message::Text(text),
+        _ => Message::Binary(&said.payload),
     }
 }

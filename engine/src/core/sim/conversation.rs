@@ -1,7 +1,7 @@
 //! What each side of a connection may expect of the other, and a reader of the server's bytes that knows nothing of
 //! the engine's.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -9,21 +9,9 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::admission::Standing;
 use super::answer::refusal;
-
-/// A data message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) text: bool,
-    pub(super) payload: Bytes,
-}
-
-/// A message on its way to a peer.
-#[derive(Clone, Debug)]
-pub(super) struct Accepted {
-    pub(super) said: Said,
-    /// The topic that it was published to. Messages of different topics may overtake each other.
-    pub(super) topic: Option<usize>,
-}
+use super::awaited::{Accepted, Awaited, Said};
+use crate::core::config::SlowPolicy;
+use crate::core::hub::Hub;
 
 /// A ping of the peer's.
 #[derive(Debug)]
@@ -33,6 +21,8 @@ pub(super) struct Ping {
     pub(super) end: u64,
     /// There was a backlog when the server had received it, so that a later one may be answered in its place.
     skippable: bool,
+    /// Its pong may have been dropped.
+    optional: bool,
 }
 
 impl Ping {
@@ -41,6 +31,7 @@ impl Ping {
             payload: payload.into(),
             end,
             skippable: false,
+            optional: false,
         }
     }
 }
@@ -70,7 +61,11 @@ pub(super) struct Conversation {
     /// The peer's messages that the application has not been given.
     pub(super) to_application: VecDeque<Said>,
     /// The application's messages that were accepted and that the kernel has not taken.
-    pub(super) to_peer: VecDeque<Accepted>,
+    pub(super) to_peer: Awaited,
+    /// What it is subscribed to while it is open, by number.
+    pub(super) filters: BTreeSet<usize>,
+    /// Its own policy, if the application has set one.
+    pub(super) policy: Option<SlowPolicy>,
     /// Pings of the peer that were not answered, and of the application that were not sent.
     pub(super) pings_of_peer: VecDeque<Ping>,
     pub(super) pings_of_application: VecDeque<Bytes>,
@@ -99,7 +94,7 @@ impl fmt::Debug for Conversation {
             .field("request_failed", &self.request_failed)
             .field("refused_with", &self.refused_with)
             .field("to_application", &self.to_application.len())
-            .field("to_peer", &self.to_peer.len())
+            .field("to_peer", &self.to_peer)
             .field("pings_of_peer", &self.pings_of_peer.len())
             .field("pings_of_application", &self.pings_of_application.len())
             .field("owed_drain", &self.owed_drain)
@@ -142,7 +137,7 @@ impl Conversation {
     /// Whether all that was accepted is on its way, to the last byte.
     pub(super) fn is_complete(&self) -> bool {
         let answer_is_out = self.response.is_none() || self.is_answered();
-        self.to_peer.is_empty() && self.wire.unread.is_empty() && answer_is_out
+        self.to_peer.is_complete() && self.wire.unread.is_empty() && answer_is_out
     }
 
     /// Whether the whole answer to the peer's request is on its way.
@@ -152,8 +147,59 @@ impl Conversation {
 
     /// Whether everything that was said to either side has arrived, control frames included.
     pub(super) fn is_settled(&self) -> bool {
-        let pings = self.pings_of_peer.len() + self.pings_of_application.len();
-        self.is_complete() && self.to_application.is_empty() && pings == 0 && !self.owed_drain
+        let answered = self.pings_of_peer.iter().all(|ping| ping.optional);
+        let pings = answered && self.pings_of_application.is_empty();
+        self.is_complete() && self.to_application.is_empty() && pings && !self.owed_drain
+    }
+
+    /// Nothing is buffered for the peer: all that was accepted has been taken, or was thrown away.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        if self.to_peer.is_flooded() {
+            self.pings_of_application.clear();
+        }
+        if !self.is_complete() || !self.pings_of_application.is_empty() {
+            return Err(format!("nothing is buffered: {self:?}"));
+        }
+        self.to_peer.settle()
+    }
+
+    /// Messages of so many bytes were thrown away for a later one; `count` is how many, if that is known. If more
+    /// control frames waited than are kept then, some of them may be among those bytes.
+    pub(super) fn lose(&mut self, hub: &Hub, index: u32, bytes: usize, count: Option<u64>) {
+        self.to_peer.lose(bytes, count);
+        let backlog = hub.conns[index].backlog.as_ref();
+        if backlog.is_some_and(|backlog| backlog.is_flooded()) {
+            self.to_peer.flood();
+            for ping in &mut self.pings_of_peer {
+                ping.optional = true;
+            }
+        }
+    }
+
+    /// A message was queued in a backlog, which has grown by so many bytes. Whether it took the place of the last one of
+    /// its key: within a turn it has to, since nothing is committed, unless that one may have been thrown away.
+    pub(super) fn queue(
+        &mut self,
+        accepted: Accepted,
+        grown: isize,
+        drops: bool,
+    ) -> Result<bool, String> {
+        let len = accepted.said.frame_len() as isize;
+        let latest = accepted.key.and_then(|key| self.to_peer.latest(key));
+        match (accepted.key, latest) {
+            (Some(key), Some(latest)) if grown == len - latest.said.frame_len() as isize => {
+                self.to_peer.replace(key, accepted);
+                Ok(true)
+            }
+            (_, Some(latest)) if latest.turn == accepted.turn && !drops => {
+                Err(format!("{:?} was not replaced", latest.said))
+            }
+            _ if grown == len => {
+                self.to_peer.push(accepted);
+                Ok(false)
+            }
+            _ => Err(format!("{len} bytes, and it has grown by {grown}")),
+        }
     }
 
     /// Checks bytes that the kernel has taken for the peer.
@@ -254,15 +300,25 @@ impl Conversation {
             ),
             8 => {
                 self.wire.closed = true;
-                Ok(())
+                match self.to_peer.is_complete() {
+                    true => Ok(()),
+                    false => Err(format!("a Close frame before all else: {self:?}")),
+                }
             }
             9 if payload.is_empty() => Ok(()),
-            9 => match self.pings_of_application.pop_front() {
-                Some(expected) if expected == payload => Ok(()),
-                other => Err(format!("a ping out of order: {payload:?} for {other:?}")),
-            },
+            9 => self.on_ping(&payload),
             10 => self.on_pong(&payload),
             _ => Err(format!("opcode {opcode}")),
+        }
+    }
+
+    fn on_ping(&mut self, payload: &Bytes) -> Result<(), String> {
+        loop {
+            match self.pings_of_application.pop_front() {
+                Some(expected) if expected == payload => return Ok(()),
+                Some(_) if self.to_peer.is_flooded() => {}
+                other => return Err(format!("a ping out of order: {payload:?} for {other:?}")),
+            }
         }
     }
 
@@ -271,7 +327,7 @@ impl Conversation {
         loop {
             match self.pings_of_peer.pop_front() {
                 Some(ping) if ping.payload == payload => return Ok(()),
-                Some(ping) if ping.skippable => self.skipped += 1,
+                Some(ping) if ping.skippable || ping.optional => self.skipped += 1,
                 Some(ping) => return Err(format!("a pong {payload:?} and none to {ping:?}")),
                 None => return Err(format!("a pong to no ping: {payload:?}")),
             }
@@ -279,8 +335,7 @@ impl Conversation {
     }
 
     fn on_message(&mut self, said: Said, mailed: &Mailed) -> Result<(), String> {
-        if let Some(position) = self.next_to_peer(&said) {
-            self.to_peer.remove(position);
+        if self.to_peer.arrive(&said) {
             return Ok(());
         }
         let came_by = &mut self.wire.mail;
@@ -296,32 +351,24 @@ impl Conversation {
             }
         }
         Err(format!(
-            "a message that is not the next one: {} bytes {:?} instead of {:?}",
-            said.payload.len(),
-            &said.payload[..said.payload.len().min(24)],
-            self.to_peer.front().map(|next| (
-                next.topic,
-                next.said.payload.len(),
-                next.said.payload.slice(..next.said.payload.len().min(24))
-            )),
+            "a message that is not the next one: {said:?} instead of {:?}",
+            self.to_peer
         ))
     }
+}
 
-    /// Which of the messages to the peer this is, of those that may come next: what was sent to it alone overtakes nothing
-    /// and is overtaken by nothing, and what was published to a topic nothing of that topic.
-    fn next_to_peer(&self, said: &Said) -> Option<usize> {
-        let mut waiting = HashSet::new();
-        for (position, accepted) in self.to_peer.iter().enumerate() {
-            match accepted.topic {
-                None => return (position == 0 && accepted.said == *said).then_some(0),
-                Some(topic) if waiting.insert(topic) && accepted.said == *said => {
-                    return Some(position);
-                }
-                Some(_) => {}
-            }
-        }
-        None
+/// The messages that are whole frames one behind the other.
+pub(super) fn messages(frames: &[u8]) -> Vec<Said> {
+    let mut unread = BytesMut::from(frames);
+    let mut messages = Vec::new();
+    while let Some((opcode, payload)) = next_frame(&mut unread).expect("frames of a server") {
+        messages.push(Said {
+            text: opcode == 1,
+            payload,
+        });
     }
+    assert!(unread.is_empty(), "whole frames");
+    messages
 }
 
 /// The frame at the front, if all of it is there: its opcode and payload. A server's frames are whole messages,

@@ -1,10 +1,11 @@
 //! What must hold after every turn, and at the end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use corecast_protocol::CloseCode;
 
-use super::application::Stage;
+use super::stage::Stage;
+use super::topics::FILTERS;
 use crate::core::connection::{Connection, Flags, State};
 use crate::core::ring_loop::Pump;
 use crate::core::timers::{TICK, ticks};
@@ -51,6 +52,7 @@ impl Invariants {
         note_overdue(core, world, stage);
         self.check_wire(world, stage)
             .and_then(|()| check_output(core, stage))
+            .and_then(|()| check_subscriptions(core, stage))
             .and_then(|()| self.check_ends(core, world, stage))
             .and_then(|()| check_operations(core, pump))
             .and_then(|()| check_buffers(pump))
@@ -199,17 +201,37 @@ fn note_backlogs(core: &Core, world: &World, stage: &mut Stage) {
     }
 }
 
-/// Where nothing is buffered, all that was accepted has been taken.
-fn check_output(core: &Core, stage: &Stage) -> Result<(), String> {
+/// Where nothing is buffered, all that was accepted has been taken, unless it was thrown away.
+fn check_output(core: &Core, stage: &mut Stage) -> Result<(), String> {
     let hub = &core.hub;
     for index in hub.conns.indices() {
         let conn = &hub.conns[index];
         let id = link_of(conn);
         let empty = conn.state != State::Dead && hub.buffered(index) == 0;
-        let conversation = &stage.conversations[id as usize];
-        if empty && !conversation.is_complete() {
+        if empty {
+            let settled = stage.conversations[id as usize].settle();
+            settled.map_err(|what| format!("connection {id}: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every open connection is subscribed to what the application has asked for.
+fn check_subscriptions(core: &Core, stage: &Stage) -> Result<(), String> {
+    let hub = &core.hub;
+    for index in hub.conns.indices() {
+        let conn = &hub.conns[index];
+        let id = link_of(conn);
+        let asked = &stage.conversations[id as usize].filters;
+        let asked: BTreeSet<&str> = asked.iter().map(|&filter| FILTERS[filter].0).collect();
+        let is: BTreeSet<&str> = hub.topics.topics_of(index).collect();
+        let right = match conn.is_open() {
+            true => is == asked,
+            false => is.is_empty(),
+        };
+        if !right || (!is.is_empty() && hub.topics.is_slow(index) != conn.backlog.is_some()) {
             return Err(format!(
-                "connection {id} has nothing buffered: {conversation:?}"
+                "connection {id} asked for {asked:?} and is subscribed to {is:?}"
             ));
         }
     }

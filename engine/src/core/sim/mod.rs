@@ -10,11 +10,16 @@
 mod admission;
 mod answer;
 mod application;
+mod awaited;
 mod conversation;
 mod invariants;
 mod peers;
+mod publishing;
 mod scenario;
+mod sending;
 mod simulation;
+mod stage;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -32,6 +37,17 @@ const SEEDS: u64 = 2_000;
 /// Statuses with which the server refuses on its own what simulated peers ask for.
 const REFUSALS: [u16; 6] = [400, 408, 429, 431, 500, 503];
 
+/// What else has to come up.
+const SIGHTS: [&str; 7] = [
+    "closed for being slow",
+    "dropped the newest",
+    "dropped the oldest",
+    "dropped of several at once",
+    "replaced the latest",
+    "flooded with control frames",
+    "published to all but one",
+];
+
 /// Sums over many runs.
 #[derive(Default)]
 struct Totals {
@@ -40,6 +56,8 @@ struct Totals {
     opened: u64,
     /// Pings that a pong to a later one answered as well.
     skipped: u64,
+    /// How often other things happened.
+    sights: BTreeMap<&'static str, u64>,
     /// Requests that the server has refused on its own, by status.
     refusals: BTreeMap<u16, u64>,
     faults: [u64; Fault::COUNT],
@@ -54,6 +72,9 @@ impl Totals {
         for &status in &outcome.refusals {
             *self.refusals.entry(status).or_default() += 1;
         }
+        for (&sight, count) in &outcome.sights {
+            *self.sights.entry(sight).or_default() += count;
+        }
         for (sum, count) in self.faults.iter_mut().zip(outcome.faults) {
             *sum += count;
         }
@@ -67,9 +88,13 @@ impl Totals {
         let refusals = REFUSALS
             .iter()
             .filter(|&status| !self.refusals.contains_key(status));
+        let sights = SIGHTS
+            .iter()
+            .filter(|&sight| !self.sights.contains_key(sight));
         faults
             .map(|&(_, name)| name.to_owned())
             .chain(refusals.map(|status| format!("refused with {status}")))
+            .chain(sights.map(|&sight| sight.to_owned()))
             .chain((self.skipped == 0).then(|| "pongs that wait".to_owned()))
             .collect()
     }
@@ -153,6 +178,7 @@ fn simulation_keeps_its_invariants() {
         "{} seeds, {} turns, {} connections opened; refused: {:?}; {} pings skipped; faults: {:?}",
         totals.runs, totals.turns, totals.opened, totals.refusals, totals.skipped, totals.faults
     );
+    println!("seen: {:?}", totals.sights);
     if seeds >= SEEDS {
         let never = totals.never();
         assert!(never.is_empty(), "these never happened: {never:?}");

@@ -10,8 +10,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use corecast_protocol::{FrameKind, Opcode, encode_client};
 
 use super::admission::any_address;
-use super::application::{Stage, topic_name};
-use super::conversation::{Conversation, Head, Ping, Said};
+use super::awaited::Said;
+use super::conversation::{Conversation, Head, Ping};
+use super::stage::Stage;
+use super::topics::TOPICS;
 use crate::core::mailbox::{Mail, Mailboxes, Publication};
 use crate::transport::ring::simulated::{Arrived, Dice, LinkId, Outside, World};
 
@@ -154,21 +156,32 @@ impl Peers {
     /// Another core publishes something.
     fn post(&mut self, world: &mut World) {
         let mut stage = self.stage.borrow_mut();
-        let len = world.dice.up_to(stage.largest.min(9_000));
-        let number = stage.mailed.len();
-        let mut payload = format!("mail {number} ").into_bytes();
-        payload.extend(stage.patterns.payload(&mut world.dice, false, len));
-        let mut frame = Vec::new();
-        corecast_protocol::encode_server(&mut frame, Opcode::Binary, &payload);
-        let topic = world.dice.among(1..=stage.topics);
+        let mut payloads = Vec::new();
+        let mut frames = Vec::new();
+        let count = stage.messages_of_mail(&mut world.dice);
+        let most = stage.largest.min(9_000) / if count > 1 { 16 } else { 1 };
+        for _ in 0..count {
+            // Longer than all before it together, so that it can be told which of them a connection gets.
+            let len = frames.len() + world.dice.up_to(most);
+            let mut payload = stage.patterns.payload(&mut world.dice, false, len);
+            stage.number(&mut payload);
+            corecast_protocol::encode_server(&mut frames, Opcode::Binary, &payload);
+            payloads.push(Bytes::from(payload));
+        }
+        let (number, len) = (stage.numbered, frames.len());
+        let key = payloads.len() == 1 && world.dice.one_in(3);
+        let topic = stage.play.any_topic(&mut world.dice);
         let mail = Mail::Publish(Arc::new(Publication {
-            topic: topic_name(topic).into(),
-            frames: frame.into(),
-            key: None,
+            topic: TOPICS[topic].into(),
+            frames: frames.into(),
+            key: key.then(|| world.dice.among(0..=2) as u64),
             retain: false,
         }));
         if self.mailboxes[0].post(mail).is_ok() {
-            stage.mailed.push((topic, payload.into()));
+            if !stage.play.watches_mail {
+                let mail = payloads.into_iter().map(|payload| (topic, payload));
+                stage.mailed.extend(mail);
+            }
             world.bell = true;
             world.note("mail", number as i64, len as i64);
         }

@@ -7,7 +7,8 @@ use corecast_protocol::Limits;
 use corecast_protocol::handshake::HeadLimits;
 
 use super::admission::{Allowance, HOSTS};
-use crate::core::config::{Config, SlowPolicy};
+use super::stage::Play;
+use crate::core::config::Config;
 use crate::core::upkeep::Upkeep;
 use crate::transport::ring::simulated::{Dice, Pool, Queues};
 
@@ -27,6 +28,8 @@ pub(super) struct Scenario {
     pub(super) largest: usize,
     /// The server is told to drain in the middle of it all.
     pub(super) leaves: bool,
+    /// Topics and policies.
+    pub(super) play: Play,
 }
 
 impl Scenario {
@@ -42,10 +45,11 @@ impl Scenario {
         };
         let large = largest > 100_000;
         let allowance = Allowance::draw(dice);
+        let play = Play::draw(dice);
         Self {
             config: Config {
                 addresses: allowance.table(),
-                ..config(dice, largest)
+                ..config(dice, largest, &play)
             },
             allowance,
             hosts: dice.among(1..=HOSTS),
@@ -58,6 +62,7 @@ impl Scenario {
             turns: dice.among(30..=if large { 100 } else { 160 }) / if cfg!(miri) { 4 } else { 1 },
             largest,
             leaves: dice.one_in(4),
+            play,
         }
     }
 }
@@ -77,7 +82,7 @@ fn pool(dice: &mut Dice, largest: usize) -> Pool {
     }
 }
 
-fn config(dice: &mut Dice, largest: usize) -> Config {
+fn config(dice: &mut Dice, largest: usize, play: &Play) -> Config {
     let millis = |dice: &mut Dice, most| Duration::from_millis(50 + dice.up_to(most) as u64);
     let sometimes = |dice: &mut Dice, most| (!dice.one_in(3)).then(|| millis(dice, most));
     let max_connections = [3, 8, 1000][dice.among(0..=2)];
@@ -93,13 +98,14 @@ fn config(dice: &mut Dice, largest: usize) -> Config {
             max_bytes: 300,
             ..HeadLimits::default()
         },
-        backlog: 100 + dice.up_to(2 * largest),
-        slow: match dice.one_in(2) {
-            true => SlowPolicy::Close,
-            false => SlowPolicy::DropNewest,
+        backlog: match dice.one_in(3) {
+            // Some messages and what each counts for beside its bytes.
+            true => dice.among(1_000..=2_000 + 2 * largest),
+            false => 100 + dice.up_to(2 * largest),
         },
-        flush_delay: Duration::ZERO,
-        topics: Vec::new(),
+        slow: play.slow,
+        flush_delay: play.settings.flush_delay(),
+        topics: play.settings.options(),
         max_retained: 1 << 20,
         handshake_timeout: millis(dice, 10_000),
         idle_timeout: sometimes(dice, 90_000),

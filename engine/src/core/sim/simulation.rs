@@ -1,16 +1,18 @@
 //! One run: a core, its ring, and the world around them, turn by turn.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admission::Admission;
-use super::application::{Application, Stage};
+use super::application::Application;
 use super::invariants::{Invariants, link_of};
 use super::peers::Peers;
 use super::scenario::{Patterns, Scenario};
+use super::stage::Stage;
 use crate::core::Core;
 use crate::core::interest::{Interests, Registry};
 use crate::core::mailbox::{self, Mail, Mailboxes};
@@ -37,6 +39,8 @@ pub(super) struct Outcome {
     pub(super) refusals: Vec<u16>,
     /// Pings that a pong to a later one answered as well.
     pub(super) skipped: u64,
+    /// How often other things happened that should happen.
+    pub(super) sights: BTreeMap<&'static str, u64>,
 }
 
 /// A run in progress.
@@ -65,7 +69,9 @@ impl Simulation {
             mailed: Vec::new(),
             patterns: Patterns::new(scenario.largest),
             largest: scenario.largest,
-            topics: dice.among(1..=3),
+            play: scenario.play.clone(),
+            sights: BTreeMap::new(),
+            numbered: 0,
             calm: false,
         }));
         let (mailboxes, mut posts) = mailbox::set_up(1)?;
@@ -146,6 +152,7 @@ impl Simulation {
 
     fn turn(&mut self) -> Result<(), String> {
         self.turns += 1;
+        self.read_mail();
         let waits = self.pump.ring.kernel().waits();
         let untaken = self.pump.ring.has_completions();
         let progress = self.pump.turn(&mut self.core).map_err(|e| e.to_string())?;
@@ -164,6 +171,25 @@ impl Simulation {
         match world.log.first_violation() {
             Some(what) => Err(what.to_owned()),
             None => Ok(()),
+        }
+    }
+
+    /// Reads the mail as the core does when a turn begins, and looks at what each piece of it leads to.
+    fn read_mail(&mut self) {
+        if !self.scenario.play.watches_mail {
+            return;
+        }
+        let now = self.pump.ring.now();
+        self.core.hub.post.collect();
+        while !self.core.hub.crowded
+            && let Some(mail) = self.core.hub.post.next_mail()
+        {
+            match &mail {
+                Mail::Publish(publication) => {
+                    self.application.deliver(&mut self.core.hub, publication);
+                }
+                _ => self.core.on_mail(now, &mail),
+            }
         }
     }
 
@@ -288,6 +314,7 @@ impl Simulation {
             opened: self.core.hub.stats.opened.get(),
             refusals: refusals.filter_map(|c| c.refused_with).collect(),
             skipped: stage.conversations.iter().map(|c| c.skipped).sum(),
+            sights: stage.sights.clone(),
         })
     }
 
