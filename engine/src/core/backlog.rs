@@ -159,6 +159,12 @@ impl Backlog {
         true
     }
 
+    /// Whether so many more bytes would fit into `limit` if all messages were dropped that can be.
+    pub(crate) fn can_make_room(&self, need: usize, limit: usize) -> bool {
+        let committed: usize = self.committed.iter().map(Bytes::len).sum();
+        committed + need <= limit
+    }
+
     /// Drops messages, the oldest first, until `need` more bytes fit into `limit`, or none is left. Gives how many.
     /// Control frames stay, before all messages that stay.
     pub(crate) fn drop_oldest(&mut self, need: usize, limit: usize) -> usize {
@@ -168,6 +174,8 @@ impl Backlog {
                 self.end_tail();
             }
             let Some(front) = self.queue.front_mut() else {
+                // No key has a message that waits.
+                self.latest = None;
                 break;
             };
             if !front.is_empty() {
@@ -452,6 +460,21 @@ mod tests {
             payloads(&mut backlog),
             ["shared 0", "shared 1", "shared 2", "shared 3", "the latest"]
         );
+    }
+
+    #[test]
+    fn room_can_be_made_beside_what_is_committed() {
+        let mut backlog = Backlog::default();
+        for message in ["1234567", "12345678"] {
+            backlog.share_keyed((1, None), text(message));
+        }
+        assert!(backlog.can_make_room(100, 100));
+        assert!(!backlog.can_make_room(101, 100));
+        backlog.join_shared(Bytes::from_static(b"committed"));
+        assert!(backlog.can_make_room(91, 100));
+        assert!(!backlog.can_make_room(92, 100));
+        assert_eq!(backlog.drop_oldest(91, 100), 2);
+        assert_eq!(backlog.memory(), 9, "nothing but what is committed");
     }
 
     #[test]

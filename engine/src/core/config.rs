@@ -27,7 +27,8 @@ pub enum SlowPolicy {
     Close,
     /// The message is not sent to it: what it gets is old, but without gaps until then.
     DropNewest,
-    /// Its oldest messages that wait are dropped to make room: what it gets is recent.
+    /// Its oldest messages that wait are dropped to make room: what it gets is recent. A message for which no room can be
+    /// made is dropped itself.
     DropOldest,
     /// A message takes the place of the one of its topic and key that waits, full or not, so that of each only the latest
     /// does. A message without either, as from [`Conn::send`](crate::Conn::send), replaces none. If it is full

@@ -515,7 +515,7 @@ impl Hub {
             self.stats.dropped.add(1);
             return SendStatus::Queued;
         }
-        if policy == SlowPolicy::DropOldest {
+        if policy == SlowPolicy::DropOldest && backlog.can_make_room(need, limit) {
             let dropped = backlog.drop_oldest(need, limit);
             *displaced += dropped;
             self.stats.dropped.add(dropped as u64);

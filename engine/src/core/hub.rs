@@ -160,7 +160,7 @@ impl Hub {
         let limit = self.config.backlog;
         let conn = &mut self.conns[index];
         let backlog = conn.backlog.as_mut().expect("it has a backlog");
-        if policy == SlowPolicy::DropOldest {
+        if policy == SlowPolicy::DropOldest && backlog.can_make_room(len, limit) {
             let dropped = backlog.drop_oldest(len, limit);
             self.stats.dropped.add(dropped as u64);
         }

@@ -320,6 +320,15 @@ fn check_memory(core: &Core, largest: usize, pool: usize) -> Result<(), String> 
             0
         };
         within("held input", held, most + 2 * pool)?;
+        if conn
+            .backlog
+            .as_ref()
+            .is_some_and(|backlog| backlog.is_empty())
+        {
+            return Err(format!(
+                "slot {index} has an empty backlog, which nobody drains"
+            ));
+        }
         // The limit, what one turn makes, and one message beyond each.
         let limit = config.backlog + TURN_OUTPUT + 2 * (largest + OVERHEAD);
         within("backlog", hub.buffered(index), limit)?;
