@@ -11,6 +11,7 @@
 
 pub(crate) mod bounds;
 pub(crate) mod client;
+pub(crate) mod errands;
 pub(crate) mod flood;
 pub(crate) mod payload;
 pub(crate) mod transports;

@@ -52,3 +52,18 @@ pub(crate) fn text(seed: u64, len: usize) -> String {
     }
     text
 }
+
+/// A message that begins with its number.
+pub(crate) fn numbered(n: u64, size: usize) -> Vec<u8> {
+    let mut bytes = n.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&pattern(n, size - bytes.len()));
+    bytes
+}
+
+/// The number of a message that must be whole.
+#[track_caller]
+pub(crate) fn number_of(payload: &[u8], size: usize) -> u64 {
+    let n = u64::from_be_bytes(*payload.first_chunk().expect("a number"));
+    assert!(payload == numbered(n, size), "message {n} is torn");
+    n
+}

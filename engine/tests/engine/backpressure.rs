@@ -6,7 +6,7 @@ use std::time::Duration;
 use corecast::{Closed, Conn, Handler, Io, Message, Server, SlowPolicy};
 
 use crate::common::client::{BINARY, Client, PING, PONG, TEXT, frame};
-use crate::common::payload::pattern;
+use crate::common::payload::{number_of, numbered, pattern};
 use crate::common::{Running, eventually, next, over_every_transport, serve_with};
 
 over_every_transport![
@@ -82,21 +82,6 @@ impl Source {
 
 fn number(word: Option<&str>) -> Option<usize> {
     word?.parse().ok()
-}
-
-/// A message that begins with its number.
-fn numbered(n: u64, size: usize) -> Vec<u8> {
-    let mut bytes = n.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&pattern(n, size - bytes.len()));
-    bytes
-}
-
-/// The number of a message that must be whole.
-#[track_caller]
-fn number_of(payload: &[u8], size: usize) -> u64 {
-    let n = u64::from_be_bytes(*payload.first_chunk().expect("a number"));
-    assert!(payload == numbered(n, size), "message {n} is torn");
-    n
 }
 
 fn source(io: Io, settings: impl FnOnce(Server) -> Server) -> (Running, Receiver<Report>) {

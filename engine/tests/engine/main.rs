@@ -16,6 +16,7 @@ mod http;
 mod integrity;
 mod panics;
 mod pause;
+mod policies;
 mod protocol_errors;
 mod topics;
 mod upkeep;
