@@ -5,6 +5,7 @@ mod common;
 
 mod addresses;
 mod backpressure;
+mod churn;
 mod close;
 mod deadlines;
 mod drain;
