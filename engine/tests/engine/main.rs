@@ -19,5 +19,6 @@ mod panics;
 mod pause;
 mod policies;
 mod protocol_errors;
+mod retained;
 mod topics;
 mod upkeep;
