@@ -77,7 +77,7 @@ impl Publisher {
         posted.filter(Result::is_err).count() == 0
     }
 
-    /// How many connections are subscribed to exactly this topic, on all cores. They come and go meanwhile.
+    /// How many connections are subscribed to exactly this topic or filter, on all cores. They come and go meanwhile.
     #[must_use]
     pub fn subscribers(&self, topic: &str) -> u64 {
         let cores = self.cores.get();

@@ -22,3 +22,4 @@ mod protocol_errors;
 mod retained;
 mod topics;
 mod upkeep;
+mod wildcards;

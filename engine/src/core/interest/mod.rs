@@ -88,7 +88,7 @@ impl Interests {
         cores
     }
 
-    /// Connections that are subscribed to exactly this topic, on all cores.
+    /// Connections that are subscribed to exactly this topic or filter, on all cores.
     pub(crate) fn subscribers(&self, topic: &str) -> u64 {
         self.registry.subscribers(topic)
     }

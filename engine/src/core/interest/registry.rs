@@ -25,8 +25,6 @@ pub(crate) struct Registry {
     hasher: RandomState,
     pub(super) shards: Box<[Shard]>,
     pub(super) patterns: Patterns,
-    /// In the place of an entry for filters that are patterns: those have none of their own.
-    of_patterns: Arc<Entry>,
 }
 
 type Entries = HashMap<Arc<str>, Arc<Entry>>;
@@ -40,7 +38,7 @@ pub(super) struct Shard {
     topics: RwLock<Entries>,
 }
 
-/// A topic that has a subscriber somewhere.
+/// A topic or filter that has a subscriber somewhere.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     /// A bit for each core that has a subscriber. Changes under the shard's lock.
@@ -57,7 +55,6 @@ impl Registry {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             patterns: Patterns::default(),
-            of_patterns: Arc::default(),
         }
     }
 
@@ -68,7 +65,7 @@ impl Registry {
         exact.union(self.patterns.cores(topic))
     }
 
-    /// Connections that are subscribed to exactly this topic, on all cores.
+    /// Connections that are subscribed to exactly this topic or filter, on all cores.
     pub(crate) fn subscribers(&self, topic: &str) -> u64 {
         let topics = self.shard(self.hash(topic)).read();
         let entry = topics.get(topic);
@@ -90,11 +87,11 @@ impl Registry {
         &self.shards[(hash >> 32) as usize % SHARDS]
     }
 
-    /// A core has its first subscriber of a filter.
+    /// A core has its first subscriber of a filter. A pattern has an entry like a topic, which counts its subscribers: what is
+    /// published to the name that is spelt like it, it matches.
     pub(super) fn enter(&self, filter: &Arc<str>, core: usize) -> Arc<Entry> {
         if is_pattern(filter) {
             self.patterns.enter(filter, core);
-            return Arc::clone(&self.of_patterns);
         }
         let shard = self.shard(self.hash(filter));
         let mut topics = shard.write();
@@ -112,7 +109,7 @@ impl Registry {
     /// A core has lost its last one.
     pub(super) fn leave(&self, filter: &str, core: usize, entry: &Entry) {
         if is_pattern(filter) {
-            return self.patterns.leave(filter, core);
+            self.patterns.leave(filter, core);
         }
         let mut topics = self.shard(self.hash(filter)).write();
         entry.leave(core);
