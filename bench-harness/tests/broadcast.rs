@@ -69,8 +69,8 @@ fn everybody_receives_everything_in_every_kind_of_loop() {
         &["-c", "20", "--burst", "5", "--publishers", "4"],
         &["-c", "20", "--all-publish"],
         &["-c", "20", "-r", "100", "-z", "1s"],
-        &["-c", "5", "-s", "28", "--busy-poll"],
-        &["-c", "5", "-s", "100k", "-z", "1s", "--verify", "full"],
+        &["-c", "40", "-s", "28", "--busy-poll"],
+        &["-c", "20", "-s", "100k", "-z", "2s", "--verify", "full"],
     ];
     for args in cases {
         let summary = assert_clean(measure(address, args));
@@ -227,7 +227,7 @@ fn a_delay_is_seen_by_every_subscriber() {
     let shortest = summary["latency_us"]["corrected"]["min"].as_f64().unwrap();
     let median = summary["latency_us"]["corrected"]["p50"].as_f64().unwrap();
     assert!(shortest >= 29_900.0, "{summary:#}");
-    assert!(median < 300_000.0, "{summary:#}");
+    assert!(median < 1_000_000.0, "{summary:#}");
     assert_eq!(summary["latency_us"]["corrected"]["count"], 200);
 }
 
@@ -242,14 +242,14 @@ fn a_stall_shows_in_the_corrected_latency() {
     let address = hub::serve_on(narrow_listener(), move |subscribers, payload| {
         if subscribers.published == 30 && !stalled {
             stalled = true;
-            thread::sleep(Duration::from_millis(600));
+            thread::sleep(Duration::from_millis(900));
         }
         subscribers.send_to_all(payload);
     });
-    let args = ["-c", "2", "-r", "100", "-s", "512k", "-z", "1s"];
+    let args = ["-c", "2", "-r", "100", "-s", "512k", "-z", "3s"];
     let summary = assert_clean(measure(address, &args));
     let at = |which: &str| summary["latency_us"][which]["p90"].as_f64().unwrap();
-    // 40 of 100 messages were due during the stall and had to wait for 200 ms or more.
+    // 70 of 300 messages were due during the stall and had to wait for 200 ms or more.
     assert!(at("corrected") > 200_000.0, "{summary:#}");
     assert!(at("uncorrected") < at("corrected") / 2.0, "{summary:#}");
 }
@@ -296,9 +296,8 @@ fn what_becomes_of_stalled_subscribers_is_told() {
     if !ring_available() {
         return;
     }
-    let flood = [
-        "-c", "10", "--slow", "20%", "-s", "60000", "-r", "200", "-z", "1s",
-    ];
+    // A closed loop: those that read are never behind, so only the stalled ones' sockets fill.
+    let flood = ["-c", "10", "--slow", "20%", "-s", "60000", "-z", "3s"];
     let trickle = ["-c", "10", "--slow", "2", "-r", "50"];
     let closing = assert_clean(measure(hub::serve(evict_with_close), &flood));
     let closed = &closing["broadcast"]["stalled"];
@@ -380,7 +379,7 @@ fn a_watched_server_that_dies_is_named() {
     let pid = floor.pid();
     let begun = Instant::now();
     let killed = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(700));
+        thread::sleep(Duration::from_secs(3));
         floor.kill();
     });
     let (code, _, errors) = bench(&[
@@ -389,7 +388,7 @@ fn a_watched_server_that_dies_is_named() {
         "-c",
         "5",
         "-z",
-        "3s",
+        "5s",
         "--server-pid",
         &pid,
     ]);

@@ -62,7 +62,7 @@ fn drive_broadcast(mode: &str) {
         ("64", &["-c", "30", "--publishers", "8", "--burst", "4"]),
         ("200", &["-c", "20", "--all-publish"]),
         ("64k", &["-c", "10", "--verify", "full"]),
-        ("300k", &["-c", "8", "-r", "50", "--publishers", "2"]),
+        ("300k", &["-c", "20", "--publishers", "2"]),
     ];
     for (size, args) in cases {
         let floor = Floor::start_with(mode, &["--broadcast", size]);
@@ -78,7 +78,7 @@ fn drive_broadcast(mode: &str) {
             "--server-pid",
             &pid,
         ];
-        all.extend(["-z", "400ms", "--warmup", "100ms"]);
+        all.extend(["-z", "1s", "--warmup", "100ms"]);
         if !args.contains(&"--all-publish") {
             all.extend(["--publish-url", &publish]);
         }
