@@ -19,7 +19,7 @@ fn drive(mode: &str) {
     for args in cases {
         let flags = [
             "-z",
-            "400ms",
+            "1s",
             "--warmup",
             "100ms",
             "--cost",
