@@ -66,7 +66,7 @@ TWO_CORES = Case(
 )
 
 # 10,000 subscribers of whom 1 % stall, and a backlog that they fill in seconds.
-STALLED, BACKLOG, SLOW_SIZE, SLOW_RATE, SLOW_WARMUP = 100, 32 << 10, 4 << 10, 8, 8
+STALLED, BACKLOG, SLOW_SIZE, SLOW_RATE, SLOW_WARMUP = 100, 32 << 10, 8 << 10, 8, 8
 
 # What a core may have beside backlogs when it publishes: receive buffers 4 MiB, kept arena 1 MiB, and the turn's own
 # output, far below 1 MiB here.
@@ -98,7 +98,7 @@ def slow_bars(policy):
 
 SLOW = Case(
     "stalled",
-    "10,000 subscribers, 4 KiB, 8 messages per second, 1 % of them stalled, by policy",
+    "10,000 subscribers, 8 KiB, 8 messages per second, 1 % of them stalled, by policy",
     "broadcast",
     ("-c", "10k", "-s", str(SLOW_SIZE), "-r", str(SLOW_RATE)),
     (
