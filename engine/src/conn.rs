@@ -162,6 +162,13 @@ impl<'a, D> Conn<'a, D> {
         self.hub.interests.subscribers(topic)
     }
 
+    /// How many bytes may wait for this connection, at least 1; `None` is as the server has it
+    /// ([`Server::backlog`](crate::Server::backlog)). What waits already stays.
+    pub fn set_backlog(&mut self, bytes: Option<usize>) {
+        let bytes = bytes.map_or(0, |bytes| u32::try_from(bytes.max(1)).unwrap_or(u32::MAX));
+        self.hub.conns[self.index].backlog_limit = bytes;
+    }
+
     /// What happens to this connection when its backlog is full; `None` is as the server has it.
     pub fn set_slow_policy(&mut self, policy: Option<SlowPolicy>) {
         self.hub.conns[self.index].flags.set_policy(policy);

@@ -175,6 +175,8 @@ pub(crate) struct Connection {
     pub(crate) timer: Link,
     pub(crate) share: Share,
     pub(crate) receiver: Receiver,
+    /// Bytes that may wait for it; 0 is as the server has it.
+    pub(crate) backlog_limit: u32,
     /// An incomplete request head, or input beyond the turn's budget.
     pub(crate) held: Option<Box<Held>>,
     /// This turn's output.
@@ -197,6 +199,7 @@ impl Connection {
             timer: Link::default(),
             share: Share::default(),
             receiver: Receiver::new(),
+            backlog_limit: 0,
             held: None,
             pending: Pending::default(),
             backlog: None,

@@ -499,7 +499,7 @@ impl Hub {
         policy: SlowPolicy,
         displaced: &mut usize,
     ) -> SendStatus {
-        let limit = self.config.backlog;
+        let limit = self.limit(index);
         let conn = &mut self.conns[index];
         let (true, Some(backlog)) = (conn.is_open(), conn.backlog.as_mut()) else {
             // An earlier frame of the same request has closed it.

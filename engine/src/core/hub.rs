@@ -157,7 +157,7 @@ impl Hub {
     #[cold]
     fn queue_own(&mut self, index: u32, message: Message<'_>, len: usize) -> SendStatus {
         let policy = self.policy(index, None);
-        let limit = self.config.backlog;
+        let limit = self.limit(index);
         let conn = &mut self.conns[index];
         let backlog = conn.backlog.as_mut().expect("it has a backlog");
         if policy == SlowPolicy::DropOldest && backlog.can_make_room(len, limit) {
@@ -236,7 +236,7 @@ impl Hub {
     #[inline]
     pub(crate) fn is_full(&self, index: u32, len: usize) -> bool {
         let conn = &self.conns[index];
-        let limit = self.config.backlog;
+        let limit = self.limit(index);
         match &conn.backlog {
             Some(backlog) => backlog.memory() + len > limit,
             None => conn.pending.bytes(self.output.turn()) >= limit.max(TURN_OUTPUT),
@@ -246,6 +246,14 @@ impl Hub {
     /// Bytes accepted for a connection that the kernel has not taken.
     pub(crate) fn buffered(&self, index: u32) -> usize {
         self.conns[index].buffered(self.output.turn()) + self.batched(index)
+    }
+
+    /// Bytes that may wait for a connection.
+    pub(crate) fn limit(&self, index: u32) -> usize {
+        match self.conns[index].backlog_limit {
+            0 => self.config.backlog,
+            own => own as usize,
+        }
     }
 
     /// What happens to a connection that is too slow: as its message's topic has it, or it itself, or the server.

@@ -19,6 +19,7 @@ over_every_transport![
     keyed_sends_replace_each_other_and_nothing_else,
     what_is_set_closest_to_the_message_counts,
     a_connections_policy_ends_with_it,
+    a_connection_may_have_a_limit_of_its_own,
 ];
 
 const BACKLOG: usize = 256 << 10;
@@ -455,4 +456,22 @@ fn a_connections_policy_ends_with_it(io: Io) {
     let mut heir = server.narrow_member();
     assert_eq!(send_until_full(&mut heir), SendStatus::Closed);
     heir.until_close(1013);
+}
+
+fn a_connection_may_have_a_limit_of_its_own(io: Io) {
+    let server = Errands::serve(io, |server| {
+        server.backlog(BACKLOG).slow(SlowPolicy::DropNewest)
+    });
+    let buffered = |own: Option<usize>| {
+        let mut member = server.narrow_member();
+        member.run(move |ws| ws.set_backlog(own));
+        assert_eq!(send_until_full(&mut member), SendStatus::Dropped);
+        member.run(|ws| ws.buffered())
+    };
+    let most = buffered(None);
+    assert!((BACKLOG / 2..=BOUND).contains(&most), "{most} bytes wait");
+    let few = buffered(Some(BACKLOG / 4));
+    assert!(few <= BOUND - 3 * BACKLOG / 4, "{few} bytes wait");
+    let many = buffered(Some(3 * BACKLOG));
+    assert!(many > 2 * BACKLOG, "{many} bytes wait");
 }
