@@ -131,17 +131,25 @@ impl<'a> BroadcastDriver<'a> {
         Ok(())
     }
 
-    /// Waits for what is on the way, and in an open loop sends what had fallen due.
+    /// Waits for what is on the way, and in an open loop sends what had fallen due; at most `limit`, and at most
+    /// `quiet` after the last delivery.
     pub(super) fn drain(
         &mut self,
         links: &mut Links,
         progress: &Progress,
-        deadline: Nanos,
+        quiet: Duration,
+        limit: Duration,
     ) -> Result<(), BenchError> {
         let clock = links.clock();
         self.publishers.fall_due(self.measured.end - 1);
         let mut told = false;
-        while clock.now() < deadline && links.open_now() > 0 {
+        self.heard = clock.now();
+        let end = self.heard + nanos(limit);
+        while links.open_now() > 0 {
+            let now = clock.now();
+            if now >= end || now >= self.heard + nanos(quiet) {
+                break;
+            }
             let open_loop = matches!(self.publishers.pace, Pace::Open { .. });
             let behind = open_loop && self.publishers.behind();
             if !told && !behind {
@@ -159,7 +167,7 @@ impl<'a> BroadcastDriver<'a> {
             if open_loop {
                 self.flush(links);
             }
-            links.turn(Wait::AtMost(clock.until(deadline).min(GLANCE)), self)?;
+            links.turn(Wait::AtMost(GLANCE), self)?;
             progress.show(self.deliveries);
         }
         self.publishers.pace = Pace::Stopped;

@@ -39,8 +39,12 @@ const OPENING: usize = 128;
 /// answered the upgrade, and on another thread.
 const LEAD: Duration = Duration::from_millis(200);
 
-/// Deliveries are waited for this long after the end.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Deliveries are waited for until none has come for so long. What a thousand publishers have on the way can take
+/// a slow server many seconds.
+const DRAIN_QUIET: Duration = Duration::from_secs(5);
+
+/// Deliveries are waited for this long after the end, at most.
+const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Connections may take this long to close in the end.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -211,7 +215,7 @@ fn drive(
         pace,
         args.busy_poll,
     )?;
-    driver.drain(&mut links, member.progress, measured.end + nanos(DRAIN))?;
+    driver.drain(&mut links, member.progress, DRAIN_QUIET, DRAIN_LIMIT)?;
     driver.close(&mut links, CLOSING)?;
     Ok(driver.outcome())
 }
