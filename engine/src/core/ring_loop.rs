@@ -168,6 +168,8 @@ impl<K: Kernel> Pump<K> {
         let mut completions = std::mem::take(&mut self.completions);
         while !core.hub.crowded && self.ring.now() - now < budget {
             self.ring.uring().batch().submit(Wait::No)?;
+            // What arrives now counts from now, as in every turn.
+            core.advance(self.ring.now());
             self.ring.look_at_completions(&mut completions);
             found |= !completions.is_empty();
             for completion in completions.drain(..) {
