@@ -146,7 +146,7 @@ impl Admission {
             if conversation.accepted.is_some() {
                 continue;
             }
-            conversation.accepted = Some(world.time);
+            conversation.accepted = world.links[id].accepted_at;
             conversation.standing = Standing::of(conn);
             let host = host_of(world.links[id].address);
             match conversation.standing {

@@ -187,6 +187,7 @@ impl Application {
             64..71 => self.subscribe(hub, index),
             71 => self.set_policy(hub, index),
             72..76 => self.unsubscribe(hub, index),
+            93 => self.forget(hub),
             76..80 => self.ping(hub, index),
             80..83 => hub.pause(index),
             83..89 => {
@@ -224,6 +225,9 @@ impl Application {
         if is_new != expected {
             self.violation(|| format!("subscribing connection {id} says {is_new}"));
         }
+        if is_new && self.one_in(2) {
+            self.send_retained(hub, index, filter);
+        }
     }
 
     fn unsubscribe(&mut self, hub: &mut Hub, index: u32) {
@@ -249,6 +253,12 @@ impl Application {
         });
         hub.conns[index].flags.set_policy(policy);
         self.conversation(id, |c| c.policy = policy);
+        if self.one_in(2) {
+            let largest = self.stage.borrow().largest;
+            let limit = self.with_stage(|_, dice| dice.up_to(2 * largest));
+            hub.conns[index].backlog_limit = limit as u32;
+            self.conversation(id, |c| c.backlog_limit = c.backlog_limit.max(limit));
+        }
     }
 
     fn panic(&mut self) -> ! {

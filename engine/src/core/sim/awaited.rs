@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use corecast_protocol::server_header_len;
@@ -48,6 +49,8 @@ pub(super) struct Accepted {
     pub(super) turn: u32,
     /// It may have to go for a later one.
     pub(super) droppable: bool,
+    /// When it has to go out at the latest, if it does not wait for the peer.
+    pub(super) due: Option<Duration>,
 }
 
 /// Messages on their way to a peer.
@@ -114,6 +117,23 @@ impl Awaited {
     }
 }
 
+/// What waits for others, to go out with them.
+impl Awaited {
+    /// Bytes that may still wait after a turn that began at this time.
+    pub(super) fn not_due(&self, turn_began: Duration) -> usize {
+        let messages = self.messages.iter();
+        let waiting = messages.filter(|accepted| accepted.due.is_some_and(|due| due >= turn_began));
+        waiting.map(|accepted| accepted.said.frame_len()).sum()
+    }
+
+    /// The peer does not read, so whatever is on its way waits for that.
+    pub(super) fn wait_for_peer(&mut self) {
+        for accepted in &mut self.messages {
+            accepted.due = None;
+        }
+    }
+}
+
 /// What arrives.
 impl Awaited {
     /// Whether nothing is on its way: what has not arrived was thrown away.
@@ -144,19 +164,16 @@ impl Awaited {
         Ok(())
     }
 
-    /// A message arrives; `false` when it must not come now. What was sent to the peer alone overtakes nothing and is
+    /// A message arrives; `None` when it must not come now. What was sent to the peer alone overtakes nothing and is
     /// overtaken by nothing, and what was published to a topic nothing of that topic, but for what was thrown away.
-    pub(super) fn arrive(&mut self, said: &Said) -> bool {
-        let Some((position, missing)) = self.find(said) else {
-            return false;
-        };
+    pub(super) fn arrive(&mut self, said: &Said) -> Option<Accepted> {
+        let (position, missing) = self.find(said)?;
         for &missing in missing.iter().rev() {
             let missing = self.messages.remove(missing).expect("found just now");
             self.lost -= missing.said.frame_len();
             self.missed += 1;
         }
-        self.messages.remove(position - missing.len());
-        true
+        self.messages.remove(position - missing.len())
     }
 
     /// Where the message is that arrives, and those before it that should have come first.

@@ -64,6 +64,8 @@ pub(super) struct Conversation {
     pub(super) to_peer: Awaited,
     /// What it is subscribed to while it is open, by number.
     pub(super) filters: BTreeSet<usize>,
+    /// The largest limit of its own that its backlog has had.
+    pub(super) backlog_limit: usize,
     /// Its own policy, if the application has set one.
     pub(super) policy: Option<SlowPolicy>,
     /// Pings of the peer that were not answered, and of the application that were not sent.
@@ -83,6 +85,8 @@ pub(super) struct Conversation {
     pub(super) owed_drain: bool,
     /// Pings that a pong to a later one answered as well.
     pub(super) skipped: u64,
+    /// When the first of what was taken in this turn had to go out.
+    pub(super) due: Option<Duration>,
     wire: Wire,
 }
 
@@ -221,6 +225,7 @@ impl Conversation {
 
     /// There is a backlog, and the server has received so many bytes.
     pub(super) fn note_backlog(&mut self, received: u64) {
+        self.to_peer.wait_for_peer();
         let pings = self.pings_of_peer.iter_mut();
         for ping in pings.take_while(|ping| ping.end <= received) {
             ping.skippable = true;
@@ -335,7 +340,8 @@ impl Conversation {
     }
 
     fn on_message(&mut self, said: Said, mailed: &Mailed) -> Result<(), String> {
-        if self.to_peer.arrive(&said) {
+        if let Some(accepted) = self.to_peer.arrive(&said) {
+            self.due = self.due.into_iter().chain(accepted.due).min();
             return Ok(());
         }
         let came_by = &mut self.wire.mail;

@@ -1,9 +1,11 @@
 //! What must hold after every turn, and at the end.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use corecast_protocol::CloseCode;
 
+use super::flushing::{check_batches, check_taken};
 use super::stage::Stage;
 use super::topics::FILTERS;
 use crate::core::connection::{Connection, Flags, State};
@@ -42,21 +44,24 @@ impl Invariants {
         }
     }
 
+    /// After a turn that began at this time.
     pub(super) fn check(
         &mut self,
         core: &Core,
         pump: &Pump<SimulatedKernel>,
         world: &mut World,
         stage: &mut Stage,
+        began: Duration,
     ) {
         note_overdue(core, world, stage);
         self.check_wire(world, stage)
+            .and_then(|()| check_batches(core, stage, began))
             .and_then(|()| check_output(core, stage))
             .and_then(|()| check_subscriptions(core, stage))
             .and_then(|()| self.check_ends(core, world, stage))
             .and_then(|()| check_operations(core, pump))
             .and_then(|()| check_buffers(pump))
-            .and_then(|()| check_memory(core, stage.largest, self.pool))
+            .and_then(|()| check_memory(core, stage, self.pool))
             .unwrap_or_else(|what| world.log.violation(|| what));
         note_backlogs(core, world, stage);
     }
@@ -76,12 +81,14 @@ impl Invariants {
     /// The bytes that were taken are the frames that were queued; at a FIN, all of them.
     fn check_wire(&mut self, world: &mut World, stage: &mut Stage) -> Result<(), String> {
         self.finished.resize(world.links.len(), false);
-        for (id, link) in world.links.iter_mut().enumerate() {
-            let tape = link.tape.split();
+        for id in 0..world.links.len() {
+            let tape = world.links[id].tape.split();
             let conversation = &mut stage.conversations[id];
             let named = |what| format!("connection {id}: {what}");
             conversation.on_wire(&tape, &stage.mailed).map_err(named)?;
-            if link.finished_writing && !self.finished[id] {
+            let due = conversation.due.take();
+            check_taken(world, id as LinkId, due).map_err(named)?;
+            if world.links[id].finished_writing && !self.finished[id] {
                 self.finished[id] = true;
                 if !conversation.is_complete() || !conversation.is_answered() {
                     return Err(format!(
@@ -294,7 +301,7 @@ fn check_buffers(pump: &Pump<SimulatedKernel>) -> Result<(), String> {
 const OVERHEAD: usize = 10 + 2 + 125;
 
 /// The sum in ARCHITECTURE.md, owner by owner.
-fn check_memory(core: &Core, largest: usize, pool: usize) -> Result<(), String> {
+fn check_memory(core: &Core, stage: &Stage, pool: usize) -> Result<(), String> {
     let hub = &core.hub;
     let config: &Config = &hub.config;
     let slots = config.max_connections + SURPLUS_CONNECTIONS;
@@ -330,7 +337,8 @@ fn check_memory(core: &Core, largest: usize, pool: usize) -> Result<(), String> 
             ));
         }
         // The limit, what one turn makes, and one message beyond each.
-        let limit = config.backlog + TURN_OUTPUT + 2 * (largest + OVERHEAD);
+        let own = stage.conversations[link_of(conn) as usize].backlog_limit;
+        let limit = config.backlog.max(own) + TURN_OUTPUT + 2 * (stage.largest + OVERHEAD);
         within("backlog", hub.buffered(index), limit)?;
     }
     Ok(())

@@ -12,6 +12,7 @@ mod answer;
 mod application;
 mod awaited;
 mod conversation;
+mod flushing;
 mod invariants;
 mod peers;
 mod publishing;
@@ -38,7 +39,7 @@ const SEEDS: u64 = 2_000;
 const REFUSALS: [u16; 6] = [400, 408, 429, 431, 500, 503];
 
 /// What else has to come up.
-const SIGHTS: [&str; 7] = [
+const SIGHTS: [&str; 10] = [
     "closed for being slow",
     "dropped the newest",
     "dropped the oldest",
@@ -46,6 +47,9 @@ const SIGHTS: [&str; 7] = [
     "replaced the latest",
     "flooded with control frames",
     "published to all but one",
+    "waited for others",
+    "sent what was retained",
+    "had no room to retain",
 ];
 
 /// Sums over many runs.

@@ -169,13 +169,14 @@ impl Peers {
             payloads.push(Bytes::from(payload));
         }
         let (number, len) = (stage.numbered, frames.len());
-        let key = payloads.len() == 1 && world.dice.one_in(3);
+        let alone = payloads.len() == 1;
+        let key = alone && world.dice.one_in(3);
         let topic = stage.play.any_topic(&mut world.dice);
         let mail = Mail::Publish(Arc::new(Publication {
             topic: TOPICS[topic].into(),
             frames: frames.into(),
             key: key.then(|| world.dice.among(0..=2) as u64),
-            retain: false,
+            retain: alone && stage.play.watches_mail && world.dice.one_in(4),
         }));
         if self.mailboxes[0].post(mail).is_ok() {
             if !stage.play.watches_mail {

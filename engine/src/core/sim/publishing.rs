@@ -1,5 +1,7 @@
 //! What is published, by the application or by other cores and threads, and what it has to mean for each connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::application::{Application, message, said};
@@ -7,19 +9,48 @@ use super::awaited::{Accepted, Said};
 use super::conversation::messages;
 use super::sending::{Before, CLOSE_FRAME, closes, drops};
 use super::stage::Stage;
-use super::topics::TOPICS;
+use super::topics::{FILTERS, TOPICS};
 use crate::core::app::Message;
 use crate::core::config::SlowPolicy;
 use crate::core::fanout::{Content, PublishRequest};
 use crate::core::hub::{Hub, Published};
 use crate::core::mailbox::Publication;
 
+/// What a message that is retained counts for at most beside its name and its bytes.
+const RETAINED_EXTRA: usize = 128;
+
 /// What is published, as the observer sees it.
 struct Publishing {
-    topic: usize,
+    to: To,
     messages: Vec<Said>,
     key: Option<u64>,
     except: Option<u32>,
+}
+
+/// Who gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    Topic(usize),
+    /// One connection alone, by its index: what was retained.
+    Connection(u32),
+}
+
+impl Publishing {
+    fn topic(&self) -> Option<usize> {
+        match self.to {
+            To::Topic(topic) => Some(topic),
+            To::Connection(_) => None,
+        }
+    }
+
+    fn is_for(&self, stage: &Stage, before: &Before) -> bool {
+        match self.to {
+            To::Topic(topic) => {
+                self.except != Some(before.index) && stage.receives(before.id, topic)
+            }
+            To::Connection(index) => index == before.index,
+        }
+    }
 }
 
 /// What became of it, all connections taken together.
@@ -52,8 +83,9 @@ impl Application {
         let own = self.own(Some(topic));
         let message = relayed.unwrap_or(message(&own));
         let key = self.one_in(3).then(|| self.among(0..=2) as u64);
+        let retain = self.one_in(5);
         let publishing = Publishing {
-            topic,
+            to: To::Topic(topic),
             messages: vec![said(message)],
             key,
             except,
@@ -63,9 +95,16 @@ impl Application {
             content: Content::Message(message),
             key,
             except,
-            retain: false,
+            retain,
         };
-        self.watch(hub, &publishing, |hub| Some(hub.publish(&request)));
+        let published = self.watch(hub, &publishing, |hub| Some(hub.publish(&request)));
+        if retain {
+            self.note_retained(hub, topic, &publishing.messages[0]);
+        }
+        let is_kept = retain && self.stage.borrow().retained.contains_key(&topic);
+        if published.is_some_and(|published| published.retained != is_kept) {
+            self.violation(|| format!("{published:?}, and it is kept: {is_kept}"));
+        }
         if except.is_some() {
             self.stage.borrow_mut().saw("published to all but one");
         }
@@ -76,8 +115,9 @@ impl Application {
         let topic = TOPICS
             .iter()
             .position(|topic| *topic == &*publication.topic);
+        let topic = topic.expect("one of the topics");
         let publishing = Publishing {
-            topic: topic.expect("one of the topics"),
+            to: To::Topic(topic),
             messages: messages(&publication.frames),
             key: publication.key,
             except: None,
@@ -86,6 +126,76 @@ impl Application {
             hub.deliver_mail(publication);
             None
         });
+        if publication.retain {
+            self.note_retained(hub, topic, &publishing.messages[0]);
+        }
+    }
+
+    /// What is retained of a topic is this now, unless there was no room.
+    fn note_retained(&self, hub: &mut Hub, topic: usize, said: &Said) {
+        let name = TOPICS[topic];
+        let kept = hub.retained_of(name);
+        let stage = &mut *self.stage.borrow_mut();
+        match &kept[..] {
+            [] => {
+                let most = hub.retained.bytes() + name.len() + said.frame_len() + RETAINED_EXTRA;
+                if most <= hub.config.max_retained {
+                    self.violation(|| format!("{said:?} is not retained, and would make {most}"));
+                }
+                stage.retained.remove(&topic);
+                stage.saw("had no room to retain");
+            }
+            [kept] if *kept == frame(said) => drop(stage.retained.insert(topic, said.clone())),
+            _ => self.violation(|| format!("{said:?} is not what is retained")),
+        }
+    }
+
+    pub(super) fn forget(&mut self, hub: &mut Hub) {
+        let topic = self.with_stage(|stage, dice| stage.play.any_topic(dice));
+        hub.forget_retained(TOPICS[topic]);
+        self.stage.borrow_mut().retained.remove(&topic);
+    }
+
+    /// A connection gets what was retained of the topics that a filter matches.
+    pub(super) fn send_retained(&mut self, hub: &mut Hub, index: u32, filter: usize) {
+        let (name, matches) = FILTERS[filter];
+        // In which order is the engine's affair.
+        let frames: Vec<Said> = hub
+            .retained_of(name)
+            .iter()
+            .flat_map(|f| messages(f))
+            .collect();
+        let retained = self.stage.borrow().retained.clone();
+        let expected = retained.iter().filter(|&(&topic, _)| matches[topic]);
+        let mut expected = expected.map(|(_, said)| said);
+        let count = expected.clone().count();
+        if frames.len() != count || !expected.all(|said| frames.contains(said)) {
+            self.violation(|| format!("{frames:?} are retained of {name}, and not {retained:?}"));
+            return;
+        }
+        let messages = frames;
+        let known = hub.conns[index].backlog.is_none() || self.stage.borrow().play.closes();
+        let ambiguous = {
+            let stage = self.stage.borrow();
+            messages.iter().any(|said| stage.is_ambiguous(said))
+        };
+        if (messages.len() > 1 && !known) || ambiguous || !hub.conns[index].is_open() {
+            // It could not be told what it gets.
+            return;
+        }
+        let publishing = Publishing {
+            to: To::Connection(index),
+            messages,
+            key: None,
+            except: None,
+        };
+        self.watch(hub, &publishing, |hub| {
+            hub.send_retained(index, name);
+            None
+        });
+        if !publishing.messages.is_empty() {
+            self.stage.borrow_mut().saw("sent what was retained");
+        }
     }
 
     /// Looks at every connection before and after something is published.
@@ -94,7 +204,7 @@ impl Application {
         hub: &mut Hub,
         publishing: &Publishing,
         publish: impl FnOnce(&mut Hub) -> Option<Published>,
-    ) {
+    ) -> Option<Published> {
         let mut open = hub.conns.indices();
         open.retain(|&index| hub.conns[index].is_open());
         let before: Vec<Before> = open.iter().map(|&index| Before::of(hub, index)).collect();
@@ -108,8 +218,8 @@ impl Application {
             concluded.unwrap_or_else(|what| {
                 self.violation(|| {
                     format!(
-                        "{:?} published to {}: {what}",
-                        publishing.messages, TOPICS[publishing.topic]
+                        "{:?} published to {:?}: {what}",
+                        publishing.messages, publishing.to
                     )
                 });
             });
@@ -117,6 +227,7 @@ impl Application {
         self.note("publish", tally.sent as i64, tally.queued as i64);
         let agreed = agree(stage, hub, &tally, dropped, published);
         agreed.unwrap_or_else(|what| self.violation(|| what));
+        published
     }
 }
 
@@ -129,21 +240,23 @@ struct Sight<'a> {
     /// By how many bytes more is buffered.
     grown: isize,
     turn: u32,
-    /// Messages may have to wait although there is no backlog.
+    /// Until when it has to go out where there is no backlog, and whether it may have to wait for that.
+    due: Option<Duration>,
     delays: bool,
 }
 
 impl Sight<'_> {
     fn accepted(&self, said: &Said) -> Accepted {
         let slow = self.before.slow;
-        let topic = Some(self.publishing.topic);
-        let conflates = slow && self.policy == SlowPolicy::Conflate;
+        let topic = self.publishing.topic();
+        let conflates = slow && topic.is_some() && self.policy == SlowPolicy::Conflate;
         Accepted {
             said: said.clone(),
             topic,
             key: conflates.then_some((topic, self.publishing.key)),
             turn: self.turn,
-            droppable: slow || self.delays,
+            droppable: slow || (topic.is_some() && self.delays),
+            due: self.due.filter(|_| !slow),
         }
     }
 
@@ -167,14 +280,14 @@ fn conclude(
     let sight = Sight {
         before,
         publishing,
-        policy: stage.policy(before.id, Some(publishing.topic)),
+        policy: stage.policy(before.id, publishing.topic()),
         open: hub.conns[before.index].is_open(),
         grown: before.grown(hub),
         turn: hub.output.turn(),
+        due: publishing.topic().map(|topic| stage.due(topic, hub.now)),
         delays: !stage.play.settings.longest_delay().is_zero(),
     };
-    let receives = stage.receives(before.id, publishing.topic);
-    if publishing.except == Some(before.index) || !receives {
+    if !publishing.is_for(stage, before) || publishing.messages.is_empty() {
         return match sight.open && sight.grown == 0 {
             true => Ok(()),
             false => sight.wrong(),
@@ -194,7 +307,9 @@ fn conclude_closed(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> R
     let Some(taken) = taken.filter(|&taken| taken < messages.len() && closes(sight.policy)) else {
         return sight.wrong();
     };
-    if taken > 0 && !sight.before.slow {
+    // Without a backlog what is published together is one.
+    let one_by_one = sight.before.slow || sight.publishing.topic().is_none();
+    if taken > 0 && !one_by_one {
         return sight.wrong();
     }
     let conversation = &mut stage.conversations[sight.before.id as usize];
@@ -202,8 +317,11 @@ fn conclude_closed(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> R
         conversation.to_peer.push(sight.accepted(said));
     }
     conversation.ended_by_server = true;
-    let together = if sight.before.slow { 1 } else { messages.len() };
-    let dropped = (messages.len() - taken).div_ceil(together);
+    let dropped = if one_by_one {
+        messages.len() - taken
+    } else {
+        1
+    };
     tally.queued += taken;
     tally.dropped += dropped;
     tally.unheard += dropped - 1;
@@ -211,22 +329,28 @@ fn conclude_closed(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> R
     Ok(())
 }
 
-/// Without a backlog it gets all or nothing.
+/// Without a backlog it gets all that is published together, or nothing.
 fn conclude_fast(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> Result<(), String> {
     let messages = &sight.publishing.messages;
-    let len: usize = messages.iter().map(Said::frame_len).sum();
-    let conversation = &mut stage.conversations[sight.before.id as usize];
-    if sight.grown == len as isize {
-        for said in messages {
-            conversation.to_peer.push(sight.accepted(said));
-        }
-        tally.sent += 1;
-    } else if sight.grown == 0 && drops(sight.policy) {
-        conversation.owed_drain = true;
-        tally.dropped += 1;
-    } else {
+    let one_by_one = sight.publishing.topic().is_none();
+    let Some(taken) = prefix(messages, sight.grown) else {
+        return sight.wrong();
+    };
+    let all = taken == messages.len();
+    if !all && (!drops(sight.policy) || (taken > 0 && !one_by_one)) {
         return sight.wrong();
     }
+    let conversation = &mut stage.conversations[sight.before.id as usize];
+    for said in &messages[..taken] {
+        conversation.to_peer.push(sight.accepted(said));
+    }
+    conversation.owed_drain |= !all;
+    let (sent, dropped) = match one_by_one {
+        true => (taken, messages.len() - taken),
+        false => (usize::from(all), usize::from(!all)),
+    };
+    tally.sent += sent;
+    tally.dropped += dropped;
     Ok(())
 }
 
@@ -257,13 +381,13 @@ fn conclude_slow(
             }
             taken
         }
-        (SlowPolicy::Conflate, [said]) => {
+        (SlowPolicy::Conflate, [said]) if sight.publishing.topic().is_some() => {
             let replaced = conversation.queue(sight.accepted(said), sight.grown, drops_any)?;
             tally.queued += 1;
             tally.replaced += usize::from(replaced);
             return Ok(());
         }
-        (SlowPolicy::Close | SlowPolicy::DropNewest, _) => {
+        (SlowPolicy::Close | SlowPolicy::Conflate | SlowPolicy::DropNewest, _) => {
             let Some(taken) = subset(messages, sight.grown) else {
                 return sight.wrong();
             };

@@ -106,7 +106,7 @@ fn config(dice: &mut Dice, largest: usize, play: &Play) -> Config {
         slow: play.slow,
         flush_delay: play.settings.flush_delay(),
         topics: play.settings.options(),
-        max_retained: 1 << 20,
+        max_retained: [300, 1_000, 1 << 20][dice.among(0..=2)],
         handshake_timeout: millis(dice, 10_000),
         idle_timeout: sometimes(dice, 90_000),
         ping_interval: sometimes(dice, 30_000),

@@ -139,6 +139,7 @@ impl Application {
             key,
             turn: hub.output.turn(),
             droppable: before.slow,
+            due: None,
         };
         let open = hub.conns[before.index].is_open();
         let wrong = || Err(format!("{before:?}, {policy:?}, grown by {grown}"));

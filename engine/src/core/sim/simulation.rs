@@ -64,14 +64,17 @@ impl Simulation {
     pub(super) fn new(seed: u64, aloud: bool) -> io::Result<Self> {
         let mut dice = Dice::new(seed);
         let scenario = Scenario::draw(&mut dice);
+        let started = Instant::now();
         let stage = Rc::new(RefCell::new(Stage {
             conversations: Vec::new(),
             mailed: Vec::new(),
             patterns: Patterns::new(scenario.largest),
             largest: scenario.largest,
             play: scenario.play.clone(),
+            retained: BTreeMap::new(),
             sights: BTreeMap::new(),
             numbered: 0,
+            started,
             calm: false,
         }));
         let (mailboxes, mut posts) = mailbox::set_up(1)?;
@@ -98,7 +101,6 @@ impl Simulation {
             interests,
             Box::new(application.clone()),
         );
-        let started = Instant::now();
         core.started = started;
         let outside: Rc<RefCell<Peers>> = Rc::clone(&peers);
         let kernel = SimulatedKernel::new(Rc::clone(&world), outside, started, scenario.queues);
@@ -152,6 +154,7 @@ impl Simulation {
 
     fn turn(&mut self) -> Result<(), String> {
         self.turns += 1;
+        let began = self.world.borrow().time;
         self.read_mail();
         let waits = self.pump.ring.kernel().waits();
         let untaken = self.pump.ring.has_completions();
@@ -167,7 +170,8 @@ impl Simulation {
             .check_progress(world, progress || dirty, slept);
         let stage = &mut *self.stage.borrow_mut();
         self.admission.check(&self.core, world, stage);
-        self.invariants.check(&self.core, &self.pump, world, stage);
+        self.invariants
+            .check(&self.core, &self.pump, world, stage, began);
         match world.log.first_violation() {
             Some(what) => Err(what.to_owned()),
             None => Ok(()),

@@ -1,12 +1,12 @@
 //! What the application, the peers and the observer share.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::awaited::Said;
 use super::conversation::{Conversation, Mailed};
 use super::scenario::Patterns;
-use super::topics::{FILTERS, TOPICS, TopicSettings};
+use super::topics::{FILTERS, TOPICS, TopicSettings, any_delay};
 use crate::core::config::SlowPolicy;
 use crate::transport::ring::simulated::Dice;
 
@@ -18,10 +18,14 @@ pub(super) struct Stage {
     pub(super) patterns: Patterns,
     pub(super) largest: usize,
     pub(super) play: Play,
+    /// By topic.
+    pub(super) retained: BTreeMap<usize, Said>,
     /// How often something happened that should happen in many runs.
     pub(super) sights: BTreeMap<&'static str, u64>,
     /// Messages that were given a number.
     pub(super) numbered: u64,
+    /// When it began.
+    pub(super) started: Instant,
     /// The application does nothing of its own any more.
     pub(super) calm: bool,
 }
@@ -54,9 +58,13 @@ impl Play {
             1 => ALL[..2].to_vec(),
             only => vec![ALL[only - 2]],
         };
+        let flush_delay = match dice.one_in(3) {
+            true => any_delay(dice),
+            false => Duration::ZERO,
+        };
         let mut play = Self {
             slow: policies[dice.among(0..=policies.len() - 1)],
-            settings: TopicSettings::draw(dice, &policies, Duration::ZERO),
+            settings: TopicSettings::draw(dice, &policies, flush_delay),
             policies,
             topics: dice.among(1..=TOPICS.len() - 1),
             wildcards: dice.one_in(3),
@@ -70,6 +78,12 @@ impl Play {
     pub(super) fn keeps_all(&self) -> bool {
         let mut policies = self.policies.iter();
         policies.all(|policy| matches!(policy, SlowPolicy::Close | SlowPolicy::DropNewest))
+    }
+
+    /// Whether whoever is too slow is closed, whichever policy is his.
+    pub(super) fn closes(&self) -> bool {
+        let mut policies = self.policies.iter();
+        policies.all(|policy| matches!(policy, SlowPolicy::Close | SlowPolicy::Conflate))
     }
 
     /// Whether messages may have to go for later ones, so that each has to be told from all others.
@@ -107,6 +121,17 @@ impl Stage {
         let of_topic = topic.and_then(|topic| self.play.settings.policy(topic));
         let of_connection = self.conversations[id as usize].policy;
         of_topic.or(of_connection).unwrap_or(self.play.slow)
+    }
+
+    /// Until when something published to a topic has to go out. Where there are wildcards, it may wait with what was
+    /// published to another topic.
+    pub(super) fn due(&self, topic: usize, now: Instant) -> Duration {
+        let settings = &self.play.settings;
+        let delay = match self.play.wildcards {
+            true => settings.longest_delay(),
+            false => settings.delay(topic),
+        };
+        now - self.started + delay
     }
 
     /// Whether a message could be taken for one that is on its way to a connection already.

@@ -22,6 +22,9 @@ pub(super) const FILTERS: [(&str, [bool; TOPICS.len()]); 9] = [
     ("*/b", [false, true, false, false]),
 ];
 
+/// Nothing waits longer, whatever the server is told.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
 /// What the server is told about its topics.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TopicSettings {
@@ -72,10 +75,19 @@ impl TopicSettings {
         found.and_then(|(_, policy, _)| *policy)
     }
 
-    /// The longest that a message may wait for others, whichever of the filters of its subscribers it waits with.
+    /// How long what is published to a topic may wait for more.
+    pub(super) fn delay(&self, topic: usize) -> Duration {
+        let mut of_filters = self.of_filters.iter();
+        let found = of_filters.find(|(filter, ..)| FILTERS[*filter].1[topic]);
+        let own = found.and_then(|(.., delay)| *delay);
+        own.unwrap_or(self.flush_delay).min(LONGEST_DELAY)
+    }
+
+    /// The longest that any message may wait.
     pub(super) fn longest_delay(&self) -> Duration {
         let of_filters = self.of_filters.iter().filter_map(|(.., delay)| *delay);
-        of_filters.fold(self.flush_delay, Duration::max)
+        let longest = of_filters.fold(self.flush_delay, Duration::max);
+        longest.min(LONGEST_DELAY)
     }
 }
 

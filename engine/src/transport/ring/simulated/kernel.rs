@@ -229,6 +229,7 @@ impl SimulatedKernel {
             };
             let millis = world.dice.up_to(most) as u64;
             world.time += Duration::from_millis(millis);
+            world.jumped_at = world.time;
             world.note("clock jumps, ms", millis as i64, 0);
         }
         self.outside.borrow_mut().act(&mut world);

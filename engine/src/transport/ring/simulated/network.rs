@@ -24,6 +24,8 @@ pub(crate) type LinkId = u32;
 pub(crate) struct World {
     /// Since the start.
     pub(crate) time: Duration,
+    /// When the clock has last gone on by more than was slept.
+    pub(crate) jumped_at: Duration,
     pub(crate) dice: Dice,
     pub(crate) log: Log,
     pub(crate) links: Vec<Link>,
@@ -49,8 +51,12 @@ pub(crate) struct Link {
     pub(crate) send_buffer: usize,
     /// The same bytes, until the checker takes them.
     pub(crate) tape: BytesMut,
+    /// When the kernel has handed it to the server.
+    pub(crate) accepted_at: Option<Duration>,
     /// All bytes that the kernel has taken.
     pub(crate) taken: u64,
+    /// When it took the last of them.
+    pub(crate) taken_at: Duration,
     /// The last bytes wait for the FIN until then.
     corked_until: Option<Duration>,
     /// The server has shut down writing, or closed.
@@ -91,6 +97,7 @@ impl World {
     pub(crate) fn new(dice: Dice, log: Log) -> io::Result<Self> {
         Ok(Self {
             time: Duration::ZERO,
+            jumped_at: Duration::ZERO,
             dice,
             log,
             links: Vec::new(),
@@ -139,7 +146,9 @@ impl World {
             outgoing: BytesMut::new(),
             send_buffer,
             tape: BytesMut::new(),
+            accepted_at: None,
             taken: 0,
+            taken_at: Duration::ZERO,
             corked_until: None,
             fin_out: false,
             finished_writing: false,
@@ -288,12 +297,13 @@ impl World {
 
     /// The kernel takes bytes to send.
     pub(super) fn take(&mut self, id: LinkId, bytes: &[u8], cork: bool) {
-        let until = self.time + CORK_TIME;
+        let now = self.time;
         let link = &mut self.links[id as usize];
         link.outgoing.extend_from_slice(bytes);
         link.tape.extend_from_slice(bytes);
         link.taken += bytes.len() as u64;
-        link.corked_until = cork.then_some(until);
+        link.taken_at = now;
+        link.corked_until = cork.then_some(now + CORK_TIME);
     }
 
     /// Whether a receive would have something to say.

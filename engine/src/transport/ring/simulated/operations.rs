@@ -165,6 +165,7 @@ impl SimulatedKernel {
             let descriptor = world.descriptor().expect("a descriptor for a connection");
             let number = descriptor.as_raw_fd();
             world.assign(number, id);
+            world.links[id as usize].accepted_at = Some(world.time);
             world.note("accept", id, 0);
             self.accepted.insert(number, (descriptor, id));
             if world.dice.fault(Fault::AcceptEnded) {
