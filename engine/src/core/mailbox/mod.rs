@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use super::defaults;
 use doorbell::Doorbell;
+use pair::Limits;
 pub(crate) use post::Post;
 use threads::FromThreads;
 
@@ -114,10 +115,24 @@ impl Mailbox {
 /// # Errors
 /// The system has no descriptor left for a doorbell.
 pub(crate) fn set_up(cores: usize) -> io::Result<(Mailboxes, Vec<Post>)> {
+    set_up_within(cores, Limits::among(cores - 1))
+}
+
+/// The same where so many entries and bytes may wait between each two cores.
+#[cfg(test)]
+pub(crate) fn set_up_small(
+    cores: usize,
+    entries: usize,
+    bytes: u64,
+) -> io::Result<(Mailboxes, Vec<Post>)> {
+    set_up_within(cores, Limits::of(entries, bytes))
+}
+
+fn set_up_within(cores: usize, limits: Limits) -> io::Result<(Mailboxes, Vec<Post>)> {
     let mailboxes: Mailboxes = (0..cores)
         .map(|_| Mailbox::new())
         .collect::<io::Result<_>>()?;
-    let posts = Post::for_each(&mailboxes);
+    let posts = Post::for_each(&mailboxes, limits);
     Ok((mailboxes, posts))
 }
 

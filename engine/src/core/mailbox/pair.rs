@@ -19,6 +19,12 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// So much between each two cores.
+    #[cfg(test)]
+    pub(super) fn of(entries: usize, bytes: u64) -> Self {
+        Self { entries, bytes }
+    }
+
     /// An equal part, for each of so many senders, of what may wait for one core.
     pub(super) fn among(senders: usize) -> Self {
         let senders = senders.max(1);

@@ -34,12 +34,11 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    /// The ends of all cores, by position.
-    pub(super) fn for_each(mailboxes: &Mailboxes) -> Vec<Self> {
+    /// The ends of all cores, by position, with so much room between each two of them.
+    pub(super) fn for_each(mailboxes: &Mailboxes, limits: Limits) -> Vec<Self> {
         let mut posts: Vec<_> = (0..mailboxes.len())
             .map(|own| Self::new(Arc::clone(mailboxes), own))
             .collect();
-        let limits = Limits::among(mailboxes.len() - 1);
         for from in 0..posts.len() {
             for to in (0..posts.len()).filter(|&to| to != from) {
                 let (sender, receiver) = pair(limits);
