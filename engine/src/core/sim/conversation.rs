@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::admission::Standing;
 use super::answer::refusal;
 use super::awaited::{Accepted, Awaited, Said};
+use super::topics::FILTERS;
 use crate::core::config::SlowPolicy;
 use crate::core::hub::Hub;
 
@@ -114,8 +115,8 @@ struct Wire {
     reached: Reached,
     /// A Close frame went out: nothing may follow.
     closed: bool,
-    /// Messages of other cores that came by, in their order, of each topic.
-    mail: HashMap<usize, usize>,
+    /// Messages of other cores that came by, in their order, of each source.
+    mail: HashMap<Source, usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,8 +128,11 @@ enum Reached {
     End,
 }
 
-/// What other cores have published, and to which topic.
-pub(super) type Mailed = Vec<(usize, Bytes)>;
+/// What other cores and threads have published, to which topic, and who has.
+pub(super) type Mailed = Vec<(Source, Bytes)>;
+
+/// A topic, and who publishes to it: a core, or a thread. Only what they have in common keeps its order.
+pub(super) type Source = (usize, Option<usize>);
 
 impl Conversation {
     pub(super) fn new(head: Head) -> Self {
@@ -136,6 +140,12 @@ impl Conversation {
             head,
             ..Self::default()
         }
+    }
+
+    /// Whether it gets what is published to a topic.
+    pub(super) fn receives(&self, topic: usize) -> bool {
+        let mut filters = self.filters.iter();
+        filters.any(|&filter| FILTERS[filter].1[topic])
     }
 
     /// Whether all that was accepted is on its way, to the last byte.

@@ -12,6 +12,7 @@ mod answer;
 mod application;
 mod awaited;
 mod conversation;
+mod elsewhere;
 mod flushing;
 mod invariants;
 mod peers;
@@ -39,7 +40,7 @@ const SEEDS: u64 = 2_000;
 const REFUSALS: [u16; 6] = [400, 408, 429, 431, 500, 503];
 
 /// What else has to come up.
-const SIGHTS: [&str; 10] = [
+const SIGHTS: [&str; 13] = [
     "closed for being slow",
     "dropped the newest",
     "dropped the oldest",
@@ -50,6 +51,9 @@ const SIGHTS: [&str; 10] = [
     "waited for others",
     "sent what was retained",
     "had no room to retain",
+    "forwarded to other cores",
+    "refused by other cores",
+    "refused by one of two cores",
 ];
 
 /// Sums over many runs.

@@ -153,7 +153,7 @@ impl Outside for Peers {
 }
 
 impl Peers {
-    /// Another core publishes something.
+    /// Another core or thread publishes something.
     fn post(&mut self, world: &mut World) {
         let mut stage = self.stage.borrow_mut();
         let mut payloads = Vec::new();
@@ -172,15 +172,20 @@ impl Peers {
         let alone = payloads.len() == 1;
         let key = alone && world.dice.one_in(3);
         let topic = stage.play.any_topic(&mut world.dice);
-        let mail = Mail::Publish(Arc::new(Publication {
+        let publication = Publication {
             topic: TOPICS[topic].into(),
             frames: frames.into(),
             key: key.then(|| world.dice.among(0..=2) as u64),
             retain: alone && stage.play.watches_mail && world.dice.one_in(4),
-        }));
-        if self.mailboxes[0].post(mail).is_ok() {
+        };
+        let from = stage.elsewhere.any(&mut world.dice);
+        let posted = match from {
+            Some(core) => stage.elsewhere.send(core, publication),
+            None => self.mailboxes[0].post(Mail::Publish(Arc::new(publication))),
+        };
+        if posted.is_ok() {
             if !stage.play.watches_mail {
-                let mail = payloads.into_iter().map(|payload| (topic, payload));
+                let mail = payloads.into_iter().map(|payload| ((topic, from), payload));
                 stage.mailed.extend(mail);
             }
             world.bell = true;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::application::{Application, message, said};
 use super::awaited::{Accepted, Said};
 use super::conversation::messages;
+use super::elsewhere::Forwarded;
 use super::sending::{Before, CLOSE_FRAME, closes, drops};
 use super::stage::Stage;
 use super::topics::{FILTERS, TOPICS};
@@ -101,12 +102,39 @@ impl Application {
         if retain {
             self.note_retained(hub, topic, &publishing.messages[0]);
         }
+        if let Some(published) = &published {
+            self.forwards(
+                Forwarded {
+                    topic,
+                    said: publishing.messages[0].clone(),
+                    key,
+                    retain,
+                },
+                published,
+            );
+        }
         let is_kept = retain && self.stage.borrow().retained.contains_key(&topic);
         if published.is_some_and(|published| published.retained != is_kept) {
             self.violation(|| format!("{published:?}, and it is kept: {is_kept}"));
         }
         if except.is_some() {
             self.stage.borrow_mut().saw("published to all but one");
+        }
+    }
+
+    /// Other cores are to get what was published.
+    fn forwards(&self, message: Forwarded, published: &Published) {
+        let stage = &mut *self.stage.borrow_mut();
+        let expected = stage.elsewhere.expect(&message, published);
+        expected.unwrap_or_else(|what| self.violation(|| what));
+        if published.forwarded > 0 {
+            stage.saw("forwarded to other cores");
+        }
+        if published.refused > 0 {
+            stage.saw("refused by other cores");
+        }
+        if published.forwarded > 0 && published.refused > 0 {
+            stage.saw("refused by one of two cores");
         }
     }
 
@@ -152,8 +180,11 @@ impl Application {
 
     pub(super) fn forget(&mut self, hub: &mut Hub) {
         let topic = self.with_stage(|stage, dice| stage.play.any_topic(dice));
-        hub.forget_retained(TOPICS[topic]);
-        self.stage.borrow_mut().retained.remove(&topic);
+        let all = hub.forget_retained(TOPICS[topic]);
+        let stage = &mut *self.stage.borrow_mut();
+        stage.retained.remove(&topic);
+        let expected = stage.elsewhere.expect_forget(topic, all);
+        expected.unwrap_or_else(|what| self.violation(|| what));
     }
 
     /// A connection gets what was retained of the topics that a filter matches.

@@ -7,6 +7,7 @@ use corecast_protocol::Limits;
 use corecast_protocol::handshake::HeadLimits;
 
 use super::admission::{Allowance, HOSTS};
+use super::elsewhere::Room;
 use super::stage::Play;
 use crate::core::config::Config;
 use crate::core::upkeep::Upkeep;
@@ -28,6 +29,9 @@ pub(super) struct Scenario {
     pub(super) largest: usize,
     /// The server is told to drain in the middle of it all.
     pub(super) leaves: bool,
+    /// Cores of the server, of which one runs, and what may wait between each two.
+    pub(super) cores: usize,
+    pub(super) room: Room,
     /// Topics and policies.
     pub(super) play: Play,
 }
@@ -62,6 +66,11 @@ impl Scenario {
             turns: dice.among(30..=if large { 100 } else { 160 }) / if cfg!(miri) { 4 } else { 1 },
             largest,
             leaves: dice.one_in(4),
+            cores: if dice.one_in(2) { 1 } else { dice.among(2..=3) },
+            room: Room {
+                entries: dice.among(1..=30),
+                bytes: 10 + dice.up_to(8 * largest),
+            },
             play,
         }
     }

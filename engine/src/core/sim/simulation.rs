@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::application::Application;
+use super::elsewhere::Elsewhere;
 use super::invariants::{Invariants, link_of};
 use super::peers::Peers;
 use super::scenario::{Patterns, Scenario};
@@ -65,19 +66,24 @@ impl Simulation {
         let mut dice = Dice::new(seed);
         let scenario = Scenario::draw(&mut dice);
         let started = Instant::now();
+        let room = scenario.room;
+        let (mailboxes, mut posts) =
+            mailbox::set_up_small(scenario.cores, room.entries, room.bytes as u64)?;
+        let post = posts.remove(0);
+        let registry = Arc::new(Registry::new());
         let stage = Rc::new(RefCell::new(Stage {
             conversations: Vec::new(),
             mailed: Vec::new(),
             patterns: Patterns::new(scenario.largest),
             largest: scenario.largest,
             play: scenario.play.clone(),
+            elsewhere: Elsewhere::new(&mut dice, posts, room, &registry),
             retained: BTreeMap::new(),
             sights: BTreeMap::new(),
             numbered: 0,
             started,
             calm: false,
         }));
-        let (mailboxes, mut posts) = mailbox::set_up(1)?;
         let peers = Peers::new(
             &mut dice,
             scenario.peers,
@@ -93,11 +99,11 @@ impl Simulation {
         };
         let config = Arc::new(scenario.config.clone());
         let stats = CoreStats::new(Arc::new(AtomicU64::new(0)), config.max_connections);
-        let interests = Interests::new(Arc::new(Registry::new()), 0);
+        let interests = Interests::new(registry, 0);
         let mut core = Core::new(
             config,
             Arc::new(stats),
-            posts.remove(0),
+            post,
             interests,
             Box::new(application.clone()),
         );
@@ -156,12 +162,14 @@ impl Simulation {
         self.turns += 1;
         let began = self.world.borrow().time;
         self.read_mail();
-        let waits = self.pump.ring.kernel().waits();
+        let (waits, looks) = self.calls();
         let untaken = self.pump.ring.has_completions();
         let progress = self.pump.turn(&mut self.core).map_err(|e| e.to_string())?;
         let world = &mut *self.world.borrow_mut();
-        let slept = self.pump.ring.kernel().waits() > waits;
-        if slept && untaken {
+        let (waits_after, looks_after) = self.calls();
+        let slept = waits_after > waits;
+        // Somebody who looked before may have taken them.
+        if slept && untaken && looks_after == looks {
             let what = || "the loop waited although completions were there".to_owned();
             world.log.violation(what);
         }
@@ -176,6 +184,12 @@ impl Simulation {
             Some(what) => Err(what.to_owned()),
             None => Ok(()),
         }
+    }
+
+    /// Calls that were allowed to wait, and such that only looked, until now.
+    fn calls(&self) -> (u64, u64) {
+        let kernel = self.pump.ring.kernel();
+        (kernel.waits(), kernel.looks())
     }
 
     /// Reads the mail as the core does when a turn begins, and looks at what each piece of it leads to.
@@ -199,6 +213,7 @@ impl Simulation {
 
     /// Futures run, and the loop goes to sleep beside them, as `Pump::sleep_in_runtime` does.
     fn between_turns(&mut self) -> Result<(), String> {
+        self.others_act()?;
         if self.among(0..=5) == 0 {
             let mut application = self.application.clone();
             application.between_turns(&mut self.core.hub);
@@ -208,6 +223,27 @@ impl Simulation {
             submitted.map_err(|e| e.to_string())?;
         }
         Ok(())
+    }
+
+    /// The other cores read what was sent to them.
+    fn others_act(&mut self) -> Result<(), String> {
+        let stage = &mut *self.stage.borrow_mut();
+        let dice = &mut self.world.borrow_mut().dice;
+        let Stage {
+            elsewhere,
+            play,
+            conversations,
+            ..
+        } = stage;
+        elsewhere.act(dice, |dice| play.any_filter(dice))?;
+        let hub = &self.core.hub;
+        let mut open = hub.conns.indices();
+        open.retain(|&index| hub.conns[index].is_open());
+        let has_subscribers = |topic| {
+            let mut ids = open.iter().map(|&index| hub.conns[index].data);
+            ids.any(|id| conversations[id as usize].receives(topic))
+        };
+        elsewhere.check_knowledge(has_subscribers)
     }
 
     fn tell_to_leave(&mut self) {
@@ -253,12 +289,15 @@ impl Simulation {
                 link.send_buffer = link.send_buffer.max(1 << 20);
                 link.receive_buffer = link.receive_buffer.max(1 << 20);
             }
-            self.stage.borrow_mut().calm = true;
+            let mut stage = self.stage.borrow_mut();
+            stage.calm = true;
+            stage.elsewhere.calm_down();
             self.peers.borrow_mut().calm_down(world.time);
         }
         self.application.clone().resume_all(&mut self.core.hub);
         for _ in 0..CALM_TURNS {
             self.turn()?;
+            self.others_act()?;
             if self.missing().is_none() {
                 return Ok(());
             }
@@ -271,6 +310,9 @@ impl Simulation {
         let (stage, peers) = (self.stage.borrow(), self.peers.borrow());
         if !peers.are_silent() {
             return Some("somebody cannot say all".to_owned());
+        }
+        if !stage.elsewhere.is_settled() {
+            return Some("another core waits for mail".to_owned());
         }
         let hub = &self.core.hub;
         hub.conns.indices().into_iter().find_map(|index| {
@@ -300,8 +342,11 @@ impl Simulation {
         for _ in 0..2 {
             self.turn()?;
         }
+        self.stage.borrow_mut().elsewhere.calm_down();
+        self.others_act()?;
         Invariants::check_end(&self.core, &self.pump)?;
         let stage = self.stage.borrow();
+        stage.elsewhere.check_end()?;
         let unclosed = stage
             .conversations
             .iter()

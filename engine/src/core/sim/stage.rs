@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::awaited::Said;
 use super::conversation::{Conversation, Mailed};
+use super::elsewhere::Elsewhere;
 use super::scenario::Patterns;
 use super::topics::{FILTERS, TOPICS, TopicSettings, any_delay};
 use crate::core::config::SlowPolicy;
@@ -18,6 +19,8 @@ pub(super) struct Stage {
     pub(super) patterns: Patterns,
     pub(super) largest: usize,
     pub(super) play: Play,
+    /// The other cores.
+    pub(super) elsewhere: Elsewhere,
     /// By topic.
     pub(super) retained: BTreeMap<usize, Said>,
     /// How often something happened that should happen in many runs.
@@ -112,8 +115,7 @@ impl Stage {
 
     /// Whether a connection gets what is published to a topic.
     pub(super) fn receives(&self, id: u32, topic: usize) -> bool {
-        let mut filters = self.conversations[id as usize].filters.iter();
-        filters.any(|&filter| FILTERS[filter].1[topic])
+        self.conversations[id as usize].receives(topic)
     }
 
     /// What happens to a connection that is too slow for a message.

@@ -54,6 +54,8 @@ pub(crate) struct SimulatedKernel {
     pub(super) in_flight: Vec<Operation>,
     /// Calls that were allowed to wait.
     waits: u64,
+    /// Calls that only looked for completions.
+    looks: u64,
     /// Accepted, but not fetched.
     pub(super) accepted: HashMap<RawFd, (OwnedFd, LinkId)>,
 }
@@ -99,6 +101,7 @@ impl SimulatedKernel {
             buffers: None,
             in_flight: Vec::new(),
             waits: 0,
+            looks: 0,
             accepted: HashMap::new(),
         }
     }
@@ -118,6 +121,11 @@ impl SimulatedKernel {
     /// How many calls were allowed to wait.
     pub(crate) fn waits(&self) -> u64 {
         self.waits
+    }
+
+    /// How many calls looked for completions, and did not wait.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// Completions that nobody has fetched.
@@ -146,6 +154,7 @@ unsafe impl Kernel for SimulatedKernel {
 
     fn enter(&mut self, events: Option<Wait>) -> io::Result<()> {
         self.waits += u64::from(matches!(events, Some(Wait::For(_))));
+        self.looks += u64::from(matches!(events, Some(Wait::No)));
         self.pass_time();
         if let Some(buffers) = &mut self.buffers {
             buffers.poison();
