@@ -403,7 +403,13 @@ impl Client {
         self.start = 0;
         let filled = self.buffer.len();
         self.buffer.resize(filled + (64 << 10), 0);
-        let read = self.stream.read(&mut self.buffer[filled..]);
+        let read = loop {
+            match self.stream.read(&mut self.buffer[filled..]) {
+                // A read with a time limit says so when the process was stopped and goes on, signal(7).
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
         self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
         match read? {
             0 if filled > 0 => Err(io::Error::other("the connection ends within a frame")),
