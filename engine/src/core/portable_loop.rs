@@ -49,6 +49,7 @@ pub(crate) async fn run_portable(
         listening: RefCell::default(),
         yielding: RefCell::default(),
         planned: Cell::default(),
+        planned_flush: Cell::default(),
     });
     let mut accepting = Vec::new();
     for listener in listeners {
@@ -70,6 +71,7 @@ pub(crate) async fn run_portable(
                 return Ok(());
             }
             driver.planned.set(core.hub.wheel.next_tick());
+            driver.planned_flush.set(core.hub.output.batches.next_due());
             match core.has_work() || !core.hub.post.try_sleep() {
                 true => Some(Duration::ZERO),
                 false => core.time_to_sleep(Instant::now()),
@@ -142,6 +144,13 @@ struct Driver {
     yielding: RefCell<Vec<Waker>>,
     /// The deadline that the main task sleeps towards, as a tick.
     planned: Cell<Option<u32>>,
+    /// When it will send, at the latest, what is published for a later time.
+    planned_flush: Cell<Option<Instant>>,
+}
+
+/// Whether something comes due before what is planned for.
+fn is_sooner<T: Ord>(due: Option<T>, planned: Option<T>) -> bool {
+    due.is_some_and(|due| planned.is_none_or(|planned| due < planned))
 }
 
 async fn accept(driver: Rc<Driver>, listener: Listener) {
@@ -184,9 +193,8 @@ impl Driver {
 
     /// Wakes the main task where it has something to do before it would wake by itself.
     fn wake_if_due(&self, core: &Core) {
-        let next = core.hub.wheel.next_tick();
-        let sooner =
-            next.is_some_and(|next| self.planned.get().is_none_or(|planned| next < planned));
+        let sooner = is_sooner(core.hub.wheel.next_tick(), self.planned.get())
+            || is_sooner(core.hub.output.batches.next_due(), self.planned_flush.get());
         if sooner || core.has_work() || core.is_done() {
             tasks::wake_loop();
         }

@@ -12,6 +12,7 @@ mod drain;
 mod echo;
 mod ending;
 mod fairness;
+mod flush_delay;
 mod futures;
 mod http;
 mod integrity;
