@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 use corecast::{Io, Message, Server, TopicOptions};
 
+use crate::common::client::BINARY;
 use crate::common::errands::{Errands, Member};
 use crate::common::over_every_transport;
+use crate::common::payload::numbered;
 
 over_every_transport![
     a_message_waits_and_further_ones_leave_with_it,
     a_topics_own_delay_counts_before_the_servers,
     what_waits_keeps_its_place_among_what_is_sent,
     who_comes_or_goes_meanwhile_gets_what_is_its_own,
+    a_wait_ends_before_it_costs_anybody_a_message,
     what_waits_is_still_sent_when_the_connection_closes,
     a_delay_holds_on_other_cores,
 ];
@@ -151,6 +154,34 @@ fn who_comes_or_goes_meanwhile_gets_what_is_its_own(io: Io) {
         }
         assert!(member.read_all().is_empty());
     }
+}
+
+fn a_wait_ends_before_it_costs_anybody_a_message(io: Io) {
+    const BACKLOG: usize = 512 << 10;
+    const SIZE: usize = 19_500;
+    // Two more than may wait for anybody. The kernel has room for as much at least.
+    const MESSAGES: u64 = (BACKLOG / SIZE) as u64 + 3;
+    let server = Errands::serve(io, |server| server.flush_delay(DELAY).backlog(BACKLOG));
+    let mut members = crowd(&server, &["t"]);
+    let mut publisher = server.member();
+    for round in 0..3 {
+        let numbers = round * MESSAGES..(round + 1) * MESSAGES;
+        for n in numbers.clone() {
+            let message = numbered(n, SIZE);
+            let published = publisher.run(move |ws| ws.publish("t", Message::Binary(&message)));
+            assert_eq!(
+                published.sent + published.queued,
+                CROWD,
+                "message {n}: {published:?}"
+            );
+        }
+        for member in &mut members {
+            for n in numbers.clone() {
+                member.expect(BINARY, &numbered(n, SIZE));
+            }
+        }
+    }
+    assert_eq!(server.stats().dropped, 0);
 }
 
 fn what_waits_is_still_sent_when_the_connection_closes(io: Io) {
