@@ -21,6 +21,7 @@ mod pause;
 mod policies;
 mod protocol_errors;
 mod retained;
+mod stalled_cores;
 mod topics;
 mod upkeep;
 mod wildcards;
