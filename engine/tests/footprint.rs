@@ -3,13 +3,12 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use std::fs;
 use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use corecast::{Io, Message, SlowPolicy};
 
+use common::alone::{alone, resident};
 use common::errands::{Errands, Member};
 use common::{PATIENCE, eventually, next, over_every_transport};
 
@@ -18,21 +17,6 @@ over_every_transport![
     a_large_message_waits_once_for_all_who_do_not_read,
     what_waits_for_a_stalled_core_is_not_kept_with_what_it_waited_with,
 ];
-
-/// One at a time: they look at the whole process.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone(test: impl FnOnce()) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    test();
-}
-
-/// Resident memory of this process in bytes.
-fn resident() -> usize {
-    let statm = fs::read_to_string("/proc/self/statm").expect("procfs");
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.map_or(0, |pages: usize| pages * rustix::param::page_size())
-}
 
 /// How much more memory is resident than was.
 #[track_caller]

@@ -5,12 +5,12 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
 use corecast::{Io, Message, Server};
 
+use common::alone::{alone, resident};
 use common::client::{BINARY, CLOSE, Client, fragment, frame, http, raw_frame, request, tcp};
 use common::{Echo, eventually, over_every_transport, serve, serve_with};
 
@@ -20,14 +20,6 @@ over_every_transport![
     an_idle_server_takes_no_time,
     many_large_messages_leave_no_memory,
 ];
-
-/// One at a time: they look at the whole process.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone(test: impl FnOnce()) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    test();
-}
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("procfs").count()
@@ -129,13 +121,6 @@ fn an_idle_server_takes_no_time(io: Io) {
             client.close(1000);
         }
     });
-}
-
-/// Resident memory of this process in bytes.
-fn resident() -> usize {
-    let statm = fs::read_to_string("/proc/self/statm").expect("procfs");
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.map_or(0, |pages: usize| pages * rustix::param::page_size())
 }
 
 fn many_large_messages_leave_no_memory(io: Io) {

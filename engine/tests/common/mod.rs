@@ -9,6 +9,7 @@
     reason = "every test binary uses a part of it"
 )]
 
+pub(crate) mod alone;
 pub(crate) mod bounds;
 pub(crate) mod client;
 pub(crate) mod errands;
