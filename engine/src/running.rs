@@ -148,6 +148,8 @@ impl Control {
             dropped: sum(|core| core.dropped.get()),
             handler_panics: sum(|core| core.panics.get()),
             ring_overflows: sum(|core| core.ring_overflows.get()),
+            zero_copy_sends: sum(|core| core.zero_copy_sends.get()),
+            zero_copy_bytes: sum(|core| core.zero_copy_bytes.get()),
         }
     }
 
@@ -198,6 +200,10 @@ pub struct Stats {
     /// Turns of a core that had more completions than its ring's queue holds. Nothing is lost by that; it takes further
     /// system calls. Always 0 without the ring.
     pub ring_overflows: u64,
+    /// Sends that [`Server::zero_copy`](crate::Server::zero_copy) has made.
+    pub zero_copy_sends: u64,
+    /// Bytes of those that peers have not acknowledged, as far as the cores have heard.
+    pub zero_copy_bytes: u64,
 }
 
 /// A core's thread.

@@ -30,6 +30,9 @@ use crate::{Error, Result};
 /// What a message or a backlog may be at most, whatever is asked for: a turn counts bytes in 32 bits.
 const MAX_BYTES: usize = 1 << 30;
 
+/// The least that is sent without a copy: a page. For less, what is locked and counted would outweigh what is sent.
+const MIN_ZERO_COPY: usize = 4 << 10;
+
 /// A server before it runs: addresses, routes and limits.
 pub struct Server {
     /// The first core's listeners; they hold the addresses until the server starts.
@@ -183,6 +186,26 @@ impl Server {
     #[must_use]
     pub fn flush_delay(mut self, delay: Duration) -> Self {
         self.config.flush_delay = delay;
+        self
+    }
+
+    /// Lets the network card fetch what is published from where it lies, where a subscriber is sent so many bytes or more at
+    /// once, instead of copying them for each (off). Less than 4 KiB counts as 4 KiB.
+    ///
+    /// Pays for large messages to many subscribers over a network card that gathers: try 32 KiB, and measure. Over loopback, to
+    /// containers and to virtual machines of the same host the kernel copies all the same, and the bookkeeping is added.
+    ///
+    /// It costs memory: the bytes stay until the peer has acknowledged them, not only until the kernel has taken them. They are locked
+    /// meanwhile, which `ulimit -l` bounds. A connection that has more than its [`backlog`](Self::backlog) limit of them
+    /// outstanding gets copies, and so does everybody while a core has 256 MiB of them, each subscriber's counted, or memory
+    /// cannot be locked. [`buffered`](crate::Conn::buffered) does not count them: the kernel has taken them.
+    ///
+    /// Only with the ring ([`io`](Self::io)), and only what is published to topics. Where the kernel cannot do it, the log says so and
+    /// copies are sent.
+    #[must_use]
+    pub fn zero_copy(mut self, min_bytes: impl Into<Option<usize>>) -> Self {
+        let min_bytes = min_bytes.into();
+        self.config.zero_copy = min_bytes.map(|bytes| bytes.max(MIN_ZERO_COPY));
         self
     }
 
@@ -350,6 +373,12 @@ impl Server {
         let io = choice::choose(self.io).map_err(|reason| Error::Io(self.io, reason))?;
         if let Some(reason) = &io.fallback {
             tracing::warn!(%reason, "the data ring cannot be had, running on {}", io.kind);
+        }
+        if self.config.zero_copy.is_some() && io.kind != Io::Ring {
+            tracing::warn!(
+                "zero_copy needs the data ring; it is ignored on {}",
+                io.kind
+            );
         }
         if processors.len() > MAX_CORES {
             return Err(Error::TooManyCores(processors.len(), MAX_CORES));

@@ -172,6 +172,31 @@ impl Batches {
         frames.share().slice(range)
     }
 
+    /// Makes those that are flushed in this turn fit to be kept, if they are this large.
+    pub(crate) fn share_flushed(&mut self, min: usize) {
+        for &slot in &self.flushed {
+            let frames = &mut self.slots[slot.0 as usize].frames;
+            if frames.as_slice().len() < min {
+                continue;
+            }
+            if let Frames::Own(own) = frames
+                && own.capacity() > 2 * own.len()
+            {
+                // All of it would be kept.
+                own.shrink_to_fit();
+            }
+            frames.share();
+        }
+    }
+
+    /// The same as [`Self::bytes_of`] to be kept, if somebody does already.
+    pub(crate) fn shared(&self, slot: Slot) -> Option<&Bytes> {
+        match &self.slots[slot.0 as usize].frames {
+            Frames::Own(_) => None,
+            Frames::Shared(bytes) => Some(bytes),
+        }
+    }
+
     pub(crate) fn topic(&self, slot: Slot) -> Option<TopicId> {
         self.slots[slot.0 as usize].topic
     }

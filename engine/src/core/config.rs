@@ -81,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) slow: SlowPolicy,
     /// How long what is published waits for more.
     pub(crate) flush_delay: Duration,
+    /// Bytes from which on a send lends them to the kernel.
+    pub(crate) zero_copy: Option<usize>,
     /// What holds for topics, by filter; the first one that matches.
     pub(crate) topics: Vec<(Box<str>, TopicOptions)>,
     /// Bytes of messages that are retained.
@@ -113,6 +115,7 @@ impl Default for Config {
             backlog: defaults::BACKLOG,
             slow: defaults::SLOW,
             flush_delay: Duration::ZERO,
+            zero_copy: None,
             topics: Vec::new(),
             max_retained: defaults::MAX_RETAINED,
             handshake_timeout: defaults::HANDSHAKE_TIMEOUT,

@@ -397,6 +397,21 @@ impl Output {
         })
     }
 
+    /// A connection's output, to be kept: if it lies in one piece, and is a good part of the memory that is kept with it.
+    pub(crate) fn whole(&self, pending: Pending) -> Option<Bytes> {
+        if pending.pieces(self.turn) != 1 {
+            return None;
+        }
+        let piece = self.pieces[pending.first as usize];
+        let owner = match piece.source {
+            Source::Owned(slot) => &self.owned[slot as usize],
+            Source::Batch(slot) => self.batches.shared(slot)?,
+            Source::Arena | Source::Received(_) => return None,
+        };
+        let range = piece.offset as usize..(piece.offset + piece.len) as usize;
+        (range.len() * 2 >= owner.len()).then(|| owner.slice(range))
+    }
+
     /// Moves a connection's output but for its first `skip` bytes into its backlog. Large pieces of what others
     /// send, too, are shared; the rest is copied, also a small part of a large message, which would keep all of it.
     pub(crate) fn keep(

@@ -40,12 +40,15 @@ const PARK_EVERY: Duration = Duration::from_millis(1);
 /// Runs a core over its ring until it is done.
 pub(crate) async fn run_ring(
     core: SharedCore,
-    ring: Ring,
+    mut ring: Ring,
     listeners: Vec<Socket2>,
     wake: Rc<Wake>,
 ) -> io::Result<()> {
     let _entered = tasks::enter(&core, &wake);
     let sleeper = Sleeper::new(wake)?;
+    if core.borrow().hub.config.zero_copy.is_some() {
+        allow_zero_copy(&mut ring, &core.borrow());
+    }
     let listeners = listeners
         .into_iter()
         .map(|listener| Socket::Ring(OwnedFd::from(listener)));
@@ -73,6 +76,15 @@ pub(crate) async fn run_ring(
                 pump.sleep_in_runtime(&core, &sleeper).await?;
             }
         }
+    }
+}
+
+/// Copies are as good as no copies, if slower: the log says so, once.
+fn allow_zero_copy(ring: &mut Ring, core: &Core) {
+    if let Err(reason) = ring.allow_zero_copy()
+        && core.hub.post.own() == 0
+    {
+        tracing::warn!(%reason, "sends cannot be done without a copy here; zero_copy is ignored");
     }
 }
 
@@ -127,10 +139,7 @@ impl<K: Kernel> Pump<K> {
 
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.take_completions(&mut completions);
-        match self.ring.take_overflows() {
-            0 => {}
-            times => core.hub.stats.ring_overflows.add(times),
-        }
+        self.count(core);
         // The turn's sends are over when all that fell short are known, and their memory is free only then.
         for completion in completions
             .iter()
@@ -154,6 +163,20 @@ impl<K: Kernel> Pump<K> {
             self.last_progress = now;
         }
         Ok(progress)
+    }
+
+    /// Passes on what the ring has counted.
+    fn count(&mut self, core: &Core) {
+        let stats = &core.hub.stats;
+        match self.ring.take_overflows() {
+            0 => {}
+            times => stats.ring_overflows.add(times),
+        }
+        if self.ring.lends() {
+            let lending = self.ring.take_lending();
+            stats.zero_copy_sends.add(lending.sends);
+            stats.zero_copy_bytes.set(lending.bytes as u64);
+        }
     }
 
     /// Looks for further input before a large flush: what it leads to goes out with it. Says whether there was any.
@@ -200,12 +223,31 @@ impl<K: Kernel> Pump<K> {
             None => self.wait(core, now),
         };
 
+        let submitted = self.send(core, now, wait);
+        core.hub.post.wake();
+        if let Some(began) = measured {
+            self.gather.flushed(sends, self.ring.now() - began);
+        }
+        submitted
+    }
+
+    /// Enters the kernel with the turn's sends.
+    fn send(&mut self, core: &mut Core, now: Instant, wait: Wait) -> io::Result<()> {
+        let config = &core.hub.config;
+        let lend_from = match config.zero_copy {
+            Some(min_bytes) if self.ring.lends() => {
+                core.hub.output.batches.share_flushed(min_bytes);
+                min_bytes
+            }
+            _ => usize::MAX,
+        };
         let (uring, buffers) = self.ring.split();
         let mut batch = uring.batch();
         let output = &core.hub.output;
         for &index in output.dirty() {
             let conn = &core.hub.conns[index];
-            if conn.pending.bytes(output.turn()) == 0 || conn.state == State::Dead {
+            let bytes = conn.pending.bytes(output.turn());
+            if bytes == 0 || conn.state == State::Dead {
                 continue;
             }
             let token = Token::new(Op::Send, index, conn.generation);
@@ -213,6 +255,14 @@ impl<K: Kernel> Pump<K> {
                 State::Finishing => Then::Shutdown,
                 _ => Then::More,
             };
+            if bytes >= lend_from
+                && then == Then::More
+                && batch.may_lend(token, bytes, config.backlog, now)
+                && let Some(bytes) = output.whole(conn.pending)
+            {
+                batch.lend(token, conn.socket(), bytes);
+                continue;
+            }
             batch.send(
                 token,
                 conn.socket(),
@@ -220,12 +270,7 @@ impl<K: Kernel> Pump<K> {
                 then,
             );
         }
-        let submitted = batch.submit(wait);
-        core.hub.post.wake();
-        if let Some(began) = measured {
-            self.gather.flushed(sends, self.ring.now() - began);
-        }
-        submitted
+        batch.submit(wait)
     }
 
     /// Output that cannot be sent inline joins its connection's backlog.

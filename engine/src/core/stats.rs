@@ -21,6 +21,20 @@ impl Counter {
     }
 }
 
+/// A number that goes up and down, with one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What one core has done.
 #[derive(Debug)]
 pub(crate) struct CoreStats {
@@ -33,6 +47,8 @@ pub(crate) struct CoreStats {
     pub(crate) dropped: Counter,
     pub(crate) panics: Counter,
     pub(crate) ring_overflows: Counter,
+    pub(crate) zero_copy_sends: Counter,
+    pub(crate) zero_copy_bytes: Gauge,
     /// Connections of all cores together, against `max_connections`.
     total: Arc<AtomicU64>,
     max: u64,
@@ -48,6 +64,8 @@ impl CoreStats {
             dropped: Counter::default(),
             panics: Counter::default(),
             ring_overflows: Counter::default(),
+            zero_copy_sends: Counter::default(),
+            zero_copy_bytes: Gauge::default(),
             total,
             max: max as u64,
         }

@@ -2,8 +2,10 @@
 
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Instant;
 use std::{io, ptr};
 
+use bytes::Bytes;
 use io_uring::squeue::Flags;
 use io_uring::types::Fd;
 use io_uring::{IoUring, opcode, squeue};
@@ -38,15 +40,30 @@ pub(super) struct BatchMemory {
     sends: Vec<QueuedSend>,
     pieces: Vec<libc::iovec>,
     messages: Vec<libc::msghdr>,
+    /// What is to be lent, and how much that is.
+    lent: Vec<Bytes>,
+    lent_bytes: usize,
 }
 
 struct QueuedSend {
     token: Token,
     socket: RawFd,
-    /// Its pieces: `pieces[first..first + count]`.
-    first: usize,
-    count: usize,
+    what: Sent,
     flags: i32,
+}
+
+/// What is sent.
+enum Sent {
+    /// These pieces: `pieces[first..first + count]`.
+    Borrowed { first: usize, count: usize },
+    /// This one of `lent`, without a copy.
+    Lent(usize),
+}
+
+impl QueuedSend {
+    fn is_gathered(&self) -> bool {
+        matches!(self.what, Sent::Borrowed { count: 2.., .. })
+    }
 }
 
 impl BatchMemory {
@@ -54,6 +71,8 @@ impl BatchMemory {
         self.sends.clear();
         self.pieces.clear();
         self.messages.clear();
+        self.lent.clear();
+        self.lent_bytes = 0;
     }
 }
 
@@ -83,12 +102,41 @@ impl<'a, K: Kernel> Batch<'_, 'a, K> {
         memory.sends.push(QueuedSend {
             token,
             socket: socket.as_raw_fd(),
-            first,
-            count,
+            what: Sent::Borrowed { first, count },
             flags: match then {
                 Then::More => INLINE,
                 Then::Shutdown => INLINE | libc::MSG_MORE,
             },
+        });
+    }
+
+    /// Whether a connection may be lent `len` more bytes, so that it has `limit` of them at most, or one send. Its token is that
+    /// of its inline sends.
+    pub(crate) fn may_lend(
+        &mut self,
+        token: Token,
+        len: usize,
+        limit: usize,
+        now: Instant,
+    ) -> bool {
+        let Uring {
+            batch, zero_copy, ..
+        } = &mut *self.uring;
+        zero_copy.may_lend(token, batch.lent_bytes, len, limit, now)
+    }
+
+    /// Adds one connection's send, whose bytes the kernel does not copy: it has them until the peer has acknowledged them. It is
+    /// over as any other, and told of in the same way; only the memory is used for longer.
+    pub(crate) fn lend(&mut self, token: Token, socket: BorrowedFd<'a>, bytes: Bytes) {
+        assert_eq!(token.op(), Some(Op::Send), "a token of another operation");
+        let memory = &mut self.uring.batch;
+        memory.lent_bytes += bytes.len();
+        memory.lent.push(bytes);
+        memory.sends.push(QueuedSend {
+            token,
+            socket: socket.as_raw_fd(),
+            what: Sent::Lent(memory.lent.len() - 1),
+            flags: INLINE,
         });
     }
 
@@ -119,18 +167,17 @@ impl<K: Kernel> Uring<K> {
     /// The end of [`Batch::submit`].
     fn submit_batch(&mut self, wait: Wait) -> io::Result<()> {
         let uring = self;
-        let gathered = uring
-            .batch
-            .sends
-            .iter()
-            .filter(|send| send.count > 1)
-            .count();
         // Reserved at once: queued entries point into it, so it must not move.
-        uring.batch.messages.reserve(gathered);
+        let gathered = uring.batch.sends.iter().filter(|send| send.is_gathered());
+        uring.batch.messages.reserve(gathered.count());
         for index in 0..uring.batch.sends.len() {
-            let entry = uring.batch.entry(index);
+            let entry = match uring.batch.sends[index].what {
+                Sent::Borrowed { first, count } => uring.batch.borrowed(index, first, count),
+                Sent::Lent(number) => uring.lent(index, number),
+            };
             loop {
-                // SAFETY: the entry points to bytes borrowed for the batch's `'a`, or to a message in `batch.messages` whose
+                // SAFETY: a send that lends points to bytes in `zero_copy`, which are there until its last completion has been
+                // seen. Any other points to bytes borrowed for the batch's `'a`, or to a message in `batch.messages` whose
                 // pieces are such bytes. `'a` outlives `self`, `batch` is not touched before the sends are
                 // over, and with MSG_DONTWAIT the kernel neither defers a send nor polls for it (it
                 // sets REQ_F_NOWAIT): it is over when the `enter` below has submitted it.
@@ -150,10 +197,25 @@ impl<K: Kernel> Uring<K> {
     }
 }
 
+impl<K> Uring<K> {
+    /// The entry of a send whose bytes are owned from here on.
+    fn lent(&mut self, index: usize, number: usize) -> squeue::Entry {
+        let send = &self.batch.sends[index];
+        let bytes = std::mem::take(&mut self.batch.lent[number]);
+        let (token, bytes) = self.zero_copy.lend(send.token, bytes);
+        // Not silent: the kernel does not allow that.
+        opcode::SendZc::new(Fd(send.socket), bytes.as_ptr(), bytes.len() as u32)
+            .flags(send.flags)
+            .build()
+            .user_data(token.bits())
+    }
+}
+
 impl BatchMemory {
-    fn entry(&mut self, index: usize) -> squeue::Entry {
+    /// The entry of a send whose pieces are borrowed.
+    fn borrowed(&mut self, index: usize, first: usize, count: usize) -> squeue::Entry {
         let send = &self.sends[index];
-        let pieces = &self.pieces[send.first..send.first + send.count];
+        let pieces = &self.pieces[first..first + count];
         let entry = if let [piece] = pieces {
             let len = u32::try_from(piece.iov_len).unwrap_or(u32::MAX);
             opcode::Send::new(Fd(send.socket), piece.iov_base.cast(), len)

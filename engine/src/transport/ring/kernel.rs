@@ -21,7 +21,9 @@ const CANCEL_TIME: Duration = Duration::from_secs(1);
 /// - only [`enter`](Self::enter) makes operations go on: between two calls nothing reads an entry of the buffer ring, and nothing
 ///   touches what an operation or an entry points to;
 /// - an entry that is no longer among the [`queued`](Self::queued) after an `enter` is not read any more, and its operation, if it
-///   is a send with `MSG_DONTWAIT`, is over;
+///   is a send with `MSG_DONTWAIT`, is over, but for what follows;
+/// - `IORING_OP_SEND_ZC` goes on reading its bytes, and nothing else, until its last completion. With `MSG_DONTWAIT` its result
+///   is among the completions at once, with `IORING_CQE_F_MORE` if a notification (`IORING_CQE_F_NOTIF`) follows;
 /// - what [`reap`](Self::reap) gives is true: `user_data` of an entry that was pushed, its result, and its flags as io_uring
 ///   defines them, once. With a completion without `IORING_CQE_F_MORE` the operation is over, and its memory is not
 ///   touched again. A receive that names a buffer has written that many bytes, behind those that it had
@@ -30,7 +32,7 @@ const CANCEL_TIME: Duration = Duration::from_secs(1);
 /// - completions come in the order in which they happened, and none is left once a `reap` has been followed by an
 ///   [`overflowed`](Self::overflowed) that says no;
 /// - after a [`cancel_all`](Self::cancel_all) that says yes nothing is touched at all, also not the memory that was
-///   registered;
+///   registered, but for the bytes of a `IORING_OP_SEND_ZC` without its notification;
 /// - the socket of [`accepted`](Self::accepted) owns that descriptor.
 pub(crate) unsafe trait Kernel {
     /// Queues a submission; `false` when there is no room for it.
@@ -83,7 +85,8 @@ pub(crate) unsafe trait Kernel {
 }
 
 // SAFETY: it passes on what the kernel says. That nothing happens outside of `enter` is `IORING_SETUP_DEFER_TASKRUN`, without which
-// `setup::create` makes no ring; a send with `MSG_DONTWAIT` is tried while it is submitted, and never again. `cancel_all` says
+// `setup::create` makes no ring; a send with `MSG_DONTWAIT` is tried while it is submitted, and never again; what a send without a copy has given to a socket is
+// pinned until the last of its packets is freed, and then a notification is posted. `cancel_all` says
 // yes only when the kernel has answered that no operation is left, and what is still queued is not submitted
 // when a ring is closed.
 unsafe impl Kernel for IoUring {

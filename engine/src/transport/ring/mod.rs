@@ -17,6 +17,7 @@ mod setup;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod token;
+mod zero_copy;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -36,6 +37,7 @@ pub(crate) use buffers::{BufferRing, Chunk};
 pub(crate) use kernel::Kernel;
 pub(crate) use setup::Unavailable;
 pub(crate) use token::{Op, Token};
+use zero_copy::{Lending, ZeroCopy};
 
 /// An io_uring instance with its receive buffers. Belongs to one thread.
 pub(crate) struct Ring<K: Kernel = IoUring> {
@@ -50,6 +52,7 @@ pub(crate) struct Uring<K = IoUring> {
     completions: Vec<Raw>,
     batch: BatchMemory,
     owned: HashMap<Token, Bytes>,
+    zero_copy: ZeroCopy,
     /// Turns whose completions did not fit into the queue, and nobody was told of yet.
     overflows: u64,
     /// A submission failed half-way: entries may be queued that point to memory which is no longer lent.
@@ -138,6 +141,20 @@ impl Ring {
     }
 }
 
+impl Ring {
+    /// Lets sends lend their bytes to the kernel ([`Batch::lend`](batch::Batch::lend)), once it has shown that it can.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn allow_zero_copy(&mut self) -> Result<(), Unavailable> {
+        setup::require_zero_copy(&self.uring.io)?;
+        self.uring.zero_copy.allowed = true;
+        let proven = selftest::sends_without_copies(self).map_err(Unavailable::SelfTest);
+        self.uring.zero_copy.allowed = proven.is_ok();
+        proven
+    }
+}
+
 impl<K: Kernel> Ring<K> {
     fn with(io: K, mut buffers: BufferRing, exchange: bool) -> Self {
         buffers.allow_exchange(exchange);
@@ -146,6 +163,7 @@ impl<K: Kernel> Ring<K> {
             completions: Vec::new(),
             batch: BatchMemory::default(),
             owned: HashMap::new(),
+            zero_copy: ZeroCopy::default(),
             overflows: 0,
             broken: false,
         };
@@ -184,6 +202,17 @@ impl<K: Kernel> Ring<K> {
     /// Whether a submission has left completions to take.
     pub(crate) fn has_completions(&self) -> bool {
         !self.uring.completions.is_empty()
+    }
+
+    /// Whether sends may lend their bytes to the kernel.
+    #[inline]
+    pub(crate) fn lends(&self) -> bool {
+        self.uring.zero_copy.allowed
+    }
+
+    /// What has been lent to the kernel: the sends since this was last asked, and the bytes of all that it still has.
+    pub(crate) fn take_lending(&mut self) -> Lending {
+        self.uring.zero_copy.lending()
     }
 
     /// How often the completion queue has overflowed since this was last asked.
@@ -249,6 +278,8 @@ impl<K: Kernel> Drop for Ring<K> {
                 .drain()
                 .for_each(|(_, bytes)| std::mem::forget(bytes));
         }
+        // No cancellation ends what a socket still sends: in memory that is used again its peer would get other bytes.
+        self.uring.zero_copy.leak();
     }
 }
 
@@ -354,12 +385,21 @@ impl<K: Kernel> Uring<K> {
             io,
             completions,
             owned,
+            zero_copy,
             ..
         } = self;
         io.reap(|user_data, result, flags| {
-            let token = Token::from_bits(user_data);
+            let mut token = Token::from_bits(user_data);
+            let (mut result, mut flags) = (result, flags);
             if token.op() == Some(Op::Drain) {
                 owned.remove(&token);
+            }
+            if token.op() == Some(Op::ZeroCopy) {
+                // What is left to tell is told as of any inline send.
+                match zero_copy.completed(token, result, flags) {
+                    Some(short) => ((token, result), flags) = (short, 0),
+                    None => return,
+                }
             }
             completions.push(Raw {
                 token,

@@ -91,21 +91,34 @@ fn build(no_sqarray: bool) -> io::Result<IoUring> {
 }
 
 fn require_operations(io: &IoUring) -> Result<(), Unavailable> {
+    require(
+        io,
+        &[
+            (opcode::AcceptMulti::CODE, "accept"),
+            (opcode::RecvMulti::CODE, "recv"),
+            (opcode::Send::CODE, "send"),
+            (opcode::SendMsg::CODE, "sendmsg"),
+            (opcode::AsyncCancel::CODE, "cancel"),
+            (opcode::PollAdd::CODE, "poll"),
+        ],
+    )
+}
+
+/// What is needed besides to send without a copy.
+pub(super) fn require_zero_copy(io: &IoUring) -> Result<(), Unavailable> {
+    require(io, &[(opcode::SendZc::CODE, "send_zc")])
+}
+
+fn require(io: &IoUring, operations: &[(u8, &'static str)]) -> Result<(), Unavailable> {
     let mut probe = Probe::new();
     io.submitter()
         .register_probe(&mut probe)
         .map_err(Unavailable::Setup)?;
-    for (code, name) in [
-        (opcode::AcceptMulti::CODE, "accept"),
-        (opcode::RecvMulti::CODE, "recv"),
-        (opcode::Send::CODE, "send"),
-        (opcode::SendMsg::CODE, "sendmsg"),
-        (opcode::AsyncCancel::CODE, "cancel"),
-        (opcode::PollAdd::CODE, "poll"),
-    ] {
-        if !probe.is_supported(code) {
-            return Err(Unavailable::Operation(name));
-        }
+    let missing = operations
+        .iter()
+        .find(|&&(code, _)| !probe.is_supported(code));
+    match missing {
+        Some(&(_, name)) => Err(Unavailable::Operation(name)),
+        None => Ok(()),
     }
-    Ok(())
 }

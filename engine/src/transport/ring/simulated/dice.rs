@@ -16,6 +16,12 @@ pub(crate) enum Fault {
     SendPipe,
     /// A send found no memory: ENOBUFS.
     SendNoMemory,
+    /// A send without a copy could not lock memory: ENOMEM.
+    NoLockedMemory,
+    /// A send without a copy kept its bytes beyond the call.
+    BytesKept,
+    /// It did after its connection had been closed.
+    BytesKeptAfterClose,
     /// A backlog send waited for room.
     DrainWaited,
     /// A backlog send was cut off with some bytes taken.
@@ -76,6 +82,9 @@ impl Fault {
         (Self::SendReset, "SendReset"),
         (Self::SendPipe, "SendPipe"),
         (Self::SendNoMemory, "SendNoMemory"),
+        (Self::NoLockedMemory, "NoLockedMemory"),
+        (Self::BytesKept, "BytesKept"),
+        (Self::BytesKeptAfterClose, "BytesKeptAfterClose"),
         (Self::DrainWaited, "DrainWaited"),
         (Self::DrainCut, "DrainCut"),
         (Self::NoBuffers, "NoBuffers"),
@@ -132,6 +141,11 @@ impl Dice {
     /// From now on no fault is made on purpose.
     pub(crate) fn calm_down(&mut self) {
         self.calm = true;
+    }
+
+    /// Whether it has calmed down.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.calm
     }
 
     /// Whether a fault is to happen here; counts it.

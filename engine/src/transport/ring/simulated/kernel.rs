@@ -74,7 +74,20 @@ pub(super) enum Kind {
     Receive(LinkId),
     /// Bytes taken so far, and the submission that says where they lie.
     Send(LinkId, usize, Submission),
+    /// A send without a copy that is over, but for its notification.
+    Lent(LinkId, Kept),
     Poll,
+}
+
+/// Bytes that a socket sends from where they lie.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    /// Says where they are.
+    pub(super) submission: Submission,
+    /// All that was taken for the connection when they had been.
+    pub(super) end: u64,
+    /// What they were then.
+    pub(super) checksum: u64,
 }
 
 /// What became of an operation when it was tried.
@@ -318,6 +331,10 @@ impl SimulatedKernel {
             op::POLL_ADD => Kind::Poll,
             op::ASYNC_CANCEL => return self.cancel(world, user_data, submission.addr),
             op::RECV => Kind::Receive(self.link_of(world, submission.fd)),
+            op::SEND_ZC => {
+                let id = self.link_of(world, submission.fd);
+                return self.send_lent(world, id, submission);
+            }
             op::SEND | op::SENDMSG => {
                 let id = self.link_of(world, submission.fd);
                 if submission.op_flags & libc::MSG_DONTWAIT as u32 != 0 {

@@ -17,11 +17,12 @@ pub(crate) use log::Log;
 pub(crate) use network::{Arrived, Handle, LinkId, World};
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
 
 use super::buffers::{BufferRing, Shape};
-use super::{Ring, Token};
+use super::{Op, Ring, Token};
 use crate::transport::socket::Socket;
 
 /// Numbers of the kernel's interface (`linux/io_uring.h`).
@@ -32,13 +33,15 @@ mod op {
     pub(super) const ASYNC_CANCEL: u8 = 14;
     pub(super) const SEND: u8 = 26;
     pub(super) const RECV: u8 = 27;
+    pub(super) const SEND_ZC: u8 = 47;
 
     /// IOSQE_CQE_SKIP_SUCCESS.
     pub(super) const SKIP_SUCCESS: u8 = 1 << 6;
 
-    /// IORING_CQE_F_BUFFER, _MORE and _BUF_MORE.
+    /// IORING_CQE_F_BUFFER, _MORE, _NOTIF and _BUF_MORE.
     pub(super) const F_BUFFER: u32 = 1;
     pub(super) const F_MORE: u32 = 1 << 1;
+    pub(super) const F_NOTIF: u32 = 1 << 3;
     pub(super) const F_BUF_MORE: u32 = 1 << 4;
 }
 
@@ -60,16 +63,24 @@ impl Ring<SimulatedKernel> {
             count: pool.count,
         };
         let buffers = BufferRing::with_shape(&mut kernel, shape, pool.incremental)?;
-        Ok(Self::with(kernel, buffers, pool.exchange))
+        let mut ring = Self::with(kernel, buffers, pool.exchange);
+        ring.uring.zero_copy.allowed = true;
+        Ok(ring)
     }
 
     pub(crate) fn kernel(&self) -> &SimulatedKernel {
         &self.uring.io
     }
 
-    /// Tokens of the operations in flight.
+    /// Tokens of the operations in flight, without the sends that are over and only keep their bytes: a socket may do so for longer
+    /// than its connection or the ring is there. At any time those bytes are the ones that have been lent.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = Token> {
-        self.kernel().in_flight().map(Token::from_bits)
+        let tokens = self.kernel().in_flight().map(Token::from_bits);
+        let keeps = |token: &Token| token.op() == Some(Op::ZeroCopy);
+        let (kept, others): (Vec<_>, Vec<_>) = tokens.partition(keeps);
+        let lent: HashSet<Token> = self.uring.zero_copy.tokens().collect();
+        assert_eq!(lent, kept.into_iter().collect(), "bytes that are lent");
+        others.into_iter()
     }
 
     /// Tokens of the sends whose bytes the ring owns.

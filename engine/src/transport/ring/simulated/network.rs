@@ -306,6 +306,21 @@ impl World {
         link.corked_until = cork.then_some(now + CORK_TIME);
     }
 
+    /// Whether the peer has not acknowledged all bytes that were taken up to this position. Those of a socket that is closed are
+    /// given up at some time: when the faults are over.
+    pub(super) fn keeps(&mut self, id: LinkId, end: u64) -> bool {
+        let link = &self.links[id as usize];
+        let acknowledged = link.taken - link.outgoing.len() as u64;
+        let keeps = acknowledged < end && !link.reset;
+        if keeps {
+            self.dice.saw(Fault::BytesKept);
+        }
+        if keeps && link.closed {
+            self.dice.saw(Fault::BytesKeptAfterClose);
+        }
+        keeps && !(link.closed && self.dice.is_calm())
+    }
+
     /// Whether a receive would have something to say.
     pub(super) fn readable(&self, id: LinkId) -> bool {
         let link = &self.links[id as usize];

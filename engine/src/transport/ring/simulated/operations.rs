@@ -1,16 +1,69 @@
 //! The operations: what each does when it is tried, at its submission and whenever it could go on.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::os::fd::AsRawFd;
 
 use super::abi::Submission;
-use super::kernel::{Kind, Operation, SimulatedKernel, Tried};
+use super::kernel::{Kept, Kind, Operation, SimulatedKernel, Tried};
 use super::{Fault, LinkId, World, op};
 
 /// Operations that are over at once.
 impl SimulatedKernel {
     /// A send that is over at once, and silent when everything was taken.
     pub(super) fn send_inline(&mut self, world: &mut World, id: LinkId, submission: Submission) {
-        // SAFETY: the engine's sends borrow what they name until this call returns.
+        let (result, total) = self.take_at_once(world, id, submission);
+        world.note("send", id, result);
+        let silent = submission.flags & op::SKIP_SUCCESS != 0 && result == total as i32;
+        if !silent {
+            self.complete(world, submission.user_data, result);
+        }
+    }
+
+    /// A send without a copy: over at once, and never silent. What was taken of its bytes is read once more when it is known
+    /// that the peer has it.
+    pub(super) fn send_lent(&mut self, world: &mut World, id: LinkId, submission: Submission) {
+        let may_wait = submission.op_flags & libc::MSG_DONTWAIT as u32 == 0;
+        assert!(
+            !may_wait,
+            "a send without a copy that may wait is not simulated"
+        );
+        assert_eq!(submission.flags & op::SKIP_SUCCESS, 0, "EINVAL");
+        if world.dice.fault(Fault::NoLockedMemory) {
+            // It has a notification only if it came as far as to ask for one.
+            let flags = if world.dice.one_in(2) { op::F_MORE } else { 0 };
+            self.post(world, (submission.user_data, -libc::ENOMEM, flags));
+            if flags != 0 {
+                self.keep(world, id, submission);
+            }
+            return;
+        }
+        let (result, _) = self.take_at_once(world, id, submission);
+        world.note("send without a copy", id, result);
+        self.post(world, (submission.user_data, result, op::F_MORE));
+        self.keep(world, id, submission);
+    }
+
+    fn keep(&mut self, world: &World, id: LinkId, submission: Submission) {
+        let kept = Kept {
+            submission,
+            end: world.links[id as usize].taken,
+            checksum: checksum(submission),
+        };
+        self.in_flight.push(Operation {
+            user_data: submission.user_data,
+            kind: Kind::Lent(id, kept),
+            cancelled: false,
+        });
+    }
+
+    /// What a send takes that may not wait, as its result, and how much it asked for.
+    fn take_at_once(
+        &mut self,
+        world: &mut World,
+        id: LinkId,
+        submission: Submission,
+    ) -> (i32, usize) {
+        // SAFETY: the engine's sends borrow what they name until this call returns, or own it for longer.
         let pieces = unsafe { submission.pieces(submission.opcode == op::SENDMSG) };
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let result = match self.send_result(world, id, total) {
@@ -26,11 +79,7 @@ impl SimulatedKernel {
             }
             Err(error) => -error,
         };
-        world.note("send", id, result);
-        let silent = submission.flags & op::SKIP_SUCCESS != 0 && result == total as i32;
-        if !silent {
-            self.complete(world, submission.user_data, result);
-        }
+        (result, total)
     }
 
     fn send_result(&self, world: &mut World, id: LinkId, total: usize) -> Result<usize, i32> {
@@ -136,6 +185,7 @@ impl SimulatedKernel {
             Kind::Accept => self.try_accept(world, user_data),
             Kind::Receive(id) => self.try_receive(world, user_data, id),
             Kind::Send(id, done, submission) => self.try_send(world, id, done, submission),
+            Kind::Lent(id, kept) => self.give_back(world, id, kept),
             Kind::Poll => self.try_poll(world, user_data),
         }
     }
@@ -263,6 +313,15 @@ impl SimulatedKernel {
         }
     }
 
+    /// Tells that bytes are needed no more, which up to now nobody was allowed to change.
+    fn give_back(&mut self, world: &mut World, id: LinkId, kept: Kept) -> Tried {
+        let unchanged = checksum(kept.submission) == kept.checksum;
+        assert!(unchanged, "bytes have changed while they were lent");
+        world.note("give back", id, kept.end as i64);
+        self.post(world, (kept.submission.user_data, 0, op::F_NOTIF));
+        Tried::Over
+    }
+
     fn try_poll(&mut self, world: &mut World, user_data: u64) -> Tried {
         if !std::mem::take(&mut world.bell) {
             return Tried::Waits(Kind::Poll);
@@ -278,7 +337,7 @@ impl SimulatedKernel {
     }
 }
 
-fn is_ready(world: &World, operation: &Operation) -> bool {
+fn is_ready(world: &mut World, operation: &Operation) -> bool {
     operation.cancelled
         || match operation.kind {
             Kind::Accept => !world.waiting.is_empty() || !world.listening,
@@ -287,6 +346,16 @@ fn is_ready(world: &World, operation: &Operation) -> bool {
                 let link = &world.links[id as usize];
                 world.room(id) > 0 || link.reset || link.fin_out
             }
+            Kind::Lent(id, kept) => !world.keeps(id, kept.end),
             Kind::Poll => world.bell,
         }
+}
+
+/// Of the bytes that a send without a copy names.
+fn checksum(submission: Submission) -> u64 {
+    // SAFETY: the engine owns these bytes until it has seen the notification.
+    let bytes = unsafe { submission.pieces(false) }[0];
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }

@@ -1,0 +1,173 @@
+//! Bytes that the kernel sends from where they lie: what has been lent, to whom, and until when.
+//!
+//! A send with `IORING_OP_SEND_ZC` completes twice: with its result, at once for one that may not wait, and with a notification
+//! when the socket needs the bytes no more, which with TCP is when the peer has acknowledged them. In between
+//! they are owned here.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use io_uring::cqueue;
+
+use super::Token;
+
+/// Bytes that one ring lends at most, those of each send counted, also where several send the same. Beyond it sends copy:
+/// a connection that has ended keeps what it was lent until the kernel gives its socket up, which may take minutes, and this is
+/// what bounds the memory of many such. More than what is on its way at one time on a fast network.
+const MAX_LENT: usize = 256 << 20;
+
+/// How long nothing is lent when the kernel would not lock more memory.
+const REST: Duration = Duration::from_millis(100);
+
+/// What a ring has lent.
+#[derive(Default)]
+pub(super) struct ZeroCopy {
+    /// Whether the kernel has shown that it can.
+    pub(super) allowed: bool,
+    /// By the tokens of their operations, none of which is ever used twice.
+    sends: HashMap<Token, Lent>,
+    /// Bytes of `sends`, by the token of their connection's inline sends.
+    of_connections: HashMap<Token, usize>,
+    bytes: usize,
+    /// Sends that nobody was told of yet.
+    count: u64,
+    number: u64,
+    rest: Rest,
+    /// The log has been told why it rests.
+    told: bool,
+}
+
+/// Bytes of one send.
+struct Lent {
+    /// The token of an inline send of the connection.
+    connection: Token,
+    bytes: Bytes,
+}
+
+/// Whether the kernel has refused to lock memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rest {
+    #[default]
+    None,
+    /// It has, since bytes were last asked for.
+    Begins,
+    Until(Instant),
+}
+
+/// What the ring's user is told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lending {
+    /// Sends that the kernel was given to do without a copy.
+    pub(crate) sends: u64,
+    /// Bytes of sends that it has not given back.
+    pub(crate) bytes: usize,
+}
+
+impl ZeroCopy {
+    /// Whether a connection may be lent `len` more bytes, beside those that are `queued` for others: `limit` of them at
+    /// most, or one send.
+    pub(super) fn may_lend(
+        &mut self,
+        connection: Token,
+        queued: usize,
+        len: usize,
+        limit: usize,
+        now: Instant,
+    ) -> bool {
+        // Results are numbers of 31 bits.
+        let fits = i32::try_from(len).is_ok() && self.bytes + queued + len <= MAX_LENT;
+        if !self.allowed || !fits || self.rests(now) {
+            return false;
+        }
+        let lent = self.of_connections.get(&connection);
+        lent.is_none_or(|lent| lent + len <= limit)
+    }
+
+    /// Owns the bytes of a send from now on. Gives the token of its operation, and the bytes where they are now.
+    pub(super) fn lend(&mut self, connection: Token, bytes: Bytes) -> (Token, &Bytes) {
+        self.number += 1;
+        self.count += 1;
+        self.bytes += bytes.len();
+        *self.of_connections.entry(connection).or_default() += bytes.len();
+        let token = Token::zero_copy(self.number);
+        let lent = self.sends.entry(token);
+        let lent = lent.insert_entry(Lent { connection, bytes });
+        (token, &lent.into_mut().bytes)
+    }
+
+    /// What a send has to say beyond that everything was taken: the token of its connection's inline sends, and the
+    /// result that such a send would have had.
+    pub(super) fn completed(
+        &mut self,
+        token: Token,
+        result: i32,
+        flags: u32,
+    ) -> Option<(Token, i32)> {
+        if cqueue::notif(flags) {
+            self.take_back(token);
+            return None;
+        }
+        let lent = self.sends.get(&token).expect("a send that was begun");
+        let (connection, len) = (lent.connection, lent.bytes.len());
+        if !cqueue::more(flags) {
+            self.take_back(token);
+        }
+        match result {
+            all if usize::try_from(all) == Ok(len) => None,
+            // No fault of the connection's: it is sent with a copy, as what the socket had no room for.
+            e if e == -libc::ENOMEM => {
+                self.begin_to_rest();
+                Some((connection, -libc::EAGAIN))
+            }
+            short => Some((connection, short)),
+        }
+    }
+
+    fn rests(&mut self, now: Instant) -> bool {
+        self.rest = match self.rest {
+            Rest::Begins => Rest::Until(now + REST),
+            Rest::Until(end) if now >= end => Rest::None,
+            rest => rest,
+        };
+        self.rest != Rest::None
+    }
+
+    fn begin_to_rest(&mut self) {
+        self.rest = Rest::Begins;
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!("zero-copy sends rest: out of locked memory (raise `ulimit -l`)");
+        }
+    }
+
+    fn take_back(&mut self, token: Token) {
+        let lent = self.sends.remove(&token).expect("a send that was begun");
+        self.bytes -= lent.bytes.len();
+        let of_connection = self.of_connections.get_mut(&lent.connection);
+        let of_connection = of_connection.expect("a connection that was lent bytes");
+        *of_connection -= lent.bytes.len();
+        if *of_connection == 0 {
+            self.of_connections.remove(&lent.connection);
+        }
+    }
+
+    pub(super) fn lending(&mut self) -> Lending {
+        Lending {
+            sends: std::mem::take(&mut self.count),
+            bytes: self.bytes,
+        }
+    }
+
+    /// The kernel keeps what it has.
+    pub(super) fn leak(&mut self) {
+        self.sends
+            .drain()
+            .for_each(|(_, lent)| std::mem::forget(lent));
+    }
+
+    /// Tokens of the sends whose bytes are owned.
+    #[cfg(test)]
+    pub(super) fn tokens(&self) -> impl Iterator<Item = Token> {
+        self.sends.keys().copied()
+    }
+}
