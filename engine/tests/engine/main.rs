@@ -25,3 +25,4 @@ mod stalled_cores;
 mod topics;
 mod upkeep;
 mod wildcards;
+mod zero_copy;
