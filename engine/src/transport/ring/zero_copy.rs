@@ -171,3 +171,121 @@ impl ZeroCopy {
         self.sends.keys().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Op;
+    use super::*;
+
+    /// IORING_CQE_F_MORE and IORING_CQE_F_NOTIF.
+    const MORE: u32 = 1 << 1;
+    const NOTIFIED: u32 = 1 << 3;
+
+    const LIMIT: usize = 1000;
+
+    fn lender() -> ZeroCopy {
+        ZeroCopy {
+            allowed: true,
+            ..ZeroCopy::default()
+        }
+    }
+
+    /// The first tenant of a slot.
+    fn connection(index: u32) -> Token {
+        Token::new(Op::Send, index, 1)
+    }
+
+    fn bytes(len: usize) -> Bytes {
+        Bytes::from(vec![7; len])
+    }
+
+    fn may(lender: &mut ZeroCopy, index: u32, len: usize) -> bool {
+        lender.may_lend(connection(index), 0, len, LIMIT, Instant::now())
+    }
+
+    #[test]
+    fn a_send_keeps_its_bytes_until_its_notification() {
+        let mut lender = lender();
+        let lent = bytes(100);
+        let (token, own) = lender.lend(connection(5), lent.clone());
+        assert_eq!(own.as_ptr(), lent.as_ptr());
+        assert_eq!(lender.completed(token, 100, MORE), None);
+        assert!(!lent.is_unique());
+        let lending = |sends, bytes| Lending { sends, bytes };
+        assert_eq!(lender.lending(), lending(1, 100));
+        assert_eq!(lender.completed(token, 0, NOTIFIED), None);
+        assert!(lent.is_unique());
+        assert_eq!(lender.lending(), lending(0, 0));
+    }
+
+    #[test]
+    fn what_falls_short_is_told_as_of_the_connections_inline_send() {
+        let mut lender = lender();
+        for (result, told) in [
+            (40, 40),
+            (0, 0),
+            (-libc::EAGAIN, -libc::EAGAIN),
+            (-libc::ECONNRESET, -libc::ECONNRESET),
+        ] {
+            let lent = bytes(100);
+            // With a notification to come, and without.
+            let (token, _) = lender.lend(connection(5), lent.clone());
+            let short = lender.completed(token, result, MORE);
+            assert_eq!(short, Some((connection(5), told)));
+            assert!(!lent.is_unique());
+            lender.completed(token, 0, NOTIFIED);
+            let (token, _) = lender.lend(connection(5), lent.clone());
+            let short = lender.completed(token, result, 0);
+            assert_eq!(short, Some((connection(5), told)));
+            assert!(lent.is_unique());
+        }
+        assert!(lender.of_connections.is_empty());
+    }
+
+    #[test]
+    fn a_connection_has_its_limit_or_one_send() {
+        let mut lender = lender();
+        assert!(may(&mut lender, 1, LIMIT * 50), "nothing else is lent");
+        let (first, _) = lender.lend(connection(1), bytes(LIMIT - 10));
+        assert!(may(&mut lender, 1, 10) && !may(&mut lender, 1, 11));
+        assert!(may(&mut lender, 2, LIMIT), "another connection");
+        let next_tenant = Token::new(Op::Send, 1, 2);
+        assert!(lender.may_lend(next_tenant, 0, LIMIT, LIMIT, Instant::now()));
+        let (second, _) = lender.lend(connection(1), bytes(10));
+        assert!(!may(&mut lender, 1, 1));
+        // In any order.
+        for (token, free) in [(second, 10), (first, LIMIT)] {
+            lender.completed(token, 0, NOTIFIED);
+            assert!(may(&mut lender, 1, free));
+        }
+    }
+
+    #[test]
+    fn a_ring_has_its_limit() {
+        let mut lender = lender();
+        let now = Instant::now();
+        let mut may = |queued, len| lender.may_lend(connection(1), queued, len, LIMIT, now);
+        assert!(may(0, MAX_LENT) && !may(0, MAX_LENT + 1));
+        assert!(may(10, MAX_LENT - 10) && !may(11, MAX_LENT - 10));
+        lender.lend(connection(2), bytes(20));
+        let mut may = |len| lender.may_lend(connection(1), 0, len, LIMIT, now);
+        assert!(may(MAX_LENT - 20) && !may(MAX_LENT - 19));
+    }
+
+    #[test]
+    fn without_memory_to_lock_copies_are_sent_for_a_while() {
+        let mut lender = lender();
+        let (token, _) = lender.lend(connection(1), bytes(100));
+        let short = lender.completed(token, -libc::ENOMEM, 0);
+        assert_eq!(short, Some((connection(1), -libc::EAGAIN)));
+        let start = Instant::now();
+        let mut may = |after| lender.may_lend(connection(1), 0, 100, LIMIT, start + after);
+        assert!(!may(Duration::ZERO) && !may(REST / 2));
+        assert!(may(REST) && may(REST));
+    }
+
+    #[test]
+    fn nothing_is_lent_unless_it_is_allowed() {
+        assert!(!may(&mut ZeroCopy::default(), 1, 100));
+    }
+}

@@ -147,3 +147,45 @@ fn one_backlog_is_sent_at_a_time() {
         sent.expect("room");
     }
 }
+
+/// A ring whose one connection has room for 1,000 bytes, and that has lent 600 to a peer which does not read.
+fn lent(setup: &mut Setup) -> (Bytes, Vec<Completion>) {
+    let bytes = Bytes::from(vec![7; 600]);
+    let token = Token::new(Op::Send, 3, 9);
+    let mut batch = setup.ring.uring().batch();
+    assert!(batch.may_lend(token, 600, 2000, Instant::now()));
+    batch.lend(token, setup.socket.as_fd(), bytes.clone());
+    batch.submit(Wait::No).expect("a submission");
+    let mut completions = Vec::new();
+    setup.ring.take_completions(&mut completions);
+    (bytes, completions)
+}
+
+#[test]
+fn lent_bytes_are_given_back_when_the_peer_has_them() {
+    let mut setup = setup();
+    let (bytes, completions) = lent(&mut setup);
+    assert!(completions.is_empty(), "all is taken: {completions:?}");
+    // The next one falls short, and says so as any inline send.
+    let (_, completions) = lent(&mut setup);
+    let told = completions.iter().map(|c| (c.token(), c.result()));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, [(Token::new(Op::Send, 3, 9), 400)]);
+
+    for (read, left) in [(599, 1200), (1, 600), (399, 600), (1, 0)] {
+        setup.world.borrow_mut().read(setup.link, read);
+        assert!(turn(&mut setup.ring).is_empty(), "nobody else is told");
+        assert_eq!(setup.ring.take_lending().bytes, left);
+    }
+    assert!(bytes.is_unique());
+}
+
+/// Nobody can take them back from the kernel: it would send what comes to lie there.
+#[test]
+#[cfg_attr(miri, ignore = "loses memory on purpose")]
+fn a_ring_that_ends_leaves_the_kernel_what_it_has_lent() {
+    let mut setup = setup();
+    let (bytes, _) = lent(&mut setup);
+    drop(setup.ring);
+    assert!(!bytes.is_unique());
+}
