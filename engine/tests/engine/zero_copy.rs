@@ -1,5 +1,6 @@
 //! Sends without a copy: the same bytes, and memory that comes back. Over the ring only, which is where there are any.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -7,10 +8,45 @@ use corecast::{Conn, Handler, Io, Message, Publisher, Server, SlowPolicy, Stats}
 
 use crate::common::client::{BINARY, Client, reset_when_dropped};
 use crate::common::payload::{Numbers, pattern};
+use crate::common::transports::skip;
 use crate::common::{PATIENCE, Running, eventually, run, serve_with, within};
 
 /// From where on the tests' servers lend.
 const MIN_BYTES: usize = 32 << 10;
+
+/// To be held by each test, so that no other one here locks memory meanwhile: a user may have little. `None` where nothing is
+/// lent, and the test is to be skipped.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !lends() {
+        skip(
+            Io::Ring,
+            "zero copy: not with this kernel, or with so low a `ulimit -l`",
+        );
+        return None;
+    }
+    Some(alone)
+}
+
+fn lends() -> bool {
+    let (server, publisher) = hall(|server| server);
+    let mut client = members(&server, 1, Client::connect).remove(0);
+    let message = numbered(0, MIN_BYTES);
+    publisher.publish("all", Message::Binary(&message));
+    client.expect(BINARY, &message);
+    // Counted by the end of the turn that sent it.
+    client.round_trip("welcome");
+    server.stats().zero_copy_sends == 1
+}
+
+/// Whether memory can be locked without a limit: CAP_IPC_LOCK.
+fn locks_freely() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.expect("capabilities") & (1 << 14) != 0
+}
 
 /// Subscribes everybody to `all`, and publishes there what it is sent.
 struct Hall;
@@ -84,6 +120,7 @@ fn all_is_given_back(server: &Running) {
 #[test]
 fn large_messages_arrive_whole_and_are_given_back() {
     run(Io::Ring, |_| {
+        let Some(_alone) = alone() else { return };
         // A few for whom there is no batch, and many.
         for count in [2, 40] {
             let (server, publisher) = hall(|server| server.backlog(16 << 20));
@@ -107,11 +144,14 @@ fn large_messages_arrive_whole_and_are_given_back() {
                 if from_outside || count > 2 {
                     sends += count as u64;
                 }
-                eventually("they are counted", || {
-                    server.stats().zero_copy_sends >= sends
-                });
             }
-            assert_eq!(server.stats().zero_copy_sends, sends);
+            // Counted by the end of the turn that sent the last of them.
+            clients[0].round_trip("welcome");
+            let lent = server.stats().zero_copy_sends;
+            assert!(
+                lent == sends || !locks_freely() && (1..sends).contains(&lent),
+                "{lent} of {sends}"
+            );
             all_is_given_back(&server);
         }
     });
@@ -120,6 +160,7 @@ fn large_messages_arrive_whole_and_are_given_back() {
 #[test]
 fn small_messages_are_copied_and_so_are_all_unless_it_is_asked_for() {
     run(Io::Ring, |_| {
+        let Some(_alone) = alone() else { return };
         for (min_bytes, size) in [(Some(MIN_BYTES), MIN_BYTES - 100), (None, 1 << 20)] {
             let (server, publisher) = hall(|server| server.zero_copy(min_bytes));
             let mut clients = members(&server, 8, Client::connect);
@@ -150,6 +191,7 @@ fn slow_readers_get_whole_messages_in_order_and_pin_no_more_than_the_limit() {
     const SIZE: usize = 48 << 10;
     const COUNT: u64 = 300;
     run(Io::Ring, |_| {
+        let Some(_alone) = alone() else { return };
         let (server, publisher) = hall(|server| server.backlog(LIMIT).slow(SlowPolicy::DropOldest));
         let clients = members(&server, 6, Client::connect);
         let most = flood(&server, &publisher, COUNT, SIZE);
@@ -184,6 +226,7 @@ fn readers_at_changing_speeds_get_everything() {
     const COUNT: u64 = 120;
     const LARGEST: u64 = 400_000;
     run(Io::Ring, |_| {
+        let Some(_alone) = alone() else { return };
         let (server, publisher) = hall(|server| server.backlog(1 << 30).max_message(1 << 20));
         let clients = members(&server, 4, Client::connect);
         let readers = clients.into_iter().enumerate().map(|(n, mut client)| {
@@ -230,6 +273,7 @@ fn pinned(server: &Running, publisher: &Publisher, count: usize) -> Vec<Client> 
 #[test]
 fn resets_and_ends_give_back_what_was_lent_and_free_their_slots() {
     run(Io::Ring, |_| {
+        let Some(_alone) = alone() else { return };
         for reset in [true, false] {
             let (server, publisher) =
                 hall(|server| server.slow(SlowPolicy::DropNewest).backlog(256 << 10));
@@ -257,6 +301,7 @@ fn resets_and_ends_give_back_what_was_lent_and_free_their_slots() {
 #[test]
 fn connections_and_servers_end_while_bytes_are_lent() {
     run(Io::Ring, |_| {
+        let Some(_alone) = alone() else { return };
         let settings = |server: Server| {
             let server = server.slow(SlowPolicy::DropNewest).backlog(256 << 10);
             server
