@@ -10,6 +10,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use corecast_topics::TopicId;
 
+use super::TURN_OUTPUT;
+use super::fanout::TURN_BATCHES;
+
 /// Memory that is kept for the batches of later turns.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -238,14 +241,22 @@ impl Batches {
     /// Those that have to be flushed in this turn.
     pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = Slot> {
         let open = self.open.iter().copied();
-        open.filter(move |slot| self.slots[slot.0 as usize].due.is_none_or(|due| due <= now))
+        open.filter(move |&slot| self.is_due(slot, now))
+    }
+
+    /// Whether a batch waits no longer: it is time, or there is so much that no more input is taken before it is sent.
+    fn is_due(&self, slot: Slot, now: Instant) -> bool {
+        let batch = &self.slots[slot.0 as usize];
+        batch.due.is_none_or(|due| due <= now)
+            || self.len(slot) as usize >= TURN_OUTPUT
+            || self.bytes >= TURN_BATCHES
     }
 
     /// Takes those that have to be flushed in this turn. They stay readable until [`Self::end_turn`].
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Slot> {
-        let slots = &self.slots;
-        let waits = |slot: &Slot| slots[slot.0 as usize].due.is_some_and(|due| due > now);
-        let (waiting, due): (Vec<_>, Vec<_>) = self.open.drain(..).partition(waits);
+        let open = std::mem::take(&mut self.open);
+        let (due, waiting): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|&slot| self.is_due(slot, now));
         self.open = waiting;
         for &slot in &due {
             self.bytes -= self.len(slot) as usize;
@@ -277,10 +288,28 @@ impl Batches {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn lies_in(part: &Bytes, whole: &[u8]) -> bool {
         whole.as_ptr_range().contains(&part.as_ptr())
+    }
+
+    #[test]
+    fn what_waits_for_a_time_waits_no_longer_when_there_is_too_much() {
+        let now = Instant::now();
+        let mut batches = Batches::default();
+        let later = Some(now + Duration::from_secs(1));
+        let (one, other) = (batches.begin(None, later), batches.begin(None, later));
+        batches.append(one, |frames| frames.resize(TURN_BATCHES - 2, 7));
+        batches.append(other, |frames| frames.push(7));
+        assert_eq!(batches.due(now).count(), 0);
+        assert_eq!(batches.take_due(now), []);
+        batches.append(other, |frames| frames.push(7));
+        assert_eq!(batches.due(now).count(), 2);
+        assert_eq!(batches.take_due(now), [one, other]);
+        assert_eq!((batches.bytes(), batches.is_empty()), (0, true));
     }
 
     #[test]

@@ -31,8 +31,9 @@ use super::output::Encoded;
 /// has few connections, most topics get one.
 const FEW: usize = if cfg!(test) { 1 } else { 4 };
 
-/// Bytes that a turn publishes before no more input is taken until they have been sent.
-const TURN_BATCHES: usize = 4 << 20;
+/// Bytes that a turn publishes before no more input is taken until they have been sent. Few in the simulation, which does not
+/// publish much.
+pub(super) const TURN_BATCHES: usize = if cfg!(test) { 8 << 10 } else { 4 << 20 };
 
 /// What a core keeps for each topic that has subscribers.
 #[derive(Debug, Default)]
