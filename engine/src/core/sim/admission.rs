@@ -126,15 +126,15 @@ impl Admission {
             .unwrap_or_else(|what| world.log.violation(|| what));
     }
 
-    /// Notes the connections that are new. Gives the hosts of those that are to be sent away, with their standing.
+    /// Notes the connections that are new. Gives the hosts of those that are to be sent away, with their
+    /// standing and the time.
     fn note_entries(
         &mut self,
         core: &Core,
         world: &World,
         stage: &mut Stage,
-    ) -> Vec<(usize, Standing)> {
+    ) -> Vec<(usize, Standing, u64)> {
         let hub = &core.hub;
-        let now = (TICK * hub.wheel.now()).as_nanos() as u64;
         let mut refused = Vec::new();
         for host in &mut self.hosts {
             host.entered = 0;
@@ -149,12 +149,14 @@ impl Admission {
             conversation.accepted = world.links[id].accepted_at;
             conversation.standing = Standing::of(conn);
             let host = host_of(world.links[id].address);
+            // It may have come before the clock went on in the course of the turn.
+            let entered = (TICK * conn.heard).as_nanos() as u64;
             match conversation.standing {
                 Standing::Within => {
                     self.hosts[host].entered += 1;
-                    self.hosts[host].entries.push(now);
+                    self.hosts[host].entries.push(entered);
                 }
-                standing => refused.push((host, standing)),
+                standing => refused.push((host, standing, entered)),
             }
         }
         refused
@@ -162,11 +164,10 @@ impl Admission {
 
     /// Whoever is refused is one too many. When in the turn it came is not known, so all who were there before count,
     /// and all who came with it.
-    fn check_refused(&self, core: &Core, refused: &[(usize, Standing)]) -> Result<(), String> {
+    fn check_refused(&self, core: &Core, refused: &[(usize, Standing, u64)]) -> Result<(), String> {
         let hub = &core.hub;
-        let now = (TICK * hub.wheel.now()).as_nanos() as u64;
         let most = |host: &Host| host.inside + host.entered;
-        for &(number, standing) in refused {
+        for &(number, standing, at) in refused {
             let host = &self.hosts[number];
             let Allowance { connections, rate } = self.allowance;
             let with_reason = match standing {
@@ -177,7 +178,7 @@ impl Admission {
                 }
                 Standing::Limited => {
                     connections.is_some_and(|max| most(host) >= max)
-                        || rate.is_some_and(|rate| host.is_over(rate, Some(now)))
+                        || rate.is_some_and(|rate| host.is_over(rate, Some(at)))
                 }
             };
             if !with_reason {

@@ -86,6 +86,8 @@ pub(super) struct Conversation {
     pub(super) owed_drain: bool,
     /// Pings that a pong to a later one answered as well.
     pub(super) skipped: u64,
+    /// There was a backlog after the last turn.
+    pub(super) slow: bool,
     /// When the first of what was taken in this turn had to go out.
     pub(super) due: Option<Duration>,
     wire: Wire,
@@ -233,9 +235,14 @@ impl Conversation {
         Ok(())
     }
 
-    /// There is a backlog, and the server has received so many bytes.
+    /// There is a backlog.
     pub(super) fn note_backlog(&mut self, received: u64) {
         self.to_peer.wait_for_peer();
+        self.note_pings(received);
+    }
+
+    /// There is a backlog, or was one when the turn began, and the server has received so many bytes.
+    pub(super) fn note_pings(&mut self, received: u64) {
         let pings = self.pings_of_peer.iter_mut();
         for ping in pings.take_while(|ping| ping.end <= received) {
             ping.skippable = true;

@@ -9,6 +9,7 @@ use super::flushing::{check_batches, check_taken};
 use super::stage::Stage;
 use super::topics::FILTERS;
 use crate::core::connection::{Connection, Flags, State};
+use crate::core::fanout::TURN_BATCHES;
 use crate::core::ring_loop::Pump;
 use crate::core::timers::{TICK, ticks};
 use crate::core::{Config, Core, SURPLUS_CONNECTIONS, TURN_OUTPUT};
@@ -54,6 +55,7 @@ impl Invariants {
         began: Duration,
     ) {
         note_overdue(core, world, stage);
+        note_ended_backlogs(world, stage);
         self.check_wire(world, stage)
             .and_then(|()| check_batches(core, stage, began))
             .and_then(|()| check_output(core, stage))
@@ -201,10 +203,20 @@ fn note_overdue(core: &Core, world: &World, stage: &mut Stage) {
 fn note_backlogs(core: &Core, world: &World, stage: &mut Stage) {
     let conns = &core.hub.conns;
     for index in conns.indices() {
-        if conns[index].backlog.is_some() {
-            let id = link_of(&conns[index]) as usize;
-            stage.conversations[id].note_backlog(world.links[id].received);
+        let id = link_of(&conns[index]) as usize;
+        let conversation = &mut stage.conversations[id];
+        conversation.slow = conns[index].backlog.is_some();
+        if conversation.slow {
+            conversation.note_backlog(world.links[id].received);
         }
+    }
+}
+
+/// The same for what a backlog was for in the turn that ended it.
+fn note_ended_backlogs(world: &World, stage: &mut Stage) {
+    let conversations = stage.conversations.iter_mut().zip(&world.links);
+    for (conversation, link) in conversations.filter(|(conversation, _)| conversation.slow) {
+        conversation.note_pings(link.received);
     }
 }
 
@@ -312,6 +324,10 @@ fn check_memory(core: &Core, stage: &Stage, pool: usize) -> Result<(), String> {
     within("connections", hub.conns.len(), slots)?;
     within("spare buffers", core.shared.spare_bytes(), 16 << 20)?;
     within("arena", hub.output.arena_bytes(), 1 << 20)?;
+    // What is reached with the last callback, and what callbacks make that no input leads to.
+    let batches = TURN_BATCHES + 12 * (stage.largest + OVERHEAD);
+    within("batches", hub.output.batches.bytes(), batches)?;
+    within("retained", hub.retained.bytes(), config.max_retained)?;
     for index in hub.conns.indices() {
         let conn = &hub.conns[index];
         let assembly = conn.receiver.buffered();

@@ -40,7 +40,7 @@ const SEEDS: u64 = 2_000;
 const REFUSALS: [u16; 6] = [400, 408, 429, 431, 500, 503];
 
 /// What else has to come up.
-const SIGHTS: [&str; 13] = [
+const SIGHTS: [&str; 14] = [
     "closed for being slow",
     "dropped the newest",
     "dropped the oldest",
@@ -54,6 +54,7 @@ const SIGHTS: [&str; 13] = [
     "forwarded to other cores",
     "refused by other cores",
     "refused by one of two cores",
+    "looked for more before a flush",
 ];
 
 /// Sums over many runs.

@@ -48,12 +48,14 @@ impl Scenario {
             _ => 600,
         };
         let large = largest > 100_000;
+        // Seldom a crowd, so that there are large flushes.
+        let crowd = largest < 1_000 && dice.one_in(10) && !cfg!(miri);
         let allowance = Allowance::draw(dice);
         let play = Play::draw(dice);
         Self {
             config: Config {
                 addresses: allowance.table(),
-                ..config(dice, largest, &play)
+                ..config(dice, largest, &play, crowd)
             },
             allowance,
             hosts: dice.among(1..=HOSTS),
@@ -62,7 +64,10 @@ impl Scenario {
                 completions: [2, 7, 4096, 4096][dice.among(0..=3)],
             },
             pool: pool(dice, largest),
-            peers: dice.among(1..=if large { 4 } else { 12 }),
+            peers: match crowd {
+                true => dice.among(13..=40),
+                false => dice.among(1..=if large { 4 } else { 12 }),
+            },
             turns: dice.among(30..=if large { 100 } else { 160 }) / if cfg!(miri) { 4 } else { 1 },
             largest,
             leaves: dice.one_in(4),
@@ -91,10 +96,10 @@ fn pool(dice: &mut Dice, largest: usize) -> Pool {
     }
 }
 
-fn config(dice: &mut Dice, largest: usize, play: &Play) -> Config {
+fn config(dice: &mut Dice, largest: usize, play: &Play, crowd: bool) -> Config {
     let millis = |dice: &mut Dice, most| Duration::from_millis(50 + dice.up_to(most) as u64);
     let sometimes = |dice: &mut Dice, most| (!dice.one_in(3)).then(|| millis(dice, most));
-    let max_connections = [3, 8, 1000][dice.among(0..=2)];
+    let max_connections = [3, 8, 1000][if crowd { 2 } else { dice.among(0..=2) }];
     Config {
         max_connections,
         slots: max_connections + dice.among(0..=20),

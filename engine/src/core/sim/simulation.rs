@@ -163,6 +163,7 @@ impl Simulation {
         let began = self.world.borrow().time;
         self.read_mail();
         let (waits, looks) = self.calls();
+        let waiting = !self.core.hub.output.batches.is_empty();
         let untaken = self.pump.ring.has_completions();
         let progress = self.pump.turn(&mut self.core).map_err(|e| e.to_string())?;
         let world = &mut *self.world.borrow_mut();
@@ -177,6 +178,9 @@ impl Simulation {
         self.invariants
             .check_progress(world, progress || dirty, slept);
         let stage = &mut *self.stage.borrow_mut();
+        if waiting && looks_after > looks + 1 {
+            stage.saw("looked for more before a flush");
+        }
         self.admission.check(&self.core, world, stage);
         self.invariants
             .check(&self.core, &self.pump, world, stage, began);
@@ -198,15 +202,17 @@ impl Simulation {
             return;
         }
         let now = self.pump.ring.now();
-        self.core.hub.post.collect();
-        while !self.core.hub.crowded
-            && let Some(mail) = self.core.hub.post.next_mail()
-        {
-            match &mail {
-                Mail::Publish(publication) => {
-                    self.application.deliver(&mut self.core.hub, publication);
+        while !self.core.hub.crowded && self.core.hub.post.has_mail() {
+            self.core.hub.post.collect();
+            while !self.core.hub.crowded
+                && let Some(mail) = self.core.hub.post.next_mail()
+            {
+                match &mail {
+                    Mail::Publish(publication) => {
+                        self.application.deliver(&mut self.core.hub, publication);
+                    }
+                    _ => self.core.on_mail(now, &mail),
                 }
-                _ => self.core.on_mail(now, &mail),
             }
         }
     }
