@@ -8,6 +8,7 @@ use corecast_protocol::CloseCode;
 use super::flushing::{check_batches, check_taken};
 use super::stage::Stage;
 use super::topics::FILTERS;
+use crate::core::backlog::PLACE_BYTES;
 use crate::core::connection::{Connection, Flags, State};
 use crate::core::fanout::TURN_BATCHES;
 use crate::core::ring_loop::Pump;
@@ -356,6 +357,9 @@ fn check_memory(core: &Core, stage: &Stage, pool: usize) -> Result<(), String> {
         let own = stage.conversations[link_of(conn) as usize].backlog_limit;
         let limit = config.backlog.max(own) + TURN_OUTPUT + 2 * (stage.largest + OVERHEAD);
         within("backlog", hub.buffered(index), limit)?;
+        // Places of what joined it, and keys that are gone.
+        let memory = conn.backlog.as_ref().map_or(0, |backlog| backlog.memory());
+        within("backlog's memory", memory, limit + 32 * PLACE_BYTES)?;
     }
     Ok(())
 }
