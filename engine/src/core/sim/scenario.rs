@@ -49,7 +49,7 @@ impl Scenario {
         };
         let large = largest > 100_000;
         // Seldom a crowd, so that there are large flushes.
-        let crowd = largest < 1_000 && dice.one_in(10) && !cfg!(miri);
+        let crowd = largest < 10_000 && dice.one_in(10) && !cfg!(miri);
         let allowance = Allowance::draw(dice);
         let play = Play::draw(dice);
         Self {
