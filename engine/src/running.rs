@@ -200,7 +200,8 @@ pub struct Stats {
     /// Turns of a core that had more completions than its ring's queue holds. Nothing is lost by that; it takes further
     /// system calls. Always 0 without the ring.
     pub ring_overflows: u64,
-    /// Sends that [`Server::zero_copy`](crate::Server::zero_copy) has made.
+    /// Sends that were given to the kernel to do without a copy ([`Server::zero_copy`](crate::Server::zero_copy)), those
+    /// included for which it could not lock memory.
     pub zero_copy_sends: u64,
     /// Bytes of those that peers have not acknowledged, as far as the cores have heard.
     pub zero_copy_bytes: u64,

@@ -196,7 +196,7 @@ impl Server {
     /// containers and to virtual machines of the same host the kernel copies all the same, and the bookkeeping is added.
     ///
     /// It costs memory: the bytes stay until the peer has acknowledged them, not only until the kernel has taken them. They are locked
-    /// meanwhile, which `ulimit -l` bounds. A connection that has more than its [`backlog`](Self::backlog) limit of them
+    /// meanwhile, which `ulimit -l` bounds for each user without CAP_IPC_LOCK: the usual 8 MiB are soon used up. A connection that has more than its [`backlog`](Self::backlog) limit of them
     /// outstanding gets copies, and so does everybody while a core has 256 MiB of them, each subscriber's counted, or memory
     /// cannot be locked. [`buffered`](crate::Conn::buffered) does not count them: the kernel has taken them.
     ///

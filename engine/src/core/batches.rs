@@ -183,7 +183,7 @@ impl Batches {
                 continue;
             }
             if let Frames::Own(own) = frames
-                && own.capacity() > 2 * own.len()
+                && 4 * own.len() < 3 * own.capacity()
             {
                 // All of it would be kept.
                 own.shrink_to_fit();

@@ -397,7 +397,8 @@ impl Output {
         })
     }
 
-    /// A connection's output, to be kept: if it lies in one piece, and is a good part of the memory that is kept with it.
+    /// A connection's output, to be kept: if it lies in one piece, and fills most of the memory that would stay with it. Limits
+    /// count the piece alone.
     pub(crate) fn whole(&self, pending: Pending) -> Option<Bytes> {
         if pending.pieces(self.turn) != 1 {
             return None;
@@ -409,7 +410,7 @@ impl Output {
             Source::Arena | Source::Received(_) => return None,
         };
         let range = piece.offset as usize..(piece.offset + piece.len) as usize;
-        (range.len() * 2 >= owner.len()).then(|| owner.slice(range))
+        (4 * range.len() >= 3 * owner.len()).then(|| owner.slice(range))
     }
 
     /// Moves a connection's output but for its first `skip` bytes into its backlog. Large pieces of what others
