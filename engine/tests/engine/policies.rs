@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 
-use corecast::{Conn, Io, Message, Publish, Published, SendStatus, SlowPolicy, TopicOptions};
+use corecast::{
+    Conn, Io, Message, Publish, Published, SendStatus, Server, SlowPolicy, TopicOptions,
+};
 
 use crate::common::client::{BINARY, Client, Frame, PING, PONG};
 use crate::common::errands::{Errands, Member, Seen};
 use crate::common::payload::{number_of, numbered};
-use crate::common::{eventually, over_every_transport};
+use crate::common::{PATIENCE, eventually, over_every_transport};
 
 over_every_transport![
     close_ends_with_1013_and_nothing_is_missing_before,
@@ -31,6 +33,11 @@ const MANY: usize = 2 * BACKLOG / PIECE + 8;
 const BOUND: usize = BACKLOG + PIECE + 10 + 3 * 127;
 /// What may be on its way into the kernel, which no policy can act on: a chunk, and the message that began the backlog.
 const COMMITTED: usize = (64 << 10) + PIECE + 10;
+
+/// A server that gives whoever it closes as much time as the test takes to read what others were sent.
+fn patient(server: Server) -> Server {
+    server.backlog(BACKLOG).close_timeout(PATIENCE)
+}
 
 /// Where a policy is set.
 #[derive(Clone, Copy)]
@@ -69,7 +76,7 @@ impl Stalled {
             Scope::Topic => (other, Some(other)),
         };
         let server = Errands::serve(io, |server| {
-            let server = server.backlog(BACKLOG).slow(of_server);
+            let server = patient(server).slow(of_server);
             match scope {
                 Scope::Topic => server.topic("flood", TopicOptions::new().slow(policy)),
                 Scope::Server | Scope::Connection => server,
@@ -344,7 +351,7 @@ fn conflate_closes_who_is_full_of_keys(io: Io) {
 
 fn keyed_sends_replace_each_other_and_nothing_else(io: Io) {
     const KEYS: u64 = 5;
-    let server = Errands::serve(io, |server| server.backlog(BACKLOG));
+    let server = Errands::serve(io, patient);
     let mut member = server.narrow_member();
     member.run(|ws| ws.set_slow_policy(Some(SlowPolicy::Conflate)));
     let count = Cell::new(0);
@@ -410,7 +417,7 @@ fn what_is_set_closest_to_the_message_counts(io: Io) {
         ("never/*", SlowPolicy::Close),
     ];
     let server = Errands::serve(io, |server| {
-        let server = server.backlog(BACKLOG).slow(SlowPolicy::DropNewest);
+        let server = patient(server).slow(SlowPolicy::DropNewest);
         let server = of_topics.iter().fold(server, |server, (filter, policy)| {
             server.topic(filter, TopicOptions::new().slow(*policy))
         });
@@ -446,7 +453,7 @@ fn what_is_set_closest_to_the_message_counts(io: Io) {
 }
 
 fn a_connections_policy_ends_with_it(io: Io) {
-    let server = Errands::serve(io, |server| server.backlog(BACKLOG));
+    let server = Errands::serve(io, patient);
     let mut first = server.narrow_member();
     first.run(|ws| ws.set_slow_policy(Some(SlowPolicy::DropNewest)));
     assert_eq!(send_until_full(&mut first), SendStatus::Dropped);
@@ -459,9 +466,7 @@ fn a_connections_policy_ends_with_it(io: Io) {
 }
 
 fn a_connection_may_have_a_limit_of_its_own(io: Io) {
-    let server = Errands::serve(io, |server| {
-        server.backlog(BACKLOG).slow(SlowPolicy::DropNewest)
-    });
+    let server = Errands::serve(io, |server| patient(server).slow(SlowPolicy::DropNewest));
     let buffered = |own: Option<usize>| {
         let mut member = server.narrow_member();
         member.run(move |ws| ws.set_backlog(own));
