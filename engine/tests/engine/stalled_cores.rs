@@ -293,7 +293,7 @@ fn threads_that_publish_without_end_keep_nobody_from_its_turn(io: Io) {
                 scope.spawn(move || publish_on(&publisher, stop))
             })
             .collect();
-        for n in 0..50 {
+        for n in 0..12 {
             let text = format!("message {n}");
             let sent = other.run(move |ws| ws.publish("t", Message::Text(&text)).sent);
             assert_eq!(sent, 1);
@@ -354,7 +354,7 @@ fn a_connection_that_publishes_without_end_keeps_nobody_from_its_turn(io: Io) {
             }
             published
         });
-        for n in 0..50 {
+        for n in 0..12 {
             let text = format!("message {n}");
             other.run(move |ws| ws.send_text(&text));
             other.expect_text(&format!("message {n}"));
