@@ -121,7 +121,7 @@ fn config(dice: &mut Dice, largest: usize, play: &Play, crowd: bool) -> Config {
         flush_delay: play.settings.flush_delay(),
         topics: play.settings.options(),
         max_retained: [300, 1_000, 1 << 20][dice.among(0..=2)],
-        zero_copy: dice.one_in(2).then(|| 1 + dice.up_to(largest)),
+        zero_copy: (!dice.one_in(3)).then(|| 1 + dice.up_to(100)),
         handshake_timeout: millis(dice, 10_000),
         idle_timeout: sometimes(dice, 90_000),
         ping_interval: sometimes(dice, 30_000),

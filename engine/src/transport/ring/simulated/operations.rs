@@ -28,7 +28,8 @@ impl SimulatedKernel {
             "a send without a copy that may wait is not simulated"
         );
         assert_eq!(submission.flags & op::SKIP_SUCCESS, 0, "EINVAL");
-        if world.dice.fault(Fault::NoLockedMemory) {
+        // Few sends come here, and fewer after one that was refused: more than one throw for each.
+        if (0..8).any(|_| world.dice.fault(Fault::NoLockedMemory)) {
             // It has a notification only if it came as far as to ask for one.
             let flags = if world.dice.one_in(2) { op::F_MORE } else { 0 };
             self.post(world, (submission.user_data, -libc::ENOMEM, flags));
