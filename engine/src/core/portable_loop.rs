@@ -248,6 +248,8 @@ impl Driver {
             core.hub.flush(now);
         }
         core.hub.post_parcels();
+        // Before callbacks publish again: it ends what was reserved for these.
+        core.hub.post.ring();
         for position in 0..core.hub.output.dirty().len() {
             let index = core.hub.output.dirty()[position];
             send(core, index, received);
@@ -255,7 +257,6 @@ impl Driver {
         core.end_turn();
         core.hub.finish_writing();
         core.settle();
-        core.hub.post.ring();
         for index in std::mem::take(&mut core.hub.lists.draining) {
             self.start_drain(core, index);
         }

@@ -15,6 +15,7 @@ over_every_transport![
     unsubscribing_and_closing_end_subscriptions,
     a_connection_may_have_many_topics,
     publishing_in_close_reaches_those_who_stay,
+    publishing_for_who_broke_off_reaches_the_other_core,
     a_thread_publishes_in_order,
     publishing_before_the_start_and_after_the_end_harms_nobody,
     two_cores_reach_each_other,
@@ -23,7 +24,10 @@ over_every_transport![
     counts_say_who_got_it,
 ];
 
-/// Obeys: `sub T`, `unsub T`, `pub T TEXT`, `others T TEXT`, `topics`. Answers each with what came of it.
+/// Long enough for what clients do meanwhile to have arrived.
+const NAP: Duration = Duration::from_millis(300);
+
+/// Obeys: `sub T`, `unsub T`, `pub T TEXT`, `others T TEXT`, `topics`, `nap`. Answers each with what came of it.
 struct Board {
     core: CoreId,
     published: Sender<Published>,
@@ -61,6 +65,7 @@ impl Handler for Board {
                 topics.sort_unstable();
                 ws.send_text(&topics.join(" "));
             }
+            ("nap", _, _) => std::thread::sleep(NAP),
             ("pub", topic, text) => self.report(ws.publish(topic, Message::Text(text))),
             ("others", topic, text) => self.report(ws.publish_others(topic, Message::Text(text))),
             other => panic!("{other:?}"),
@@ -219,6 +224,29 @@ fn publishing_in_close_reaches_those_who_stay(io: Io) {
         leave(subscriber(&server, &["farewells"]));
         staying.expect_text("one left");
     }
+}
+
+/// A send to a peer that has reset its connection fails, and with it the connection ends, after what the turn published was
+/// posted: what its `close` publishes is posted with the next.
+fn publishing_for_who_broke_off_reaches_the_other_core(io: Io) {
+    let Some((server, _reports)) = two_cores(io) else {
+        return;
+    };
+    let [here, mut there] = on_two_cores(&server, 3);
+    subscribe(&mut there[0], &["farewells"]);
+    let mut here = here.into_iter();
+    let mut member = || here.next().expect("three of them");
+    let (mut sleeper, mut speaker, mut leaver) = (member(), member(), member());
+    subscribe(&mut leaver, &["t"]);
+    sleeper.text("nap");
+    std::thread::sleep(NAP / 3);
+    // Both are there when the core looks again, in this order.
+    speaker.text("pub t to one who is gone");
+    leaver.reset();
+    there[0].expect_text("one left");
+    // It is still there to be spoken to.
+    speaker.text("topics");
+    speaker.expect_text("");
 }
 
 fn a_thread_publishes_in_order(io: Io) {
