@@ -242,9 +242,10 @@ impl Driver {
     fn carry_out(self: &Rc<Self>, core: &mut Core, received: &[u8]) {
         core.settle();
         // What a read has published to many waits for the main task's turn: other reads that are ready come first, and what
-        // they publish leaves with it.
+        // they publish leaves with it. Not if it is much: with theirs it might be more than anybody may have waiting.
         let now = core.hub.now;
-        if received.is_empty() || !Gather::is_large(core.hub.sends_ahead(now)) {
+        let waits = !received.is_empty() && !core.hub.crowded;
+        if !(waits && Gather::is_large(core.hub.sends_ahead(now))) {
             core.hub.flush(now);
         }
         core.hub.post_parcels();

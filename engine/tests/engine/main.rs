@@ -13,6 +13,7 @@ mod echo;
 mod ending;
 mod fairness;
 mod flush_delay;
+mod flushing;
 mod futures;
 mod http;
 mod integrity;
