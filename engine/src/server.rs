@@ -181,8 +181,8 @@ impl Server {
 
     /// How long a published message waits for further ones on its topic, to leave with them in one system call per subscriber.
     /// Zero, which is the default, adds no delay of its own: before a flush that will take long, a core looks for
-    /// further messages for a few percent of that time. At most a second. Without the ring it is rounded up to a
-    /// millisecond.
+    /// further messages for a few percent of that time. At most a second, and no longer than until 512 KiB wait on the topic,
+    /// or 4 MiB on all. Without the ring it is rounded up to a millisecond.
     #[must_use]
     pub fn flush_delay(mut self, delay: Duration) -> Self {
         self.config.flush_delay = delay;

@@ -224,13 +224,6 @@ impl Batches {
         self.slots[slot.0 as usize].cursors.insert(conn, len);
     }
 
-    /// Those that wait for a time are flushed at the end of this turn, as all others.
-    pub(crate) fn hurry(&mut self) {
-        for slot in &self.open {
-            self.slots[slot.0 as usize].due = None;
-        }
-    }
-
     /// When the first of those has to be flushed that wait for a time.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let dues = self.open.iter();

@@ -352,11 +352,8 @@ impl Hub {
         if let Some(index) = except {
             batches.skip(slot, index);
         }
-        if batches.len(slot) as usize >= TURN_OUTPUT || batches.bytes() >= TURN_BATCHES {
-            self.crowded = true;
-            // Waiting for more would soon be at the cost of those who read.
-            batches.hurry();
-        }
+        self.crowded |=
+            batches.len(slot) as usize >= TURN_OUTPUT || batches.bytes() >= TURN_BATCHES;
         published.sent += self.topics.fast(id).len() - usize::from(except.is_some());
         self.post_range(slot, range, request, others, published);
         if !self.topics.slow(id).is_empty() {
