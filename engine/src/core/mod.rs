@@ -264,7 +264,7 @@ impl Core {
 
     /// Whether the core is on its way out and nothing is left.
     fn is_done(&self) -> bool {
-        self.hub.leaving && self.hub.conns.len() == 0
+        self.hub.leaving && self.hub.conns.len() == 0 && self.hub.parcels.is_empty()
     }
 
     fn end_turn(&mut self) {
@@ -555,5 +555,26 @@ mod tests {
             core.end_turn();
         }
         assert!(core.hub.conns[sender].held.is_none(), "it had its turn");
+    }
+
+    #[test]
+    fn a_core_does_not_end_before_what_it_forwarded_is_posted() {
+        let (mut core, mut other) = bare::core_and_other(Config::default());
+        core.hub.leaving = true;
+        assert!(core.is_done());
+        let published = core.hub.publish(&PublishRequest {
+            topic: "t",
+            content: Content::Message(Message::Text("the last words")),
+            key: None,
+            except: None,
+            retain: true,
+        });
+        assert_eq!(published.forwarded, 1);
+        assert!(!core.is_done());
+        core.hub.post_parcels();
+        core.hub.post.ring();
+        assert!(core.is_done());
+        other.collect();
+        assert!(matches!(other.next_mail(), Some(Mail::Publish(_))));
     }
 }
