@@ -16,6 +16,10 @@ use super::fanout::TURN_BATCHES;
 /// Memory that is kept for the batches of later turns.
 const KEPT_BYTES: usize = 1 << 20;
 
+/// So many batches' places and cursors are kept.
+const KEPT_SLOTS: usize = 256;
+const KEPT_CURSORS: usize = 64;
+
 /// A batch's place, until the end of the turn in which it is flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot(pub(super) u32);
@@ -89,10 +93,13 @@ impl Frames {
         }
     }
 
-    /// To keep. The bytes stay where they are.
+    /// To keep. Memory that is mostly empty, as what is left of a larger batch, does not stay with them.
     fn share(&mut self) -> &Bytes {
         if let Self::Own(bytes) = self {
-            *self = Self::Shared(Bytes::from(std::mem::take(bytes)));
+            *self = Self::Shared(match bytes.capacity() > 2 * bytes.len() {
+                true => Bytes::copy_from_slice(bytes),
+                false => Bytes::from(std::mem::take(bytes)),
+            });
         }
         match self {
             Self::Shared(bytes) => bytes,
@@ -263,11 +270,16 @@ impl Batches {
         while let Some(slot) = self.flushed.pop() {
             let batch = &mut self.slots[slot.0 as usize];
             batch.cursors.clear();
+            batch.cursors.shrink_to(KEPT_CURSORS);
             if let Frames::Own(mut unused) = std::mem::take(&mut batch.frames) {
                 unused.clear();
                 self.keep(unused);
             }
             self.free.push(slot);
+        }
+        if self.free.len() == self.slots.len() && self.slots.len() > KEPT_SLOTS {
+            self.slots = Vec::new();
+            self.free = Vec::new();
         }
     }
 
@@ -332,5 +344,41 @@ mod tests {
             !lies_in(&all, batches.bytes_of(slot)),
             "it would keep 2,000 bytes"
         );
+    }
+
+    #[test]
+    fn what_is_shared_keeps_no_memory_of_a_larger_batch() {
+        let mut batches = Batches::default();
+        let large = batches.begin(None, None);
+        batches.append(large, |frames| frames.resize(KEPT_BYTES / 2, 7));
+        batches.take_due(Instant::now());
+        batches.end_turn();
+        let small = batches.begin(None, None);
+        batches.append(small, |frames| frames.extend([7; 5_000]));
+        assert!(batches.slots[small.0 as usize].frames.memory() >= KEPT_BYTES / 2);
+        let shared = batches.share(small).clone();
+        drop(batches);
+        let kept = Vec::from(shared).capacity();
+        assert!(kept < 10_000, "{kept} bytes for 5,000");
+    }
+
+    #[test]
+    fn a_rare_burst_leaves_little_behind() {
+        let mut batches = Batches::default();
+        for topic in 0..10 * KEPT_SLOTS {
+            let slot = batches.begin(None, None);
+            for conn in 0..if topic == 0 { 10_000 } else { 1 } {
+                batches.skip(slot, conn);
+            }
+        }
+        batches.take_due(Instant::now());
+        batches.end_turn();
+        assert!(batches.slots.capacity() <= KEPT_SLOTS && batches.free.capacity() <= KEPT_SLOTS);
+        let slot = batches.begin(None, None);
+        (0..10_000).for_each(|conn| batches.skip(slot, conn));
+        batches.take_due(Instant::now());
+        batches.end_turn();
+        let cursors = batches.slots[slot.0 as usize].cursors.capacity();
+        assert!(cursors <= 2 * KEPT_CURSORS, "room for {cursors}");
     }
 }

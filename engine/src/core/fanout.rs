@@ -241,9 +241,13 @@ impl Hub {
         for id in self.topics.ids_of(index) {
             if let Some(slot) = self.topics.data(id).batch {
                 let from = self.output.batches.cursor(slot, index);
-                let rest = self.output.batches.share(slot).slice(from as usize..);
-                if !rest.is_empty() {
-                    backlog.share(rest);
+                let batch = self.output.batches.share(slot);
+                let rest = batch.slice(from as usize..);
+                // A small part would keep all of it.
+                match 2 * rest.len() < batch.len() {
+                    _ if rest.is_empty() => {}
+                    true => drop(backlog.share(Bytes::copy_from_slice(&rest))),
+                    false => drop(backlog.share(rest)),
                 }
                 self.output.batches.skip(slot, index);
             }

@@ -558,6 +558,41 @@ mod tests {
     }
 
     #[test]
+    fn who_becomes_slow_keeps_no_memory_of_what_it_had_been_given() {
+        let mut core = bare::core(Config {
+            flush_delay: Duration::from_secs(1),
+            ..Config::default()
+        });
+        let subscriber = opened(&mut core);
+        let hub = &mut core.hub;
+        assert!(hub.subscribe(subscriber, "t"));
+        let publish = |hub: &mut Hub, len| {
+            hub.publish(&PublishRequest {
+                topic: "t",
+                content: Content::Message(Message::Binary(&vec![7; len])),
+                key: None,
+                except: None,
+                retain: false,
+            })
+        };
+        publish(hub, 100_000);
+        hub.catch_up(subscriber);
+        publish(hub, 10);
+        hub.conns[subscriber].backlog = Some(Box::default());
+        hub.becomes_slow(subscriber);
+        let waits = hub.conns[subscriber].backlog.as_mut().expect("just now");
+        let waits = waits.next_send().expect("the second message");
+        assert_eq!(waits.len(), 12);
+        let slot = hub
+            .output
+            .batches
+            .due(hub.now + Duration::from_secs(1))
+            .next();
+        let batch = hub.output.batches.bytes_of(slot.expect("an open batch"));
+        assert!(!batch.as_ptr_range().contains(&waits.as_ptr()));
+    }
+
+    #[test]
     fn a_core_does_not_end_before_what_it_forwarded_is_posted() {
         let (mut core, mut other) = bare::core_and_other(Config::default());
         core.hub.leaving = true;
