@@ -129,10 +129,7 @@ impl Backlog {
         let number = self.share(frame);
         let latest = self.latest.get_or_insert_default();
         latest.insert(key, number);
-        if latest.len() > 2 * self.queue.len() + 16 {
-            let first = self.first;
-            latest.retain(|_, number| *number >= first);
-        }
+        self.forget_keys();
     }
 
     /// The message of a key that waits, if none of it has been committed.
@@ -247,6 +244,22 @@ impl Backlog {
 
     /// Commits the front of the queue: a large piece as it is, small ones as one copy.
     fn commit(&mut self) {
+        self.gather();
+        self.forget_keys();
+    }
+
+    /// Keys whose messages have left the queue count no more, once they are many beside what waits.
+    fn forget_keys(&mut self) {
+        if let Some(latest) = &mut self.latest
+            && latest.len() > 2 * self.queue.len() + 16
+        {
+            let first = self.first;
+            latest.retain(|_, number| *number >= first);
+        }
+    }
+
+    /// Whole frames at the front that fit into a chunk become one piece.
+    fn gather(&mut self) {
         let Some(first) = self.pop_whole() else {
             return;
         };
@@ -529,6 +542,20 @@ mod tests {
         assert!(backlog.replace(&a, text("a6")));
         backlog.sent(sending.map_or(0, |sent| sent.len()));
         assert_eq!(payloads(&mut backlog), ["a6"]);
+    }
+
+    #[test]
+    fn keys_that_are_gone_take_no_room_of_what_comes() {
+        let mut backlog = Backlog::default();
+        for n in 0..1_000 {
+            backlog.share_keyed((n, None), text("one of many keys"));
+        }
+        let full = backlog.memory();
+        while backlog.bytes() > 100 {
+            let next = backlog.next_send().expect("more");
+            backlog.sent(next.len());
+        }
+        assert!(backlog.memory() < full / 20, "{} bytes", backlog.memory());
     }
 
     #[test]
