@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::hub::Hub;
 
-/// What keeping a message takes beside its bytes and its topic's name: the topic.
-const OVERHEAD: usize = 128;
+/// What keeping a message takes beside its bytes and its topic's name: the topic, and its places among names and levels.
+const OVERHEAD: usize = 256;
 
 /// What all retained messages of a core take.
 #[derive(Debug)]
@@ -66,8 +66,9 @@ impl Hub {
     }
 }
 
+/// The name is there twice: whole, and by its levels.
 fn weight(topic: &str, frame: &Bytes) -> usize {
-    topic.len() + frame.len() + OVERHEAD
+    2 * topic.len() + frame.len() + OVERHEAD
 }
 
 #[cfg(test)]
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_nothing_outdated_stays() {
         let config = Config {
-            max_retained: 2 * (1 + 100 + OVERHEAD),
+            max_retained: 2 * (2 + 100 + OVERHEAD),
             ..Config::default()
         };
         let mut core = bare::core(config);
@@ -117,5 +118,34 @@ mod tests {
         assert!(!hub.retain("a", &frame(101)));
         assert!(hub.retained_of("a").is_empty(), "it is not the last");
         assert!(hub.retain("c", &frame(100)));
+    }
+
+    #[test]
+    fn no_more_is_taken_than_counts() {
+        const MANY: usize = 20_000;
+        let long = "x".repeat(250);
+        // By levels: each alone, all below one, and two below each.
+        let shapes: [&dyn Fn(usize) -> String; 4] = [
+            &|n| format!("{n:x}"),
+            &|n| format!("{n}/{long}"),
+            &|n| format!("room/{n}"),
+            &|n| (0..15).map(|bit| ["0/", "1/"][n >> bit & 1]).collect(),
+        ];
+        for name in shapes {
+            let mut core = bare::core(Config {
+                max_retained: usize::MAX,
+                ..Config::default()
+            });
+            let hub = &mut core.hub;
+            for n in 0..MANY {
+                assert!(hub.retain(&name(n), &frame(1)));
+            }
+            // Beside a frame lie its length, its room, a count and what the allocator adds.
+            let frames = MANY * (1 + 3 * size_of::<usize>() + 16);
+            let memory = hub.topics.memory();
+            let takes = memory.topics + memory.subscriptions + frames;
+            let counts = hub.retained.bytes();
+            assert!(takes <= counts, "{takes} bytes for names like {}", name(1));
+        }
     }
 }

@@ -17,8 +17,8 @@ use crate::core::fanout::{Content, PublishRequest};
 use crate::core::hub::{Hub, Published};
 use crate::core::mailbox::Publication;
 
-/// What a message that is retained counts for at most beside its name and its bytes.
-const RETAINED_EXTRA: usize = 128;
+/// What a message that is retained counts for at most beside its name, twice, and its bytes.
+const RETAINED_EXTRA: usize = 256;
 
 /// What is published, as the observer sees it.
 struct Publishing {
@@ -166,7 +166,8 @@ impl Application {
         let stage = &mut *self.stage.borrow_mut();
         match &kept[..] {
             [] => {
-                let most = hub.retained.bytes() + name.len() + said.frame_len() + RETAINED_EXTRA;
+                let most =
+                    hub.retained.bytes() + 2 * name.len() + said.frame_len() + RETAINED_EXTRA;
                 if most <= hub.config.max_retained {
                     self.violation(|| format!("{said:?} is not retained, and would make {most}"));
                 }
