@@ -90,7 +90,8 @@ impl<'a, D> Conn<'a, D> {
         self.hub.begin_close(self.index, code, reason);
     }
 
-    /// Subscribes to a topic, or to all that a filter matches; `false` when it was subscribed already.
+    /// Subscribes to a topic, or to all that a filter matches; `false` when it was subscribed already, is closing, or the core
+    /// has 16 million topics.
     ///
     /// Levels of a name are separated by `/`. A level that is `*` matches any one, and `#` as the last
     /// level matches all further ones, or none: `room/*` matches `room/1`, and `room/#` that, `room` and `room/1/door`. Whoever

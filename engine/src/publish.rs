@@ -38,6 +38,7 @@ impl Publish {
 
     /// Keeps the message for those who subscribe later and ask for it ([`Subscribe::retained`]), instead of the one
     /// that was kept before. Memory for that is bounded by [`Server::max_retained`](crate::Server::max_retained).
+    /// Each core keeps its own: of what two cores publish at the same time, one may come last here and the other there.
     #[must_use]
     pub fn retain(mut self) -> Self {
         self.retain = true;
@@ -66,7 +67,8 @@ impl Subscribe {
     }
 
     /// And to what was kept of it ([`Publish::retain`]), which comes first: of each topic that the filter matches
-    /// the last message, the topics in no particular order.
+    /// the last message, the topics in no particular order. All of it is sent in one go: what is more than
+    /// [`Server::backlog`](crate::Server::backlog), and than 512 KiB, meets the connection's policy for slow ones.
     #[must_use]
     pub fn retained(mut self) -> Self {
         self.retained = true;
