@@ -1,20 +1,19 @@
-//! Fan-out: from one request to all who subscribe to its topic.
+//! Fan-out: from one publication to all who subscribe to its topic.
 //!
 //! Subscribers without a backlog are *fast*. What is published for them goes into their topic's batch, once, whatever
 //! their number; [`Hub::flush`] gives each of them a reference when the turn ends. Those with a backlog are *slow* and
 //! visited one by one, since each has its limit and its policy. Which is which is kept by the topic table, so a
-//! request to a thousand fast subscribers looks at none of them.
+//! publication to a thousand fast subscribers looks at none of them.
 //!
 //! Order: of one topic every subscriber gets the messages in the order in which they were published. What is sent to
 //! one connection alone keeps its place among them, too ([`Hub::catch_up`]). Between topics there is none.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use corecast_protocol::frame::Header;
-use corecast_topics::{Subscribed, TopicId};
+use corecast_topics::TopicId;
 
 use super::TURN_OUTPUT;
 use super::app::Message;
@@ -23,7 +22,6 @@ use super::batches::Slot;
 use super::config::SlowPolicy;
 use super::core_set::CoreSet;
 use super::hub::{Hub, Published, SendStatus};
-use super::interest::TopicInterest;
 use super::mailbox::Publication;
 use super::output::Encoded;
 
@@ -34,19 +32,6 @@ const FEW: usize = if cfg!(test) { 1 } else { 4 };
 /// Bytes that a turn publishes before no more input is taken until they have been sent. Few in the simulation, which does not
 /// publish much.
 pub(super) const TURN_BATCHES: usize = if cfg!(test) { 8 << 10 } else { 4 << 20 };
-
-/// What a core keeps for each topic that has subscribers.
-#[derive(Debug, Default)]
-pub(crate) struct TopicState {
-    /// What was published and not flushed.
-    batch: Option<Slot>,
-    /// How long a batch may wait for more.
-    delay: Duration,
-    /// What other cores know of it.
-    interest: TopicInterest,
-    /// Its last message, if that is kept for later subscribers.
-    pub(crate) retained: Option<Bytes>,
-}
 
 /// A message, or several, on the way to the subscribers of a topic.
 #[derive(Clone, Copy, Debug)]
@@ -106,166 +91,6 @@ impl Content<'_> {
     }
 }
 
-/// Subscribing.
-impl Hub {
-    /// Subscribes an open connection; `false` when it was subscribed already, or is not open.
-    pub(crate) fn subscribe(&mut self, index: u32, filter: &str) -> bool {
-        if !self.conns[index].is_open() {
-            return false;
-        }
-        // It may have had a backlog before it was open.
-        self.topics
-            .set_slow(index, self.conns[index].backlog.is_some());
-        let Subscribed::New { id, first } = self.topics.subscribe(index, filter) else {
-            return false;
-        };
-        if first {
-            self.topics.data_mut(id).delay = self.config.flush_delay_of(filter);
-        }
-        let name = Arc::clone(self.topics.name(id));
-        let state = self.topics.data_mut(id);
-        self.interests.subscribed(&mut state.interest, &name);
-        // What was published before is not for it.
-        if let Some(slot) = self.topics.data(id).batch {
-            self.output.batches.skip(slot, index);
-        }
-        true
-    }
-
-    /// Sends what was retained of the topics that a filter matches.
-    pub(crate) fn send_retained(&mut self, index: u32, filter: &str) {
-        for frame in self.retained_of(filter) {
-            if !self.conns[index].is_open() {
-                return;
-            }
-            if self.conns[index].backlog.is_some() {
-                self.queue(index, &frame, None, self.policy(index, None), &mut 0);
-                continue;
-            }
-            let encoded = self.output.encode_shared(&frame);
-            if !self.give(index, encoded) {
-                self.overflow(index, self.policy(index, None));
-            }
-        }
-    }
-
-    /// Ends a subscription; `false` when there was none.
-    pub(crate) fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
-        let Some(id) = self.topics.id(filter) else {
-            return false;
-        };
-        if !self.topics.is_subscribed(index, filter) {
-            return false;
-        }
-        self.catch_up(index);
-        self.lose(id);
-        self.topics.unsubscribe(index, filter).is_some()
-    }
-
-    /// Ends all subscriptions. What was published before is still for it, unless it is gone.
-    pub(crate) fn unsubscribe_all(&mut self, index: u32) {
-        self.catch_up(index);
-        let ids: Vec<TopicId> = self.topics.ids_of(index).collect();
-        for id in ids {
-            self.lose(id);
-        }
-        self.topics.remove(index, |_| {});
-    }
-
-    /// A subscriber is about to leave. With the last one the topic goes: other cores send no more, and its batch has
-    /// no reader.
-    fn lose(&mut self, id: TopicId) {
-        let last = self.topics.count(id) == 1;
-        let name = Arc::clone(self.topics.name(id));
-        let state = self.topics.data_mut(id);
-        self.interests
-            .unsubscribed(&mut state.interest, &name, last);
-        if last && let Some(slot) = state.batch.take() {
-            self.output.batches.detach(slot);
-        }
-    }
-
-    /// The other cores that have subscribers of a topic.
-    fn interested(&mut self, topic: &str) -> CoreSet {
-        let id = self.topics.id(topic);
-        let share = id.map(|id| &self.topics.data(id).interest);
-        self.interests.elsewhere(topic, share)
-    }
-
-    /// Whether a connection's open batches hold anything for it is settled before anything else is sent to it: the
-    /// part that it has not been given becomes a part of its output.
-    #[inline]
-    pub(crate) fn catch_up(&mut self, index: u32) {
-        if !self.output.batches.is_empty() && self.conns[index].backlog.is_none() {
-            self.give_batches(index);
-        }
-    }
-
-    fn give_batches(&mut self, index: u32) {
-        let turn = self.output.turn();
-        let conn = &mut self.conns[index];
-        for id in self.topics.ids_of(index) {
-            if let Some(slot) = self.topics.data(id).batch {
-                let from = self.output.batches.cursor(slot, index);
-                self.output.push_batch(index, &mut conn.pending, slot, from);
-                self.output.batches.skip(slot, index);
-            }
-        }
-        self.crowded |= conn.pending.bytes(turn) >= TURN_OUTPUT;
-    }
-
-    /// Bytes that are published for a connection and not among its output yet.
-    pub(crate) fn batched(&self, index: u32) -> usize {
-        if self.output.batches.is_empty() || self.conns[index].backlog.is_some() {
-            return 0;
-        }
-        let slots = self.topics.ids_of(index);
-        slots
-            .filter_map(|id| self.topics.data(id).batch)
-            .map(|slot| {
-                let batches = &self.output.batches;
-                (batches.len(slot) - batches.cursor(slot, index)) as usize
-            })
-            .sum()
-    }
-
-    /// A connection has a backlog from now on.
-    pub(crate) fn becomes_slow(&mut self, index: u32) {
-        let conn = &mut self.conns[index];
-        if !conn.is_open() {
-            // It has no subscriptions, and nothing may stay behind when its slot is used again.
-            return;
-        }
-        let backlog = conn.backlog.as_mut().expect("it has a backlog");
-        // Published for a later time than this turn's end, when it was fast.
-        for id in self.topics.ids_of(index) {
-            if let Some(slot) = self.topics.data(id).batch {
-                let from = self.output.batches.cursor(slot, index);
-                let batch = self.output.batches.share(slot);
-                let rest = batch.slice(from as usize..);
-                // A small part would keep all of it.
-                match 2 * rest.len() < batch.len() {
-                    _ if rest.is_empty() => {}
-                    true => drop(backlog.share(Bytes::copy_from_slice(&rest))),
-                    false => drop(backlog.share(rest)),
-                }
-                self.output.batches.skip(slot, index);
-            }
-        }
-        self.topics.set_slow(index, true);
-    }
-
-    /// A connection's backlog is gone. What was published meanwhile was a part of it.
-    pub(crate) fn becomes_fast(&mut self, index: u32) {
-        for id in self.topics.ids_of(index) {
-            if let Some(slot) = self.topics.data(id).batch {
-                self.output.batches.skip(slot, index);
-            }
-        }
-        self.topics.set_slow(index, false);
-    }
-}
-
 /// Publishing.
 impl Hub {
     /// Delivers to this core's subscribers, and posts to the other cores.
@@ -293,6 +118,13 @@ impl Hub {
     pub(crate) fn forget_retained(&mut self, topic: &str) -> bool {
         self.discard_retained(topic);
         self.post_forget(topic)
+    }
+
+    /// The other cores that have subscribers of a topic.
+    fn interested(&mut self, topic: &str) -> CoreSet {
+        let id = self.topics.id(topic);
+        let share = id.map(|id| &self.topics.data(id).interest);
+        self.interests.elsewhere(topic, share)
     }
 
     fn deliver(&mut self, request: &PublishRequest<'_>, others: CoreSet) -> Published {
@@ -447,7 +279,7 @@ impl Hub {
     }
 
     /// Gives a frame to a connection that has no backlog; `false` when this turn has made too much for it.
-    fn give(&mut self, index: u32, frame: Encoded) -> bool {
+    pub(super) fn give(&mut self, index: u32, frame: Encoded) -> bool {
         self.catch_up(index);
         if self.is_full(index, frame.len()) {
             return false;
@@ -507,7 +339,7 @@ impl Hub {
         let limit = self.limit(index);
         let conn = &mut self.conns[index];
         let (true, Some(backlog)) = (conn.is_open(), conn.backlog.as_mut()) else {
-            // An earlier frame of the same request has closed it.
+            // An earlier frame of the same publication has closed it.
             return SendStatus::Closed;
         };
         let need = frame.len() + super::backlog::PLACE_BYTES * (1 + usize::from(key.is_some()));

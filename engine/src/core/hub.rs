@@ -17,7 +17,6 @@ use super::app::{Ended, Message};
 use super::backlog::Backlog;
 use super::config::{Config, SlowPolicy};
 use super::connection::{Flags, State};
-use super::fanout::TopicState;
 use super::interest::Interests;
 use super::mailbox::Post;
 use super::output::{Output, Received};
@@ -25,6 +24,7 @@ use super::posting::Parcels;
 use super::retained::Retained;
 use super::slab::{ConnId, Slab};
 use super::stats::CoreStats;
+use super::subscribing::TopicState;
 use super::timers::{Link, Links, Wheel};
 
 /// Stands for the messages of a connection's own among the topics of keys.

@@ -35,6 +35,7 @@ mod seldom;
 mod sim;
 mod slab;
 pub(crate) mod stats;
+mod subscribing;
 pub(crate) mod sync;
 pub(crate) mod tasks;
 mod timers;

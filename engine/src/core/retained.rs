@@ -55,6 +55,23 @@ impl Hub {
         }
     }
 
+    /// Sends what was retained of the topics that a filter matches.
+    pub(crate) fn send_retained(&mut self, index: u32, filter: &str) {
+        for frame in self.retained_of(filter) {
+            if !self.conns[index].is_open() {
+                return;
+            }
+            if self.conns[index].backlog.is_some() {
+                self.queue(index, &frame, None, self.policy(index, None), &mut 0);
+                continue;
+            }
+            let encoded = self.output.encode_shared(&frame);
+            if !self.give(index, encoded) {
+                self.overflow(index, self.policy(index, None));
+            }
+        }
+    }
+
     /// What is kept of the topics that a filter matches.
     pub(crate) fn retained_of(&mut self, filter: &str) -> Vec<Bytes> {
         let mut topics = Vec::new();

@@ -28,6 +28,11 @@ const BROADCAST: &str = "broadcast";
 /// Bytes in a name: enough for a path-like name, and a bound on what a subscription can hold on to.
 const MAX_NAME: usize = 256;
 
+/// Levels of a name, and those of them that are wildcards. A message is matched against all filters that begin as its
+/// topic does: with these there are at most some 2,500 of them for any topic, whatever strangers subscribe to.
+const MAX_LEVELS: usize = 16;
+const MAX_WILDCARDS: usize = 4;
+
 /// Topics that one connection may subscribe to: more than a page needs, and few enough that
 /// `max_connections` times this stays a table that fits in memory.
 const MAX_SUBSCRIPTIONS: usize = 64;
@@ -148,6 +153,10 @@ fn names<'q>(
         if name.is_empty() || name.len() > MAX_NAME {
             return Err("a topic's name has 1 to 256 bytes");
         }
+        let wildcards = name.split('/').filter(|&level| level == "*").count();
+        if name.split('/').count() > MAX_LEVELS || wildcards > MAX_WILDCARDS {
+            return Err("a topic's name has at most 16 levels, and 4 of them may be *");
+        }
         if taken.len() == most {
             return Err(too_many);
         }
@@ -210,6 +219,10 @@ mod tests {
         let long = "x".repeat(MAX_NAME + 1);
         assert!(asking(&[&long], &[]).is_err());
         assert!(asking(&[&long[1..]], &[]).is_ok());
+        assert!(asking(&[&["a"; MAX_LEVELS].join("/")], &[]).is_ok());
+        assert!(asking(&[&["a"; MAX_LEVELS + 1].join("/")], &[]).is_err());
+        assert!(asking(&["*/a/*/*/*/#"], &[]).is_ok());
+        assert!(asking(&["*/a/*/*/*/*"], &[]).is_err());
         assert!(asking(&["a"; MAX_SUBSCRIPTIONS], &[]).is_ok());
         assert!(asking(&["a"; MAX_SUBSCRIPTIONS + 1], &[]).is_err());
     }
