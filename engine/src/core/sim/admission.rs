@@ -107,6 +107,9 @@ struct Host {
     entered: usize,
     /// When each of its connections was let in, in nanoseconds.
     entries: Vec<u64>,
+    /// The same for those that had gone when the turn was over: they may have been let in. How many came with this turn.
+    unseen: Vec<u64>,
+    unseen_now: usize,
 }
 
 impl Admission {
@@ -138,6 +141,7 @@ impl Admission {
         let mut refused = Vec::new();
         for host in &mut self.hosts {
             host.entered = 0;
+            host.unseen_now = 0;
         }
         for index in hub.conns.indices() {
             let conn = &hub.conns[index];
@@ -159,14 +163,30 @@ impl Admission {
                 standing => refused.push((host, standing, entered)),
             }
         }
+        self.note_unseen(world, stage);
         refused
+    }
+
+    /// Notes the connections that have come and gone within a turn.
+    fn note_unseen(&mut self, world: &World, stage: &mut Stage) {
+        for (link, conversation) in world.links.iter().zip(&mut stage.conversations) {
+            if let Some(at) = link.accepted_at
+                && link.closed
+                && conversation.accepted.is_none()
+            {
+                conversation.accepted = Some(at);
+                let host = &mut self.hosts[host_of(link.address)];
+                host.unseen.push(at.as_nanos() as u64);
+                host.unseen_now += 1;
+            }
+        }
     }
 
     /// Whoever is refused is one too many. When in the turn it came is not known, so all who were there before count,
     /// and all who came with it.
     fn check_refused(&self, core: &Core, refused: &[(usize, Standing, u64)]) -> Result<(), String> {
         let hub = &core.hub;
-        let most = |host: &Host| host.inside + host.entered;
+        let most = |host: &Host| host.inside + host.entered + host.unseen_now;
         for &(number, standing, at) in refused {
             let host = &self.hosts[number];
             let Allowance { connections, rate } = self.allowance;
@@ -235,7 +255,11 @@ impl Host {
     /// rate gives in that time.
     fn is_over(&self, (per_second, burst): (u32, u32), more: Option<u64>) -> bool {
         let interval = 1_000_000_000 / u64::from(per_second);
-        let entries: Vec<u64> = self.entries.iter().copied().chain(more).collect();
+        // Whoever is refused may be so for the sake of those who were not seen.
+        let unseen = self.unseen.iter().filter(|_| more.is_some());
+        let before = self.entries.iter().chain(unseen).copied();
+        let mut entries: Vec<u64> = before.chain(more).collect();
+        entries.sort_unstable();
         let last = entries.last().copied().unwrap_or_default();
         let over = |(position, since): (usize, &u64)| {
             let came = (entries.len() - position) as u64;

@@ -202,6 +202,7 @@ impl Simulation {
             return;
         }
         let now = self.pump.ring.now();
+        self.core.advance(now);
         while !self.core.hub.crowded && self.core.hub.post.has_mail() {
             self.core.hub.post.collect();
             while !self.core.hub.crowded
