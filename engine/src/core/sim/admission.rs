@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::invariants::link_of;
 use super::stage::Stage;
@@ -99,16 +100,29 @@ pub(super) struct Admission {
     hosts: [Host; HOSTS],
 }
 
+/// When a connection was let in, in nanoseconds: the clock may have gone on in the course of a turn.
+#[derive(Clone, Copy, Debug)]
+struct Entered {
+    earliest: u64,
+    latest: u64,
+}
+
+/// The server counts in ticks.
+fn in_ticks(time: Duration) -> u64 {
+    let tick = TICK.as_nanos() as u64;
+    time.as_nanos() as u64 / tick * tick
+}
+
 #[derive(Default)]
 struct Host {
     /// Connections within the limits, after the last turn.
     inside: usize,
     /// Those that came in with this turn.
     entered: usize,
-    /// When each of its connections was let in, in nanoseconds.
-    entries: Vec<u64>,
+    /// When each of its connections was let in.
+    entries: Vec<Entered>,
     /// The same for those that had gone when the turn was over: they may have been let in. How many came with this turn.
-    unseen: Vec<u64>,
+    unseen: Vec<Entered>,
     unseen_now: usize,
 }
 
@@ -153,14 +167,16 @@ impl Admission {
             conversation.accepted = world.links[id].accepted_at;
             conversation.standing = Standing::of(conn);
             let host = host_of(world.links[id].address);
-            // It may have come before the clock went on in the course of the turn.
-            let entered = (TICK * conn.heard).as_nanos() as u64;
+            let entered = Entered {
+                earliest: in_ticks(world.links[id].accepted_at.unwrap_or_default()),
+                latest: in_ticks(TICK * conn.heard),
+            };
             match conversation.standing {
                 Standing::Within => {
                     self.hosts[host].entered += 1;
                     self.hosts[host].entries.push(entered);
                 }
-                standing => refused.push((host, standing, entered)),
+                standing => refused.push((host, standing, entered.earliest)),
             }
         }
         self.note_unseen(world, stage);
@@ -176,7 +192,10 @@ impl Admission {
             {
                 conversation.accepted = Some(at);
                 let host = &mut self.hosts[host_of(link.address)];
-                host.unseen.push(at.as_nanos() as u64);
+                host.unseen.push(Entered {
+                    earliest: in_ticks(at),
+                    latest: in_ticks(world.time),
+                });
                 host.unseen_now += 1;
             }
         }
@@ -198,11 +217,22 @@ impl Admission {
                 }
                 Standing::Limited => {
                     connections.is_some_and(|max| most(host) >= max)
-                        || rate.is_some_and(|rate| host.is_over(rate, Some(at)))
+                        || rate.is_some_and(|rate| host.may_be_over(rate, at))
                 }
             };
             if !with_reason {
-                return Err(format!("a connection of host {number} is {standing:?}"));
+                let Host {
+                    inside,
+                    entered,
+                    unseen,
+                    unseen_now,
+                    ..
+                } = host;
+                return Err(format!(
+                    "a connection of host {number} is {standing:?} at {at}: {inside} inside, {entered} entered, \
+                     {unseen_now} gone, all that entered {:?}, unseen {unseen:?}, {:?}",
+                    host.entries, self.allowance
+                ));
             }
         }
         Ok(())
@@ -212,7 +242,7 @@ impl Admission {
         let Some(rate) = self.allowance.rate else {
             return Ok(());
         };
-        match self.hosts.iter().position(|host| host.is_over(rate, None)) {
+        match self.hosts.iter().position(|host| host.is_over(rate)) {
             Some(number) => Err(format!("host {number} comes too often")),
             None => Ok(()),
         }
@@ -251,20 +281,32 @@ impl Admission {
 }
 
 impl Host {
-    /// Whether more came in some stretch of time until the last entry, or until one `more`, than a burst and what the
-    /// rate gives in that time.
-    fn is_over(&self, (per_second, burst): (u32, u32), more: Option<u64>) -> bool {
+    /// Whether more came in some stretch of time until the last entry than a burst and what the rate gives in that time,
+    /// whenever exactly they did.
+    fn is_over(&self, (per_second, burst): (u32, u32)) -> bool {
         let interval = 1_000_000_000 / u64::from(per_second);
-        // Whoever is refused may be so for the sake of those who were not seen.
-        let unseen = self.unseen.iter().filter(|_| more.is_some());
-        let before = self.entries.iter().chain(unseen).copied();
-        let mut entries: Vec<u64> = before.chain(more).collect();
-        entries.sort_unstable();
-        let last = entries.last().copied().unwrap_or_default();
-        let over = |(position, since): (usize, &u64)| {
-            let came = (entries.len() - position) as u64;
-            came * interval > u64::from(burst) * interval + (last - since)
+        let last = self.entries.last().map_or(0, |last| last.latest);
+        let over = |(position, since): (usize, &Entered)| {
+            let came = (self.entries.len() - position) as u64;
+            came * interval > u64::from(burst) * interval + (last - since.earliest)
         };
-        entries.iter().enumerate().any(over)
+        self.entries.iter().enumerate().any(over)
+    }
+
+    /// Whether one more, at this time at the earliest, may have been too many, also for the sake of those who were not seen.
+    fn may_be_over(&self, (per_second, burst): (u32, u32), at: u64) -> bool {
+        let interval = 1_000_000_000 / u64::from(per_second);
+        let mut times: Vec<u64> = self
+            .entries
+            .iter()
+            .chain(&self.unseen)
+            .map(|e| e.latest)
+            .collect();
+        times.sort_unstable();
+        let over = |(position, since): (usize, &u64)| {
+            let came = (times.len() - position + 1) as u64;
+            came * interval > u64::from(burst) * interval + at.saturating_sub(*since)
+        };
+        times.iter().enumerate().any(over)
     }
 }
