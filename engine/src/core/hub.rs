@@ -33,7 +33,7 @@ const OWN_KEYS: u64 = 0;
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendStatus {
-    /// Goes out at the end of this turn.
+    /// Goes out at the end of this turn, or of its topic's flush delay.
     Sent,
     /// Waits behind output that the peer has not read yet; `drain` tells when all of it is gone.
     Queued,
