@@ -3,12 +3,14 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use std::env;
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use corecast::{Io, Message, SlowPolicy};
 
-use common::alone::{alone, resident};
+use common::alone::resident;
 use common::errands::{Errands, Member};
 use common::{PATIENCE, eventually, next, over_every_transport};
 
@@ -17,6 +19,30 @@ over_every_transport![
     a_large_message_waits_once_for_all_who_do_not_read,
     what_waits_for_a_stalled_core_is_not_kept_with_what_it_waited_with,
 ];
+
+/// Set in the process that a test has to itself.
+const OWN: &str = "CORECAST_OWN_PROCESS";
+
+/// Runs a test in a process in which no other has left its memory: what the allocator makes of a new request hangs on what
+/// was freed before.
+fn in_its_own_process(name: &str, io: Io, test: impl FnOnce()) {
+    if env::var_os(OWN).is_some() {
+        return test();
+    }
+    let name = format!("{name}::{}", format!("{io:?}").to_lowercase());
+    let this = env::current_exe().expect("procfs");
+    let ran = Command::new(this)
+        .args([&name, "--exact", "--nocapture"])
+        .env(OWN, "1")
+        .output()
+        .expect("this program runs");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
 
 /// How much more memory is resident than was.
 #[track_caller]
@@ -33,125 +59,138 @@ fn expect_growth(before: usize, bound: usize) {
 fn a_million_subscriptions_are_small_and_gone_at_once(io: Io) {
     const CONNECTIONS: usize = 10;
     const TOPICS: usize = 100_000;
-    alone(|| {
-        let server = Errands::serve(io, |server| server);
-        let subscribe = |member: &mut Member| {
-            // In several callbacks, as it would be.
-            for tenth in 0..10 {
-                let all_new = member.run(move |ws| {
-                    let mut topics = (0..TOPICS).filter(|n| n % 10 == tenth);
-                    topics.all(|n| ws.subscribe(&format!("topics/{n}")))
-                });
-                assert!(all_new);
+    in_its_own_process(
+        "a_million_subscriptions_are_small_and_gone_at_once",
+        io,
+        || {
+            let server = Errands::serve(io, |server| server);
+            let subscribe = |member: &mut Member| {
+                // In several callbacks, as it would be.
+                for tenth in 0..10 {
+                    let all_new = member.run(move |ws| {
+                        let mut topics = (0..TOPICS).filter(|n| n % 10 == tenth);
+                        topics.all(|n| ws.subscribe(&format!("topics/{n}")))
+                    });
+                    assert!(all_new);
+                }
+                assert_eq!(member.run(|ws| ws.topics().len()), TOPICS);
+            };
+            // The topics with their names, and in the table of all cores, are there with the first.
+            let mut first = server.member();
+            let mut members: Vec<_> = (1..CONNECTIONS).map(|_| server.member()).collect();
+            let before = resident();
+            subscribe(&mut first);
+            expect_growth(before, TOPICS * 400);
+            let before = resident();
+            members.iter_mut().for_each(subscribe);
+            // Each takes 16 bytes, and as much again at most where tables have room to grow.
+            expect_growth(before, (CONNECTIONS - 1) * TOPICS * 32 + (4 << 20));
+            assert_eq!(
+                server.publisher().subscribers("topics/99999"),
+                CONNECTIONS as u64
+            );
+            let mut publisher = server.member();
+            let sent = publisher.run(|ws| ws.publish("topics/4711", Message::Text("to all")).sent);
+            assert_eq!(sent, CONNECTIONS);
+            for member in &mut members {
+                member.expect_text("to all");
             }
-            assert_eq!(member.run(|ws| ws.topics().len()), TOPICS);
-        };
-        // The topics with their names, and in the table of all cores, are there with the first.
-        let mut first = server.member();
-        let mut members: Vec<_> = (1..CONNECTIONS).map(|_| server.member()).collect();
-        let before = resident();
-        subscribe(&mut first);
-        expect_growth(before, TOPICS * 400);
-        let before = resident();
-        members.iter_mut().for_each(subscribe);
-        // Each takes 16 bytes, and as much again at most where tables have room to grow.
-        expect_growth(before, (CONNECTIONS - 1) * TOPICS * 32 + (4 << 20));
-        assert_eq!(
-            server.publisher().subscribers("topics/99999"),
-            CONNECTIONS as u64
-        );
-        let mut publisher = server.member();
-        let sent = publisher.run(|ws| ws.publish("topics/4711", Message::Text("to all")).sent);
-        assert_eq!(sent, CONNECTIONS);
-        for member in &mut members {
-            member.expect_text("to all");
-        }
-        // They end together, in every way.
-        for (n, member) in members.into_iter().enumerate() {
-            match n % 2 {
-                0 => member.into_client().reset(),
-                _ => member.into_client().close(1000),
+            // They end together, in every way.
+            for (n, member) in members.into_iter().enumerate() {
+                match n % 2 {
+                    0 => member.into_client().reset(),
+                    _ => member.into_client().close(1000),
+                }
             }
-        }
-        let threads = server.publisher();
-        eventually("they are gone", || threads.subscribers("topics/99999") == 1);
-        assert_eq!(
-            publisher.run(|ws| ws.publish("topics/1", Message::Text("to one")).sent),
-            1
-        );
-        first.expect_text("to all");
-        first.expect_text("to one");
-        first.into_client().close(1000);
-        eventually("all are gone", || server.stats().connections == 1);
-        assert_eq!(threads.subscribers("topics/0"), 0);
-    });
+            let threads = server.publisher();
+            eventually("they are gone", || threads.subscribers("topics/99999") == 1);
+            assert_eq!(
+                publisher.run(|ws| ws.publish("topics/1", Message::Text("to one")).sent),
+                1
+            );
+            first.expect_text("to all");
+            first.expect_text("to one");
+            first.into_client().close(1000);
+            eventually("all are gone", || server.stats().connections == 1);
+            assert_eq!(threads.subscribers("topics/0"), 0);
+        },
+    );
 }
 
 fn a_large_message_waits_once_for_all_who_do_not_read(io: Io) {
     const SUBSCRIBERS: usize = 40;
     const SIZE: usize = 1 << 20;
-    alone(|| {
-        let settings = |server: corecast::Server| server.backlog(64 << 20).slow(SlowPolicy::Close);
-        let server = Errands::serve(io, settings);
-        let mut members: Vec<_> = (0..SUBSCRIBERS).map(|_| server.narrow_member()).collect();
-        for member in &mut members {
-            member.subscribe(&["t"]);
-        }
-        let mut publisher = server.member();
-        let mut publish = || {
-            let message = vec![7; SIZE];
-            publisher.run(move |ws| ws.publish("t", Message::Binary(&message)))
-        };
-        // Until none of them takes any more.
-        while publish().queued < SUBSCRIBERS {}
-        publish();
-        let before = resident();
-        for _ in 0..10 {
-            assert_eq!(publish().queued, SUBSCRIBERS);
-        }
-        // One copy for each of them would be 400 MiB. The kernel's memory is not counted.
-        expect_growth(before, 10 * SIZE + (20 << 20));
-        for member in &mut members {
-            let buffered = member.run(|ws| ws.buffered());
-            assert!(buffered > 10 * SIZE, "{buffered} bytes wait");
-        }
-    });
+    in_its_own_process(
+        "a_large_message_waits_once_for_all_who_do_not_read",
+        io,
+        || {
+            let settings =
+                |server: corecast::Server| server.backlog(64 << 20).slow(SlowPolicy::Close);
+            let server = Errands::serve(io, settings);
+            let mut members: Vec<_> = (0..SUBSCRIBERS).map(|_| server.narrow_member()).collect();
+            for member in &mut members {
+                member.subscribe(&["t"]);
+            }
+            let mut publisher = server.member();
+            let mut publish = || {
+                let message = vec![7; SIZE];
+                publisher.run(move |ws| ws.publish("t", Message::Binary(&message)))
+            };
+            // Until none of them takes any more.
+            while publish().queued < SUBSCRIBERS {}
+            publish();
+            let before = resident();
+            for _ in 0..10 {
+                assert_eq!(publish().queued, SUBSCRIBERS);
+            }
+            // One copy for each of them would be 400 MiB. The kernel's memory is not counted.
+            expect_growth(before, 10 * SIZE + (20 << 20));
+            for member in &mut members {
+                let buffered = member.run(|ws| ws.buffered());
+                assert!(buffered > 10 * SIZE, "{buffered} bytes wait");
+            }
+        },
+    );
 }
 
 fn what_waits_for_a_stalled_core_is_not_kept_with_what_it_waited_with(io: Io) {
     const MESSAGES: usize = 1_000;
     const SIZE: usize = 400;
-    alone(|| {
-        // Long enough for all messages to wait together on the core that publishes.
-        let settings = |server: corecast::Server| server.flush_delay(Duration::from_secs(1));
-        let Some(server) = Errands::serve_on_two_cores(io, settings) else {
-            return;
-        };
-        let [mut here, mut there] = server.members_on_two_cores(1);
-        let (mut publisher, mut subscriber) = (here.remove(0), there.remove(0));
-        publisher.subscribe(&["t"]);
-        subscriber.subscribe(&["t"]);
-        let (release, released) = mpsc::channel::<()>();
-        let (begins, has_begun) = mpsc::channel();
-        let stalled = subscriber.begin(move |_| {
-            begins.send(()).expect("the test waits");
-            let _ = released.recv_timeout(PATIENCE);
-        });
-        next(&has_begun);
-        let before = resident();
-        let mut forwarded = 0;
-        for _ in 0..MESSAGES {
-            let published = publisher.run(|ws| ws.publish("t", Message::Binary(&[7; SIZE])));
-            forwarded += published.forwarded;
-        }
-        assert_eq!(forwarded, MESSAGES, "there is room for all");
-        // With each message the batch that it was a part of would be 200 MiB.
-        expect_growth(before, 20 << 20);
-        drop(release);
-        next(&stalled);
-        for _ in 0..MESSAGES {
-            assert_eq!(subscriber.frame().payload, [7; SIZE]);
-            assert_eq!(publisher.frame().payload, [7; SIZE]);
-        }
-    });
+    in_its_own_process(
+        "what_waits_for_a_stalled_core_is_not_kept_with_what_it_waited_with",
+        io,
+        || {
+            // Long enough for all messages to wait together on the core that publishes.
+            let settings = |server: corecast::Server| server.flush_delay(Duration::from_secs(1));
+            let Some(server) = Errands::serve_on_two_cores(io, settings) else {
+                return;
+            };
+            let [mut here, mut there] = server.members_on_two_cores(1);
+            let (mut publisher, mut subscriber) = (here.remove(0), there.remove(0));
+            publisher.subscribe(&["t"]);
+            subscriber.subscribe(&["t"]);
+            let (release, released) = mpsc::channel::<()>();
+            let (begins, has_begun) = mpsc::channel();
+            let stalled = subscriber.begin(move |_| {
+                begins.send(()).expect("the test waits");
+                let _ = released.recv_timeout(PATIENCE);
+            });
+            next(&has_begun);
+            let before = resident();
+            let mut forwarded = 0;
+            for _ in 0..MESSAGES {
+                let published = publisher.run(|ws| ws.publish("t", Message::Binary(&[7; SIZE])));
+                forwarded += published.forwarded;
+            }
+            assert_eq!(forwarded, MESSAGES, "there is room for all");
+            // With each message the batch that it was a part of would be 200 MiB.
+            expect_growth(before, 20 << 20);
+            drop(release);
+            next(&stalled);
+            for _ in 0..MESSAGES {
+                assert_eq!(subscriber.frame().payload, [7; SIZE]);
+                assert_eq!(publisher.frame().payload, [7; SIZE]);
+            }
+        },
+    );
 }

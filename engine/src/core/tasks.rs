@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::SharedCore;
 use super::bell::Bell;
@@ -90,7 +91,12 @@ impl Drop for Entered {
 /// Runs `f` on this thread's core, from a future. `None` outside a core's thread, and inside a callback.
 pub(crate) fn with_core<R>(f: impl FnOnce(&mut super::Core) -> R) -> Option<R> {
     let local = CURRENT.with(|current| current.borrow().clone())?;
-    let result = f(&mut *local.core.try_borrow_mut().ok()?);
+    let result = {
+        let core = &mut *local.core.try_borrow_mut().ok()?;
+        // The loop may have slept for long: what a future begins counts from now.
+        core.advance(Instant::now());
+        f(core)
+    };
     local.wake.wake();
     Some(result)
 }

@@ -18,6 +18,7 @@ over_every_transport![
     many_futures_answer,
     a_future_answers_at_once,
     a_future_can_close_its_connection,
+    a_connection_that_a_future_closes_has_its_time,
     a_future_can_subscribe_and_publish,
     a_future_finds_its_connection_gone,
     futures_run_beside_traffic,
@@ -61,6 +62,13 @@ impl Handler for Later {
             "close" => drop(corecast::spawn(async move {
                 sleep(LATER).await;
                 handle.with(|ws| ws.close(CloseCode::NORMAL, "later"));
+            })),
+            "last words" => drop(corecast::spawn(async move {
+                sleep(10 * LATER).await;
+                handle.with(|ws| {
+                    ws.send_text("and that was all");
+                    ws.close(CloseCode::NORMAL, "later");
+                });
             })),
             "subscribe" => {
                 *self.subscriber.borrow_mut() = Some(handle);
@@ -163,6 +171,23 @@ fn a_future_can_close_its_connection(io: Io) {
     assert_later(start);
     client.answer_close(1000);
     client.expect_end();
+}
+
+/// The time to close counts from then, however long the loop has slept before.
+fn a_connection_that_a_future_closes_has_its_time(io: Io) {
+    let (gone, _) = mpsc::channel();
+    let server = serve_with(
+        io,
+        |server| server.close_timeout(5 * LATER),
+        move |_| Later {
+            gone: gone.clone(),
+            subscriber: Rc::default(),
+        },
+    );
+    let mut client = Client::connect(server.address());
+    client.text("last words");
+    client.expect_text("and that was all");
+    client.until_close(1000);
 }
 
 fn a_future_can_subscribe_and_publish(io: Io) {
