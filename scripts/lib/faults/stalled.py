@@ -1,6 +1,5 @@
 """A handler blocks its core for seconds: the other core's connections must not notice, and nothing is lost on this one."""
 
-import threading
 import time
 
 from .. import ws
@@ -9,12 +8,13 @@ from .account import MIB, Account, anonymous
 from .crowd import Crowd, echo
 from .witness import on_core, watching
 
-STALL_S = 3.0
+STALL_S = 6.0
 
 # Connections of the blocked core with a message on the way, and callers who come meanwhile.
 NEIGHBOURS, CALLERS = 20, 100
 
-# Publishes from the other core meanwhile: more than the mailbox of the blocked core takes.
+# Publishes from the other core meanwhile: more than the mailbox of the blocked core takes. Each waits for the answer to the one
+# before, or else many would travel as one.
 PUBLISHES, PAYLOAD = 10_000, 64
 
 # A mailbox may hold 64 MiB; these messages are far smaller.
@@ -79,19 +79,14 @@ class _Scene:
 
     def publish(self):
         """Publishes from core 0; how many core 1 will get."""
-        def send():
-            for number in range(PUBLISHES):
-                self._publisher.send(ws.TEXT, _news(number))
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
         taken = 0
         for number in range(PUBLISHES):
+            self._publisher.send(ws.TEXT, _news(number))
             _, answer = self._publisher.receive()
             said = dict(pair.split("=") for pair in answer.decode().split())
             if int(said["forwarded"]) + int(said["refused"]) != 1:
                 raise Failure(f"publish {number} said {answer.decode()!r}")
             taken += int(said["forwarded"])
-        sender.join()
         if not 0 < taken < PUBLISHES:
             raise Failure(f"{taken} of {PUBLISHES} were taken: the mailbox was never full")
         return taken
