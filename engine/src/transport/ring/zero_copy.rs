@@ -5,12 +5,16 @@
 //! they are owned here.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use io_uring::cqueue;
 
 use super::Token;
+
+/// What rings that have ended had lent, for good: the kernel does not say any more when it has done with it.
+static KEPT: Mutex<Vec<Bytes>> = Mutex::new(Vec::new());
 
 /// Bytes that one ring lends at most, those of each send counted, also where several send the same. Beyond it sends copy:
 /// a connection that has ended keeps what it was lent until the kernel gives its socket up, which may take minutes, and this is
@@ -160,9 +164,10 @@ impl ZeroCopy {
 
     /// The kernel keeps what it has.
     pub(super) fn leak(&mut self) {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         self.sends
             .drain()
-            .for_each(|(_, lent)| std::mem::forget(lent));
+            .for_each(|(_, lent)| kept.push(lent.bytes));
     }
 
     /// Tokens of the sends whose bytes are owned.
