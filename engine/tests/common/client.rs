@@ -117,9 +117,12 @@ pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
 }
 
 /// A connection that receives into a small buffer, so that the server soon feels when it does not read.
+///
+/// Not smaller: filled with small segments, a buffer of a few KiB can shrink its window below one segment for good, and
+/// the kernel then sends 2 KiB whenever its persist timer fires, which is five times a second.
 pub(crate) fn narrow_tcp(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(4 << 10).expect("a size");
+    socket.set_recv_buffer_size(16 << 10).expect("a size");
     socket
         .connect_timeout(&address.into(), PATIENCE)
         .expect("the server takes us");

@@ -63,7 +63,7 @@ impl Running {
     pub(crate) fn connect_narrow(&self, path: &str) -> Client {
         let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, None).unwrap();
         // Before it connects, so that no larger window is offered.
-        socket.set_recv_buffer_size(4 << 10).unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
         socket.connect(&self.addr.into()).unwrap();
         let stream = patient(socket.into());
         let (client, _) = tungstenite::client(format!("ws://{}{path}", self.addr), stream).unwrap();
