@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use corecast::{Activity, Server};
+use corecast::Server;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,12 +16,10 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Has every core give back what it has freed, some seconds after it was busy.
 pub(crate) fn give_back_regularly(server: Server) -> Server {
-    server.upkeep(EVERY, |activity| {
-        // A busy core keeps what it is about to use again: what was freed a second ago goes. An idle one will not be back
-        // to give the rest: by force even what was freed just now goes, and the last empty page of every size, of which
-        // the allocator keeps one, up to 4 MiB large.
-        let by_force = activity == Activity::Idle;
+    server.upkeep(EVERY, |_| {
+        // By force: even what was freed just now goes, and the last empty page of every size, of which the allocator keeps
+        // one otherwise, up to 4 MiB large. A busy core makes them again, which costs it a few faults every some seconds.
         // SAFETY: it takes no pointer, and may be called by any thread at any time: it frees nothing that is in use.
-        unsafe { libmimalloc_sys::mi_collect(by_force) };
+        unsafe { libmimalloc_sys::mi_collect(true) };
     })
 }
