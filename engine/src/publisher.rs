@@ -91,6 +91,7 @@ fn encode(topic: &str, message: Message<'_>, how: Publish) -> Publication {
     Publication {
         topic: topic.into(),
         frames: Bytes::from(frame),
+        deflated: Default::default(),
         key: how.key,
         retain: how.retain,
     }

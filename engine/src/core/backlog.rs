@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use corecast_protocol::frame::{Header, Opcode};
+use corecast_protocol::frame::{FrameKind, Header, Opcode};
 
 /// Small pieces are gathered into chunks of this many bytes: one system call's worth, and few
 /// enough chunks that their bookkeeping is nothing beside their bytes. What has been gathered is committed, so it is
@@ -100,8 +100,8 @@ impl Backlog {
     }
 
     /// Queues a frame of the connection's own.
-    pub(crate) fn copy_frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        let header = Header::new(opcode, None, payload.len()).encode();
+    pub(crate) fn copy_frame(&mut self, kind: impl Into<FrameKind>, payload: &[u8]) {
+        let header = Header::new(kind, None, payload.len()).encode();
         self.copy(&[&header, payload]);
     }
 

@@ -3,6 +3,9 @@
 //! A batch is *open* while frames may be added. When it is flushed its subscribers get references to it, and at the end
 //! of that turn, when all sends are over, its memory is used for the next one. Who must not get all of a batch, since it
 //! subscribed later, published a part of it, or has been given a part of it already, has a *cursor* in it.
+//!
+//! Where subscribers get messages compressed, the same messages lie in a further batch in that form, which goes the way of
+//! the first: it begins with the first message for such a subscriber, and is flushed with it.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -11,6 +14,7 @@ use bytes::Bytes;
 use corecast_topics::TopicId;
 
 use super::TURN_OUTPUT;
+use super::compression::Wire;
 use super::fanout::TURN_BATCHES;
 
 /// Memory that is kept for the batches of later turns.
@@ -50,6 +54,8 @@ pub(crate) struct Batch {
     due: Option<Instant>,
     /// From where on connections get it that do not get all of it.
     cursors: HashMap<u32, u32>,
+    /// The same messages in compressed forms.
+    compressed: [Option<Slot>; Wire::COMPRESSED_ONCE.len()],
 }
 
 /// Encoded frames, back to back.
@@ -122,18 +128,50 @@ impl Batches {
 
     /// Begins a batch.
     pub(crate) fn begin(&mut self, topic: Option<TopicId>, due: Option<Instant>) -> Slot {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Batch::default());
-            Slot(self.slots.len() as u32 - 1)
-        });
+        let slot = self.take_slot();
         let batch = &mut self.slots[slot.0 as usize];
-        let spare = self.spare.pop().unwrap_or_default();
-        self.spare_bytes -= spare.capacity();
-        batch.frames = Frames::Own(spare);
         batch.topic = topic;
         batch.due = due;
         self.open.push(slot);
         slot
+    }
+
+    fn take_slot(&mut self) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Batch::default());
+            Slot(self.slots.len() as u32 - 1)
+        });
+        let spare = self.spare.pop().unwrap_or_default();
+        self.spare_bytes -= spare.capacity();
+        self.slots[slot.0 as usize].frames = Frames::Own(spare);
+        slot
+    }
+
+    /// Where the messages of a batch lie for connections that get them in this form; `None` while there is none for them.
+    #[inline]
+    pub(crate) fn form(&self, slot: Slot, wire: Wire) -> Option<Slot> {
+        match wire {
+            Wire::Plain | Wire::Own => Some(slot),
+            _ => self.slots[slot.0 as usize].compressed[wire.place() - 1],
+        }
+    }
+
+    /// Adds a message in a compressed form. Gives where it lies.
+    pub(crate) fn append_compressed(
+        &mut self,
+        slot: Slot,
+        wire: Wire,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> (Slot, std::ops::Range<u32>) {
+        let form = self.form(slot, wire).unwrap_or_else(|| {
+            let form = self.take_slot();
+            self.slots[slot.0 as usize].compressed[wire.place() - 1] = Some(form);
+            form
+        });
+        let from = self.len(form);
+        // Not among the bytes that are published: they are the same messages.
+        write(self.slots[form.0 as usize].frames.own());
+        (form, from..self.len(form))
     }
 
     /// Adds what `write` appends.
@@ -226,9 +264,11 @@ impl Batches {
     }
 
     /// A connection has got, or does not get, what is in it so far.
-    pub(crate) fn skip(&mut self, slot: Slot, conn: u32) {
-        let len = self.len(slot);
-        self.slots[slot.0 as usize].cursors.insert(conn, len);
+    pub(crate) fn skip(&mut self, slot: Slot, wire: Wire, conn: u32) {
+        if let Some(form) = self.form(slot, wire) {
+            let len = self.len(form);
+            self.slots[form.0 as usize].cursors.insert(conn, len);
+        }
     }
 
     /// When the first of those has to be flushed that wait for a time.
@@ -261,7 +301,11 @@ impl Batches {
         for &slot in &due {
             self.bytes -= self.len(slot) as usize;
         }
-        self.flushed.extend_from_slice(&due);
+        for &slot in &due {
+            self.flushed.push(slot);
+            let forms = self.slots[slot.0 as usize].compressed;
+            self.flushed.extend(forms.into_iter().flatten());
+        }
         due
     }
 
@@ -269,6 +313,7 @@ impl Batches {
     pub(crate) fn end_turn(&mut self) {
         while let Some(slot) = self.flushed.pop() {
             let batch = &mut self.slots[slot.0 as usize];
+            batch.compressed = Default::default();
             batch.cursors.clear();
             batch.cursors.shrink_to(KEPT_CURSORS);
             if let Frames::Own(mut unused) = std::mem::take(&mut batch.frames) {
@@ -368,14 +413,14 @@ mod tests {
         for topic in 0..10 * KEPT_SLOTS {
             let slot = batches.begin(None, None);
             for conn in 0..if topic == 0 { 10_000 } else { 1 } {
-                batches.skip(slot, conn);
+                batches.skip(slot, Wire::Plain, conn);
             }
         }
         batches.take_due(Instant::now());
         batches.end_turn();
         assert!(batches.slots.capacity() <= KEPT_SLOTS && batches.free.capacity() <= KEPT_SLOTS);
         let slot = batches.begin(None, None);
-        (0..10_000).for_each(|conn| batches.skip(slot, conn));
+        (0..10_000).for_each(|conn| batches.skip(slot, Wire::Plain, conn));
         batches.take_due(Instant::now());
         batches.end_turn();
         let cursors = batches.slots[slot.0 as usize].cursors.capacity();

@@ -7,6 +7,7 @@ use corecast_protocol::Limits;
 use corecast_protocol::handshake::HeadLimits;
 
 use super::addresses::AddressTable;
+use super::compression::Deflate;
 use super::defaults;
 use super::upkeep::Upkeep;
 
@@ -87,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) topics: Vec<(Box<str>, TopicOptions)>,
     /// Bytes of messages that are retained.
     pub(crate) max_retained: usize,
+    /// What is agreed to with clients that offer compression.
+    pub(crate) deflate: Deflate,
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) ping_interval: Option<Duration>,
@@ -118,6 +121,7 @@ impl Default for Config {
             zero_copy: None,
             topics: Vec::new(),
             max_retained: defaults::MAX_RETAINED,
+            deflate: Deflate::off(),
             handshake_timeout: defaults::HANDSHAKE_TIMEOUT,
             idle_timeout: Some(defaults::IDLE_TIMEOUT),
             ping_interval: Some(defaults::PING_INTERVAL),

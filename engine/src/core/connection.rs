@@ -6,6 +6,7 @@ use corecast_protocol::Receiver;
 
 use super::TURN_INPUT;
 use super::backlog::Backlog;
+use super::compression::Wire;
 use super::config::SlowPolicy;
 use super::output::Pending;
 use super::timers::Link;
@@ -169,6 +170,8 @@ pub(crate) struct Connection {
     pub(crate) operations: u8,
     /// Which of the application's routes it belongs to, and the slot of its data there.
     pub(crate) route: u16,
+    /// In which form it gets messages.
+    pub(crate) wire: Wire,
     pub(crate) data: u32,
     /// The tick in which bytes last arrived.
     pub(crate) heard: u32,
@@ -194,6 +197,7 @@ impl Connection {
             flags: Flags::default(),
             operations: 0,
             route: 0,
+            wire: Wire::Plain,
             data: 0,
             heard: 0,
             timer: Link::default(),

@@ -12,15 +12,16 @@ use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
-use corecast_protocol::frame::Header;
 use corecast_topics::TopicId;
 
 use super::TURN_OUTPUT;
 use super::app::Message;
 use super::backlog::Key;
 use super::batches::Slot;
+use super::compression::Wire;
 use super::config::SlowPolicy;
 use super::core_set::CoreSet;
+use super::forms::{EncodedForms, Forms, KeptForms, parts};
 use super::hub::{Hub, Published, SendStatus};
 use super::mailbox::Publication;
 use super::output::Encoded;
@@ -51,7 +52,7 @@ pub(crate) struct PublishRequest<'a> {
 pub(crate) enum Content<'a> {
     Message(Message<'a>),
     /// Whole frames, as another core or thread has encoded them.
-    Frames(&'a Bytes),
+    Frames(&'a Publication),
 }
 
 impl Content<'_> {
@@ -61,34 +62,24 @@ impl Content<'_> {
             Self::Message(message) => {
                 corecast_protocol::server_header_len(message.len()) + message.len()
             }
-            Self::Frames(frames) => frames.len(),
+            Self::Frames(publication) => publication.frames.len(),
         }
     }
+}
 
-    /// One frame for each message, to be kept for as long as anybody needs it. Small parts of large batches are
-    /// copied: they would keep all of it.
-    fn frames(&self) -> Vec<Bytes> {
-        match self {
-            Self::Message(message) => {
-                let mut frame = Vec::with_capacity(self.len());
-                corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
-                vec![frame.into()]
-            }
-            Self::Frames(frames) => {
-                let mut rest = (*frames).clone();
-                let mut split = Vec::new();
-                while let Ok(Some(header)) = Header::decode(&rest) {
-                    let len = usize::from(header.header_len) + header.payload_len as usize;
-                    let frame = rest.split_to(len);
-                    split.push(match frame.len() * 2 < frames.len() {
-                        true => Bytes::copy_from_slice(&frame),
-                        false => frame,
-                    });
-                }
-                split
-            }
-        }
+/// One frame for each message, to be kept for as long as anybody needs it. Small parts of large batches are copied: they
+/// would keep all of it.
+fn split(mut frames: Bytes) -> Vec<Bytes> {
+    let whole = frames.len();
+    let mut split = Vec::new();
+    while let Some(len) = parts(&frames).next().map(|part| part.frame.len()) {
+        let frame = frames.split_to(len);
+        split.push(match frame.len() * 2 < whole {
+            true => Bytes::copy_from_slice(&frame),
+            false => frame,
+        });
     }
+    split
 }
 
 /// Publishing.
@@ -106,7 +97,7 @@ impl Hub {
     pub(crate) fn deliver_mail(&mut self, publication: &Publication) {
         let request = PublishRequest {
             topic: &publication.topic,
-            content: Content::Frames(&publication.frames),
+            content: Content::Frames(publication),
             key: publication.key,
             except: None,
             retain: publication.retain,
@@ -139,7 +130,7 @@ impl Hub {
         }
         let mut published = Published::default();
         if request.retain
-            && let [frame] = &request.content.frames()[..]
+            && let [frame] = &self.kept(Wire::Plain, request.content)[..]
         {
             published.retained = self.retain(request.topic, frame);
         }
@@ -184,14 +175,16 @@ impl Hub {
             self.catch_up(index);
         }
         let range = self.append(slot, request.content);
+        let forms = self.topics.data(id).forms;
+        let deflated = self.append_compressed(slot, forms, request.content);
         let batches = &mut self.output.batches;
         if let Some(index) = except {
-            batches.skip(slot, index);
+            batches.skip(slot, self.conns[index].wire, index);
         }
         self.crowded |=
             batches.len(slot) as usize >= TURN_OUTPUT || batches.bytes() >= TURN_BATCHES;
         published.sent += self.topics.fast(id).len() - usize::from(except.is_some());
-        self.post_range(slot, range, request, others, published);
+        self.post_range(slot, range, deflated, request, others, published);
         if !self.topics.slow(id).is_empty() {
             let slow = self.topics.slow(id).iter().map(|s| s.conn()).collect();
             self.deliver_slow(slow, request, published);
@@ -206,9 +199,42 @@ impl Hub {
             Content::Message(message) => batches.append(slot, |frames| {
                 corecast_protocol::encode_server(frames, message.opcode(), message.as_bytes());
             }),
-            Content::Frames(frames) => batches.append_shared(slot, frames),
+            Content::Frames(publication) => batches.append_shared(slot, &publication.frames),
         }
         from..batches.len(slot)
+    }
+
+    /// Adds it in the compressed forms in which subscribers get it. Gives where it lies in the usual one.
+    fn append_compressed(
+        &mut self,
+        slot: Slot,
+        forms: Forms,
+        content: Content<'_>,
+    ) -> Option<(Slot, Range<u32>)> {
+        let mut usual = None;
+        for wire in forms.compressed_once() {
+            let range = match content {
+                Content::Message(message) => {
+                    let (opcode, payload) = (message.opcode(), message.as_bytes());
+                    let (kind, payload) = self.compression.common(wire, opcode, payload);
+                    let batches = &mut self.output.batches;
+                    batches.append_compressed(slot, wire, |frames| {
+                        corecast_protocol::encode_server(frames, kind, payload);
+                    })
+                }
+                Content::Frames(publication) => {
+                    let compressed = self.publication(wire, publication);
+                    let batches = &mut self.output.batches;
+                    batches.append_compressed(slot, wire, |frames| {
+                        frames.extend_from_slice(&compressed);
+                    })
+                }
+            };
+            if wire == Wire::Deflate {
+                usual = Some(range);
+            }
+        }
+        usual
     }
 
     fn open_batch(&mut self, id: TopicId) -> Slot {
@@ -256,21 +282,21 @@ impl Hub {
             once_each(&mut slow);
         }
         fast.retain(|&index| request.except != Some(index));
-        if !fast.is_empty() {
-            let frame = match request.content {
-                Content::Message(message) => {
-                    self.output.encode(message.opcode(), message.as_bytes())
+        let mut encoded = EncodedForms::default();
+        for index in fast {
+            let given = match self.conns[index].wire {
+                Wire::Own => self.give_own_content(index, request.content),
+                wire => {
+                    let frame = encoded.get(wire, || self.encode(wire, request.content));
+                    self.give(index, frame)
                 }
-                Content::Frames(frames) => self.output.encode_shared(frames),
             };
-            for index in fast {
-                if self.give(index, frame) {
-                    published.sent += 1;
-                } else {
-                    let of_topic = self.config.policy_of(request.topic);
-                    self.overflow(index, self.policy(index, of_topic));
-                    published.dropped += 1;
-                }
+            if given {
+                published.sent += 1;
+            } else {
+                let of_topic = self.config.policy_of(request.topic);
+                self.overflow(index, self.policy(index, of_topic));
+                published.dropped += 1;
             }
         }
         if !slow.is_empty() {
@@ -278,17 +304,74 @@ impl Hub {
         }
     }
 
+    /// What is published as one frame after the other, for this turn, in a form that is the same for everybody.
+    fn encode(&mut self, wire: Wire, content: Content<'_>) -> Encoded {
+        match content {
+            Content::Message(message) => {
+                let (opcode, payload) = (message.opcode(), message.as_bytes());
+                let (kind, payload) = self.compression.common(wire, opcode, payload);
+                self.output.encode(kind, payload)
+            }
+            Content::Frames(publication) => {
+                let frames = self.publication(wire, publication);
+                self.output.encode_shared(&frames)
+            }
+        }
+    }
+
+    /// The same to be kept, each message by itself.
+    fn kept(&mut self, wire: Wire, content: Content<'_>) -> Vec<Bytes> {
+        match content {
+            Content::Message(message) => vec![self.frame(wire, message)],
+            Content::Frames(publication) => split(self.publication(wire, publication)),
+        }
+    }
+
     /// Gives a frame to a connection that has no backlog; `false` when this turn has made too much for it.
     pub(super) fn give(&mut self, index: u32, frame: Encoded) -> bool {
-        self.catch_up(index);
-        if self.is_full(index, frame.len()) {
+        if !self.has_room(index, frame.len()) {
             return false;
         }
-        let turn = self.output.turn();
         let pending = &mut self.conns[index].pending;
         self.output.push_encoded(index, pending, frame);
-        self.crowded |= pending.bytes(turn) >= TURN_OUTPUT;
+        self.note_output(index);
         true
+    }
+
+    /// The same for what is retained, to a connection with a context of its own.
+    pub(super) fn give_own_retained(&mut self, index: u32, frame: &Bytes) -> bool {
+        if !self.has_room(index, frame.len()) {
+            return false;
+        }
+        self.give_own_frames(index, frame);
+        self.note_output(index);
+        true
+    }
+
+    /// The same for what is published.
+    fn give_own_content(&mut self, index: u32, content: Content<'_>) -> bool {
+        if !self.has_room(index, content.len()) {
+            return false;
+        }
+        match content {
+            Content::Message(message) => {
+                self.give_own_message(index, message.opcode(), message.as_bytes());
+            }
+            Content::Frames(publication) => self.give_own_frames(index, &publication.frames),
+        }
+        self.note_output(index);
+        true
+    }
+
+    /// Whether more may be given to a connection that has no backlog, behind what was published for it.
+    fn has_room(&mut self, index: u32, len: usize) -> bool {
+        self.catch_up(index);
+        !self.is_full(index, len)
+    }
+
+    fn note_output(&mut self, index: u32) {
+        let turn = self.output.turn();
+        self.crowded |= self.conns[index].pending.bytes(turn) >= TURN_OUTPUT;
     }
 
     /// To those with a backlog, by their policies.
@@ -299,7 +382,7 @@ impl Hub {
         published: &mut Published,
     ) {
         let of_topic = self.config.policy_of(request.topic);
-        let frames = request.content.frames();
+        let mut kept = KeptForms::default();
         let mut key = None;
         for index in slow {
             if request.except == Some(index) {
@@ -309,7 +392,10 @@ impl Hub {
             if policy == SlowPolicy::Conflate && key.is_none() {
                 key = Some((self.topic_number(request.topic), request.key));
             }
-            for frame in &frames {
+            let wire = self
+                .compression
+                .without_context(index, self.conns[index].wire);
+            for frame in kept.get(wire, || self.kept(wire, request.content)) {
                 let key = key.filter(|_| policy == SlowPolicy::Conflate);
                 match self.queue(index, frame, key, policy, &mut published.displaced) {
                     SendStatus::Queued => published.queued += 1,
@@ -380,12 +466,35 @@ impl Hub {
                 continue;
             };
             self.topics.data_mut(id).batch = None;
+            if !self.topics.data(id).forms.is_plain() {
+                self.flush_forms(id, slot);
+                continue;
+            }
             for subscription in self.topics.fast(id) {
                 let index = subscription.conn();
                 let from = self.output.batches.cursor(slot, index);
                 let pending = &mut self.conns[index].pending;
                 self.output.push_batch(index, pending, slot, from);
             }
+        }
+    }
+
+    /// The same for a topic whose subscribers do not all get messages as they are.
+    fn flush_forms(&mut self, id: TopicId, slot: Slot) {
+        let mut own = Vec::new();
+        for subscription in self.topics.fast(id) {
+            let index = subscription.conn();
+            let conn = &mut self.conns[index];
+            if conn.wire == Wire::Own {
+                own.push(index);
+            } else if let Some(form) = self.output.batches.form(slot, conn.wire) {
+                let from = self.output.batches.cursor(form, index);
+                self.output.push_batch(index, &mut conn.pending, form, from);
+            }
+        }
+        for index in own {
+            let from = self.output.batches.cursor(slot, index);
+            self.give_own(index, slot, from);
         }
     }
 

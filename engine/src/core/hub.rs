@@ -15,6 +15,7 @@ use super::TURN_OUTPUT;
 use super::addresses::Gate;
 use super::app::{Ended, Message};
 use super::backlog::Backlog;
+use super::compression::Compression;
 use super::config::{Config, SlowPolicy};
 use super::connection::{Flags, State};
 use super::interest::Interests;
@@ -98,6 +99,7 @@ pub(crate) struct Hub {
     pub(crate) stats: Arc<CoreStats>,
     pub(crate) conns: Slab,
     pub(crate) output: Output,
+    pub(crate) compression: Compression,
     pub(crate) topics: Topics<TopicState>,
     /// Those that a publication goes to; memory for the next one.
     pub(crate) matched: Vec<TopicId>,
@@ -142,23 +144,29 @@ impl Hub {
         self.catch_up(index);
         let len = corecast_protocol::server_header_len(message.len()) + message.len();
         if self.conns[index].backlog.is_some() {
-            return self.queue_own(index, message, len);
+            return self.queue_own(index, message);
         }
         if self.is_full(index, len) {
             return self.overflow(index, self.policy(index, None));
         }
-        let pending = &mut self.conns[index].pending;
+        let conn = &mut self.conns[index];
+        let (opcode, payload) = (message.opcode(), message.as_bytes());
+        let (kind, payload) = self.compression.of(index, conn.wire, opcode, payload);
         self.output
-            .push_frame(index, pending, message.opcode(), message.as_bytes());
+            .push_frame(index, &mut conn.pending, kind, payload);
         SendStatus::Sent
     }
 
     /// Queues a message of a connection's own behind its backlog.
     #[cold]
-    fn queue_own(&mut self, index: u32, message: Message<'_>, len: usize) -> SendStatus {
+    fn queue_own(&mut self, index: u32, message: Message<'_>) -> SendStatus {
         let policy = self.policy(index, None);
         let limit = self.limit(index);
         let conn = &mut self.conns[index];
+        let wire = self.compression.without_context(index, conn.wire);
+        let (opcode, payload) = (message.opcode(), message.as_bytes());
+        let (kind, payload) = self.compression.common(wire, opcode, payload);
+        let len = corecast_protocol::server_header_len(payload.len()) + payload.len();
         let backlog = conn.backlog.as_mut().expect("it has a backlog");
         if policy == SlowPolicy::DropOldest && backlog.can_make_room(len, limit) {
             let dropped = backlog.drop_oldest(len, limit);
@@ -169,7 +177,7 @@ impl Hub {
             return self.overflow(index, policy);
         }
         conn.flags.set(Flags::TOLD, true);
-        backlog.copy_frame(message.opcode(), message.as_bytes());
+        backlog.copy_frame(kind, payload);
         SendStatus::Queued
     }
 
@@ -179,11 +187,13 @@ impl Hub {
         if policy != SlowPolicy::Conflate || self.conns[index].backlog.is_none() {
             return self.send(index, message);
         }
-        let mut frame = Vec::new();
-        corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
+        let wire = self
+            .compression
+            .without_context(index, self.conns[index].wire);
+        let frame = self.frame(wire, message);
         self.conns[index].flags.set(Flags::TOLD, true);
         let key = Some((OWN_KEYS, Some(key)));
-        self.queue(index, &frame.into(), key, policy, &mut 0)
+        self.queue(index, &frame, key, policy, &mut 0)
     }
 
     /// Sends a ping with at most 125 bytes of payload (RFC 6455 §5.5.2). It does not count against the policy, but a

@@ -11,6 +11,7 @@ mod bare;
 mod batches;
 mod bell;
 mod closing;
+mod compression;
 mod config;
 mod connection;
 pub(crate) mod core_set;
@@ -18,6 +19,7 @@ mod deadlines;
 pub mod defaults;
 mod drain;
 mod fanout;
+mod forms;
 mod gather;
 mod hub;
 pub(crate) mod interest;
@@ -58,6 +60,8 @@ use addresses::Gate;
 pub(crate) use addresses::{AddressLimits, Rate};
 pub(crate) use app::{App, Decision, Ended};
 pub use app::{CoreId, Message};
+pub use compression::Deflate;
+use compression::Compression;
 pub(crate) use config::Config;
 pub use config::{SlowPolicy, TopicOptions};
 use connection::{Flags, State};
@@ -133,13 +137,14 @@ impl Core {
         let hub = Hub {
             gate: config.addresses.clone().map(Gate::new),
             conns: Slab::new(config.slots.saturating_add(SURPLUS_CONNECTIONS)),
-            config,
             stats,
             output: output::Output::new(),
             topics: Topics::new(),
             matched: Vec::new(),
+            compression: Compression::new(config.deflate),
             hasher: RandomState::new(),
             retained: retained::Retained::new(max_retained),
+            config,
             now: Instant::now(),
             wheel: Wheel::new(),
             lists: hub::Lists::default(),
@@ -546,6 +551,7 @@ mod tests {
                 Mail::Publish(Arc::new(Publication {
                     topic: "t".into(),
                     frames: Bytes::from(frames),
+                    deflated: Default::default(),
                     key: None,
                     retain: false,
                 })),

@@ -6,7 +6,7 @@
 //! is empty, without a visit to any connection.
 
 use bytes::Bytes;
-use corecast_protocol::frame::{Header, Opcode};
+use corecast_protocol::frame::{FrameKind, Header};
 
 use super::backlog::Backlog;
 use super::batches::{Batches, Slot};
@@ -212,33 +212,33 @@ impl Output {
         &mut self,
         index: u32,
         pending: &mut Pending,
-        opcode: Opcode,
+        kind: impl Into<FrameKind>,
         payload: &[u8],
     ) {
-        let frame = self.encode(opcode, payload);
+        let frame = self.encode(kind.into(), payload);
         self.push_encoded(index, pending, frame);
     }
 
     /// Encodes a frame once, for any number of connections.
     #[inline]
-    pub(crate) fn encode(&mut self, opcode: Opcode, payload: &[u8]) -> Encoded {
+    pub(crate) fn encode(&mut self, kind: FrameKind, payload: &[u8]) -> Encoded {
         if payload.len() >= REFERENCE_BYTES
             && let Some(payload) = self.reference(payload)
         {
             return Encoded {
-                head: self.write_header(opcode, payload.len),
+                head: self.write_header(kind, payload.len),
                 payload: Some(payload),
             };
         }
         if payload.len() >= OWN_BYTES || self.arena.len() > ARENA_LIMIT {
             let payload = self.own(Bytes::copy_from_slice(payload));
             return Encoded {
-                head: self.write_header(opcode, payload.len),
+                head: self.write_header(kind, payload.len),
                 payload: Some(payload),
             };
         }
         let head =
-            self.write(|arena| corecast_protocol::frame::encode_server(arena, opcode, payload));
+            self.write(|arena| corecast_protocol::frame::encode_server(arena, kind, payload));
         Encoded {
             head,
             payload: None,
@@ -284,8 +284,8 @@ impl Output {
         }
     }
 
-    fn write_header(&mut self, opcode: Opcode, payload_len: u32) -> Range {
-        let header = Header::new(opcode, None, payload_len as usize).encode();
+    fn write_header(&mut self, kind: FrameKind, payload_len: u32) -> Range {
+        let header = Header::new(kind, None, payload_len as usize).encode();
         self.write(|arena| arena.extend_from_slice(&header))
     }
 

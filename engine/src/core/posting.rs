@@ -2,7 +2,7 @@
 //! together when the turn ends, as a part of the memory from which this core's own subscribers send.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::batches::Slot;
 use super::core_set::CoreSet;
@@ -16,6 +16,8 @@ pub(crate) struct Parcel {
     slot: Slot,
     topic: Arc<str>,
     range: Range<u32>,
+    /// The same messages in the usual compressed form, if this core needed it.
+    deflated: Option<(Slot, Range<u32>)>,
     key: Option<u64>,
     retain: bool,
 }
@@ -28,6 +30,15 @@ impl Parcel {
             && self.slot == slot
             && self.range.end == range.start
             && *self.topic == *request.topic
+    }
+
+    /// A further message travels with it.
+    fn join(&mut self, range: &Range<u32>, deflated: &Option<(Slot, Range<u32>)>) {
+        self.range.end = range.end;
+        match (&mut self.deflated, deflated) {
+            (Some((_, all)), Some((_, more))) if all.end == more.start => all.end = more.end,
+            (all, _) => *all = None,
+        }
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -70,6 +81,7 @@ impl Hub {
         &mut self,
         slot: Slot,
         range: Range<u32>,
+        deflated: Option<(Slot, Range<u32>)>,
         request: &PublishRequest<'_>,
         others: CoreSet,
         published: &mut Published,
@@ -89,11 +101,12 @@ impl Hub {
             }
             published.forwarded += 1;
             match joined {
-                Some(parcel) => parcel.range.end = range.end,
+                Some(parcel) => parcel.join(&range, &deflated),
                 None => parcels.push(Parcel {
                     slot,
                     topic: Arc::clone(topic.get_or_insert_with(|| request.topic.into())),
                     range: range.clone(),
+                    deflated: deflated.clone(),
                     key: request.key,
                     retain: request.retain,
                 }),
@@ -117,7 +130,7 @@ impl Hub {
             .alone
             .get_or_insert_with(|| batches.begin(None, None));
         let range = self.append(slot, request.content);
-        self.post_range(slot, range, request, others, published);
+        self.post_range(slot, range, None, request, others, published);
     }
 
     /// Tells the other cores that nothing of a topic is retained any more; `false` when one could not be told.
@@ -157,9 +170,14 @@ impl Hub {
 
     fn publication(&mut self, parcel: &Parcel) -> Publication {
         let batches = &mut self.output.batches;
+        let deflated = OnceLock::new();
+        if let Some((slot, range)) = &parcel.deflated {
+            let _ = deflated.set(batches.share_range(*slot, range.clone()));
+        }
         Publication {
             topic: Arc::clone(&parcel.topic),
             frames: batches.share_range(parcel.slot, parcel.range.clone()),
+            deflated,
             key: parcel.key,
             retain: parcel.retain,
         }

@@ -2,7 +2,9 @@
 //! stays in the table for it.
 
 use bytes::Bytes;
+use corecast_topics::TopicId;
 
+use super::compression::Wire;
 use super::hub::Hub;
 
 /// What keeping a message takes beside its bytes and its topic's name: the topic, and its places among names and levels.
@@ -28,19 +30,31 @@ impl Retained {
     }
 }
 
+/// A topic's last message.
+#[derive(Debug)]
+pub(crate) struct LastMessage {
+    /// As it is.
+    frame: Bytes,
+    /// In the usual compressed form, once somebody has needed it.
+    deflated: Option<Bytes>,
+}
+
 impl Hub {
     /// Keeps an encoded message in place of the topic's last one. `false` when there is no room: then neither is kept,
     /// since the last one is not the last any more.
     pub(crate) fn retain(&mut self, topic: &str, frame: &Bytes) -> bool {
         self.discard_retained(topic);
-        let bytes = weight(topic, frame);
+        let bytes = self.weight(topic, frame);
         if self.retained.bytes + bytes > self.retained.limit {
             return false;
         }
         let Some(id) = self.topics.pin(topic) else {
             return false;
         };
-        self.topics.data_mut(id).retained = Some(frame.clone());
+        self.topics.data_mut(id).retained = Some(LastMessage {
+            frame: frame.clone(),
+            deflated: None,
+        });
         self.retained.bytes += bytes;
         true
     }
@@ -48,44 +62,81 @@ impl Hub {
     /// Keeps nothing of a topic any more on this core.
     pub(crate) fn discard_retained(&mut self, topic: &str) {
         if let Some(id) = self.topics.id(topic)
-            && let Some(frame) = self.topics.data_mut(id).retained.take()
+            && let Some(last) = self.topics.data_mut(id).retained.take()
         {
-            self.retained.bytes -= weight(topic, &frame);
+            self.retained.bytes -= self.weight(topic, &last.frame);
             self.topics.unpin(id);
         }
     }
 
     /// Sends what was retained of the topics that a filter matches.
     pub(crate) fn send_retained(&mut self, index: u32, filter: &str) {
-        for frame in self.retained_of(filter) {
+        let mut topics = Vec::new();
+        self.topics.pinned_matching(filter, &mut topics);
+        for id in topics {
             if !self.conns[index].is_open() {
                 return;
             }
+            let wire = self.conns[index].wire;
             if self.conns[index].backlog.is_some() {
-                self.queue(index, &frame, None, self.policy(index, None), &mut 0);
+                let wire = self.compression.without_context(index, wire);
+                if let Some(frame) = self.retained_frame(id, wire) {
+                    self.queue(index, &frame, None, self.policy(index, None), &mut 0);
+                }
                 continue;
             }
-            let encoded = self.output.encode_shared(&frame);
-            if !self.give(index, encoded) {
+            let Some(frame) = self.retained_frame(id, wire) else {
+                continue;
+            };
+            let given = match wire {
+                Wire::Own => self.give_own_retained(index, &frame),
+                _ => {
+                    let encoded = self.output.encode_shared(&frame);
+                    self.give(index, encoded)
+                }
+            };
+            if !given {
                 self.overflow(index, self.policy(index, None));
             }
         }
     }
 
+    /// What is retained of a topic, in a form that is the same for everybody, and plain for those with a context of their
+    /// own. The usual compressed form is kept beside it: when many come back at once, it is made once.
+    fn retained_frame(&mut self, id: TopicId, wire: Wire) -> Option<Bytes> {
+        let last = self.topics.data(id).retained.as_ref()?;
+        match (wire, &last.deflated) {
+            (Wire::Plain | Wire::Own, _) => return Some(last.frame.clone()),
+            (Wire::Deflate, Some(deflated)) => return Some(deflated.clone()),
+            _ => {}
+        }
+        let frame = last.frame.clone();
+        let compressed = self.compressed(wire, &frame);
+        if wire == Wire::Deflate
+            && let Some(last) = &mut self.topics.data_mut(id).retained
+        {
+            last.deflated = Some(compressed.clone());
+        }
+        Some(compressed)
+    }
+
     /// What is kept of the topics that a filter matches.
+    #[cfg(test)]
     pub(crate) fn retained_of(&mut self, filter: &str) -> Vec<Bytes> {
         let mut topics = Vec::new();
         self.topics.pinned_matching(filter, &mut topics);
         let messages = topics.into_iter();
         messages
-            .filter_map(|id| self.topics.data(id).retained.clone())
+            .filter_map(|id| Some(self.topics.data(id).retained.as_ref()?.frame.clone()))
             .collect()
     }
-}
 
-/// The name is there twice: whole, and by its levels.
-fn weight(topic: &str, frame: &Bytes) -> usize {
-    2 * topic.len() + frame.len() + OVERHEAD
+    /// What keeping a message counts for. The name is there twice: whole, and by its levels. Where clients may have it
+    /// compressed, so is the message: in that form it is never longer.
+    fn weight(&self, topic: &str, frame: &Bytes) -> usize {
+        let forms = 1 + usize::from(self.compression.is_on());
+        2 * topic.len() + forms * frame.len() + OVERHEAD
+    }
 }
 
 #[cfg(test)]

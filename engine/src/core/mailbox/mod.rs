@@ -11,7 +11,7 @@ mod threads;
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -49,6 +49,8 @@ pub(crate) struct Publication {
     pub(crate) topic: Arc<str>,
     /// Whole frames as a server sends them, one behind the other.
     pub(crate) frames: Bytes,
+    /// The same in the usual compressed form, once somebody has needed it.
+    pub(crate) deflated: OnceLock<Bytes>,
     /// What the application calls the one message that this is, so that a later one may take its place.
     pub(crate) key: Option<u64>,
     /// The one message that this is stays with the topic, for whoever subscribes later.

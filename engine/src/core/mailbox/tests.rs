@@ -7,6 +7,7 @@ fn publication(bytes: usize) -> Mail {
     Mail::Publish(Arc::new(Publication {
         topic: "t".into(),
         frames: Bytes::from(vec![0; bytes]),
+        deflated: Default::default(),
         key: None,
         retain: false,
     }))
@@ -16,6 +17,7 @@ fn numbered(number: usize) -> Mail {
     Mail::Publish(Arc::new(Publication {
         topic: "t".into(),
         frames: Bytes::copy_from_slice(&number.to_be_bytes()),
+        deflated: Default::default(),
         key: None,
         retain: false,
     }))
@@ -144,6 +146,7 @@ fn room_is_kept_until_the_turn_ends() {
     let both = Publication {
         topic: "t".into(),
         frames,
+        deflated: Default::default(),
         key: None,
         retain: false,
     };

@@ -56,6 +56,7 @@ fn publication(publisher: u8, number: u8) -> Mail {
     Mail::Publish(Arc::new(Publication {
         topic: "t".into(),
         frames: Bytes::copy_from_slice(&[publisher, number]),
+        deflated: Default::default(),
         key: None,
         retain: false,
     }))

@@ -175,6 +175,7 @@ impl Peers {
         let publication = Publication {
             topic: TOPICS[topic].into(),
             frames: frames.into(),
+            deflated: Default::default(),
             key: key.then(|| world.dice.among(0..=2) as u64),
             retain: alone && stage.play.watches_mail && world.dice.one_in(4),
         };
