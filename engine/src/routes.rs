@@ -145,7 +145,8 @@ impl Routes {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        let written = encode_switching(response, key, answer.subprotocol.as_deref(), &headers);
+        let written =
+            encode_switching(response, key, answer.subprotocol.as_deref(), None, &headers);
         if let Err(error) = written {
             endpoint.forget(answer.data);
             tracing::error!(%error, "the application's response headers are impossible");

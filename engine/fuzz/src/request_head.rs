@@ -210,7 +210,8 @@ fn upgrade(request: &Request<'_>, key: Key<'_>, head: &[u8], plain: &Plain<'_>) 
         SUPPORTED.into_iter().find(|name| offered.contains(name))
     );
     let mut answer = Vec::new();
-    encode_switching(&mut answer, key, chosen, &[]).expect("a subprotocol of the server's own");
+    encode_switching(&mut answer, key, chosen, None, &[])
+        .expect("a subprotocol of the server's own");
     let mut slots = [httparse::EMPTY_HEADER; 8];
     let mut response = httparse::Response::new(&mut slots);
     let parsed = response.parse(&answer).expect("a response");

@@ -9,6 +9,7 @@
 //! | step | where | RFC 6455 |
 //! |---|---|---|
 //! | opening handshake | [`handshake`] | §4 |
+//! | permessage-deflate | [`deflate`] | §9, RFC 7692 |
 //! | frame header | [`frame`] | §5.2 |
 //! | masking, fragments, UTF-8, limits | [`message`] | §5.3–§5.6, §8.1 |
 //! | close frames and codes | [`close`] | §5.5.1, §7.4 |
@@ -31,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 pub mod close;
+pub mod deflate;
 pub mod error;
 pub mod frame;
 pub mod handshake;

@@ -102,7 +102,8 @@ fn answer(asked: &ClientRequest<'_>, request: &Request<'_>, sizes: &[usize]) {
     let chosen = choose_subprotocol(request, &supported);
     assert_eq!(chosen, supported.first().copied());
     let mut bytes = Vec::new();
-    encode_switching(&mut bytes, key, chosen, asked.headers).expect("the client could send them");
+    encode_switching(&mut bytes, key, chosen, None, asked.headers)
+        .expect("the client could send them");
 
     let handshake = ClientHandshake::new(asked);
     let mut end = 0;

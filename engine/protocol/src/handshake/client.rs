@@ -5,12 +5,13 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::extensions::Extensions;
 use super::field::{
-    HeaderError, Tokens, check_headers, is_host, is_token, is_value, is_visible, list_contains,
-    push_header,
+    HeaderError, check_headers, is_host, is_token, is_value, is_visible, list_contains, push_header,
 };
 use super::request::{HeadLimits, HeaderSlots};
 use super::{ACCEPT_KEY_LEN, accept_key, has_bare_line_end};
+use crate::deflate::{self, Offer, ParameterError, Params};
 use crate::error::Fault;
 
 /// What a client asks for.
@@ -24,6 +25,8 @@ pub struct ClientRequest<'a> {
     pub key: [u8; 16],
     /// Subprotocols to offer, the preferred one first.
     pub subprotocols: &'a [&'a str],
+    /// Compression to offer, if any (RFC 7692).
+    pub deflate: Option<Offer>,
     /// The value of `Origin`, if any.
     pub origin: Option<&'a str>,
     /// Further headers.
@@ -39,6 +42,7 @@ impl<'a> ClientRequest<'a> {
             path,
             key,
             subprotocols: &[],
+            deflate: None,
             origin: None,
             headers: &[],
         }
@@ -58,6 +62,10 @@ impl<'a> ClientRequest<'a> {
         if !self.subprotocols.is_empty() {
             let offered = self.subprotocols.join(", ");
             push_header(out, "Sec-WebSocket-Protocol", offered.as_bytes());
+        }
+        if let Some(offer) = self.deflate {
+            let value = offer.header_value();
+            push_header(out, "Sec-WebSocket-Extensions", value.as_bytes());
         }
         if let Some(origin) = self.origin {
             push_header(out, "Origin", origin.as_bytes());
@@ -83,6 +91,9 @@ impl<'a> ClientRequest<'a> {
         if !self.subprotocols.iter().all(|name| is_token(name)) {
             return Err(HeaderError::InvalidSubprotocol);
         }
+        if !self.deflate.as_ref().is_none_or(Offer::is_valid) {
+            return Err(HeaderError::InvalidWindowBits);
+        }
         check_headers(self.headers)
     }
 
@@ -96,6 +107,7 @@ impl<'a> ClientRequest<'a> {
 pub struct ClientHandshake<'a> {
     accept: [u8; ACCEPT_KEY_LEN],
     offered: &'a [&'a str],
+    deflate: Option<Offer>,
 }
 
 /// A 101 response that satisfies §4.1.
@@ -103,6 +115,8 @@ pub struct ClientHandshake<'a> {
 pub struct Response<'a> {
     /// The subprotocol that the server chose.
     pub subprotocol: Option<&'a str>,
+    /// What was agreed on compression, if the server accepted our offer.
+    pub deflate: Option<Params>,
     /// Bytes of the response head. What follows it are the first frames.
     pub consumed: usize,
 }
@@ -135,6 +149,17 @@ pub enum HandshakeError {
     /// An extension that we did not offer (item 5).
     #[error("the server uses an extension that was not offered")]
     UnexpectedExtension,
+    /// Extensions were offered, and the answer names them in no list (§9.1).
+    #[error(
+        "the Sec-WebSocket-Extensions header of the server's answer is not a list of extensions"
+    )]
+    MalformedExtensions,
+    /// One extension, accepted twice (RFC 7692 §5.1).
+    #[error("the server's answer names an extension twice")]
+    RepeatedExtension,
+    /// An answer to our offer of permessage-deflate that RFC 7692 §7.1 does not allow.
+    #[error("the server's answer to permessage-deflate is wrong: {0}")]
+    Deflate(ParameterError),
     /// A subprotocol that we did not offer, or more than one (item 6).
     #[error("the server chose a subprotocol that was not offered")]
     UnexpectedSubprotocol,
@@ -155,13 +180,14 @@ impl<'a> ClientHandshake<'a> {
         Self {
             accept: accept_key(&request.key_base64()),
             offered: request.subprotocols,
+            deflate: request.deflate,
         }
     }
 
     /// Judges the bytes received so far: all of them, from the first. `None` when more are needed.
     ///
     /// # Errors
-    /// What is wrong with the answer (§4.1, items 1 to 6 of the client's checks).
+    /// What is wrong with the answer (§4.1, items 1 to 6 of the client's checks; RFC 7692 §7.1).
     pub fn handle<'i>(&self, input: &'i [u8]) -> Result<Option<Response<'i>>, HandshakeError> {
         let limit = HeadLimits::DEFAULT_MAX_BYTES;
         let head = &input[..input.len().min(limit)];
@@ -187,17 +213,15 @@ impl<'a> ClientHandshake<'a> {
             Some(101) => {}
             code => return Err(HandshakeError::Refused(code.unwrap_or_default())),
         }
-        let subprotocol = self.check(response.headers)?;
+        self.check_switch(response.headers)?;
         Ok(Some(Response {
-            subprotocol,
+            deflate: self.check_extensions(response.headers)?,
+            subprotocol: self.check_subprotocol(response.headers)?,
             consumed,
         }))
     }
 
-    fn check<'i>(
-        &self,
-        headers: &[httparse::Header<'i>],
-    ) -> Result<Option<&'i str>, HandshakeError> {
+    fn check_switch(&self, headers: &[httparse::Header<'_>]) -> Result<(), HandshakeError> {
         if !values(headers, "upgrade").any(|value| value.eq_ignore_ascii_case("websocket")) {
             return Err(HandshakeError::Upgrade);
         }
@@ -211,9 +235,34 @@ impl<'a> ClientHandshake<'a> {
         if !ours || accepts.next().is_some() {
             return Err(HandshakeError::Accept);
         }
-        if fields(headers, "sec-websocket-extensions").any(|value| !is_empty_list(value)) {
-            return Err(HandshakeError::UnexpectedExtension);
+        Ok(())
+    }
+
+    /// Without an offer of ours whatever is there is unexpected, lists of nothing aside.
+    fn check_extensions(
+        &self,
+        headers: &[httparse::Header<'_>],
+    ) -> Result<Option<Params>, HandshakeError> {
+        let mut agreed = None;
+        for extension in fields(headers, "sec-websocket-extensions").flat_map(Extensions::new) {
+            let offer = self.deflate.ok_or(HandshakeError::UnexpectedExtension)?;
+            let extension = extension.map_err(|_| HandshakeError::MalformedExtensions)?;
+            if extension.name != deflate::NAME.as_bytes() {
+                return Err(HandshakeError::UnexpectedExtension);
+            }
+            if agreed.is_some() {
+                return Err(HandshakeError::RepeatedExtension);
+            }
+            let params = offer.judge(extension.parameters());
+            agreed = Some(params.map_err(HandshakeError::Deflate)?);
         }
+        Ok(agreed)
+    }
+
+    fn check_subprotocol<'i>(
+        &self,
+        headers: &[httparse::Header<'i>],
+    ) -> Result<Option<&'i str>, HandshakeError> {
         let mut chosen = values(headers, "sec-websocket-protocol");
         match (chosen.next(), chosen.next()) {
             (None, _) => Ok(None),
@@ -240,9 +289,4 @@ fn values<'i>(
     name: &'static str,
 ) -> impl Iterator<Item = &'i str> {
     fields(headers, name).map(|value| std::str::from_utf8(value).unwrap_or_default())
-}
-
-/// Whether a list names nothing. One that is not UTF-8 names something.
-fn is_empty_list(value: &[u8]) -> bool {
-    std::str::from_utf8(value).is_ok_and(|list| Tokens::new(list).next().is_none())
 }

@@ -26,6 +26,9 @@ pub enum HeaderError {
         "a host must be a name or an address, followed by ':' and a port unless it is the usual one"
     )]
     InvalidHost,
+    /// A window of permessage-deflate has no size that can be offered (RFC 7692 §7.1.2).
+    #[error("the window of an offer of permessage-deflate must have 8 to 15 bits")]
+    InvalidWindowBits,
 }
 
 impl HeaderError {
@@ -93,10 +96,12 @@ pub(super) fn list_contains(list: &str, token: &str) -> bool {
 
 /// RFC 9110 §5.6.2.
 pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// What a token is made of.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Visible ASCII: what a request target is made of (RFC 9112 §3.2).

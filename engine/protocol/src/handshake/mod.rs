@@ -8,6 +8,7 @@
 //! | the answer | [`encode_switching`], [`Refusal`], [`encode_http`] | [`Response`] |
 
 mod client;
+pub(crate) mod extensions;
 mod field;
 mod request;
 mod response;

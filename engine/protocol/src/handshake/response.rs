@@ -2,6 +2,7 @@
 
 use super::field::{HeaderError, check_headers, is_token, is_value, push_header};
 use super::server::Key;
+use crate::deflate::Agreement;
 
 /// Why a request gets no WebSocket: the answer to send before the connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +103,8 @@ impl Refusal {
 /// Appends the 101 response that opens the WebSocket (RFC 6455 §4.2.2).
 ///
 /// `subprotocol` must be one that the client offered
-/// ([`choose_subprotocol`](super::choose_subprotocol)); clients fail the connection otherwise.
+/// ([`choose_subprotocol`](super::choose_subprotocol)); clients fail the connection otherwise. So they do for an
+/// extension that was agreed with somebody else ([`Acceptance::choose`](crate::deflate::Acceptance::choose)).
 ///
 /// # Errors
 /// A [`HeaderError`] when the subprotocol or a header cannot be written; `out` is as it was.
@@ -110,6 +112,7 @@ pub fn encode_switching(
     out: &mut Vec<u8>,
     key: Key<'_>,
     subprotocol: Option<&str>,
+    extension: Option<&Agreement>,
     headers: &[(&str, &str)],
 ) -> Result<(), HeaderError> {
     if subprotocol.is_some_and(|name| !is_token(name)) {
@@ -124,6 +127,10 @@ pub fn encode_switching(
     push_header(out, "Sec-WebSocket-Accept", &key.accept());
     if let Some(name) = subprotocol {
         push_header(out, "Sec-WebSocket-Protocol", name.as_bytes());
+    }
+    if let Some(agreement) = extension {
+        let value = agreement.header_value();
+        push_header(out, "Sec-WebSocket-Extensions", value.as_bytes());
     }
     for (name, value) in headers {
         push_header(out, name, value.as_bytes());

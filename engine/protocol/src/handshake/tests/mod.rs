@@ -1,6 +1,7 @@
 //! RFC 6455 §4 and RFC 9112 §2–§6, as tables.
 
 mod client;
+mod extensions;
 mod head;
 mod response;
 mod upgrade;
@@ -91,7 +92,7 @@ fn rfc_example() {
         let key = request.check_upgrade().unwrap();
         assert_eq!(key.as_str(), KEY);
         let chosen = choose_subprotocol(request, &["video", "chat"]);
-        encode_switching(&mut out, key, chosen, &[("X-Served-By", "test")]).unwrap();
+        encode_switching(&mut out, key, chosen, None, &[("X-Served-By", "test")]).unwrap();
     });
     let expected = "HTTP/1.1 101 Switching Protocols\r\n\
                     Upgrade: websocket\r\n\
@@ -120,7 +121,7 @@ fn client_and_server_agree() {
         assert_eq!(request.header("authorization"), Some("Bearer x"));
         let key = request.check_upgrade().unwrap();
         let chosen = choose_subprotocol(request, &["v1.chat"]);
-        encode_switching(&mut answer, key, chosen, &[]).unwrap();
+        encode_switching(&mut answer, key, chosen, None, &[]).unwrap();
     });
     let head_len = answer.len();
     answer.extend_from_slice(b"\x81\x05Hello");
@@ -131,6 +132,7 @@ fn client_and_server_agree() {
     }
     let expected = Response {
         subprotocol: Some("v1.chat"),
+        deflate: None,
         consumed: head_len,
     };
     assert_eq!(handshake.handle(&answer), Ok(Some(expected)));

@@ -85,7 +85,7 @@ fn injection_is_refused() {
     ];
     for (subprotocol, header, error) in cases {
         assert_eq!(
-            encode_switching(&mut out, key, *subprotocol, &[*header]),
+            encode_switching(&mut out, key, *subprotocol, None, &[*header]),
             Err(*error)
         );
         assert_eq!(error.fault(), crate::Fault::Application);
