@@ -12,6 +12,7 @@
 //! | permessage-deflate | [`deflate`] | §9, RFC 7692 |
 //! | frame header | [`frame`] | §5.2 |
 //! | masking, fragments, UTF-8, limits | [`message`] | §5.3–§5.6, §8.1 |
+//! | compression | [`deflate`] | RFC 7692 |
 //! | close frames and codes | [`close`] | §5.5.1, §7.4 |
 //! | what can go wrong, and whose fault it is | [`error`] | §7.1.7 |
 //!

@@ -4,8 +4,16 @@
 //! the offers of a request and answers with an [`Agreement`]; a client sends an [`Offer`] with its
 //! [`ClientRequest`](crate::handshake::ClientRequest) and finds [`Params`] in the
 //! [`Response`](crate::handshake::Response).
+//!
+//! [`Deflater`] compresses messages that stand alone, [`ContextDeflater`] those of a connection that keeps a context. A
+//! [`Receiver`](crate::Receiver) inflates what comes in.
 
+mod context_deflater;
+mod deflater;
 mod negotiation;
+mod zlib;
 
+pub use context_deflater::ContextDeflater;
+pub use deflater::Deflater;
 pub(crate) use negotiation::NAME;
 pub use negotiation::{Acceptance, Agreement, ClientWindow, Offer, ParameterError, Params};
