@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use socket2::SockRef;
 
 use crate::core::{
-    ConnId, Content, Hub, Message, PublishRequest, Published, SendStatus, SlowPolicy, tasks,
+    ConnId, Content, Hub, Message, PublishRequest, Published, SendStatus, SlowPolicy, Wire, tasks,
 };
 use crate::{CloseCode, CoreId, Publish, Subscribe};
 
@@ -57,6 +57,18 @@ impl<'a, D> Conn<'a, D> {
     /// Sends bytes.
     pub fn send_binary(&mut self, bytes: &[u8]) -> SendStatus {
         self.send(Message::Binary(bytes))
+    }
+
+    /// Sends a message as it is, also where messages are compressed ([`Server::deflate`](crate::Server::deflate)): what is
+    /// compressed already, or a secret beside text that somebody else chose, whose length would tell of it.
+    pub fn send_uncompressed(&mut self, message: Message<'_>) -> SendStatus {
+        self.hub.send_plain(self.index, message)
+    }
+
+    /// Whether messages to it may be compressed: permessage-deflate was agreed with its client.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.hub.conns[self.index].wire != Wire::Plain
     }
 
     /// Sends a message that is the latest of a key: where messages are conflated

@@ -58,6 +58,7 @@ pub struct Accept<D> {
     pub(crate) data: D,
     pub(crate) subprotocol: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) compressed: bool,
 }
 
 impl<D> Accept<D> {
@@ -68,6 +69,7 @@ impl<D> Accept<D> {
             data,
             subprotocol: None,
             headers: Vec::new(),
+            compressed: true,
         }
     }
 
@@ -83,6 +85,15 @@ impl<D> Accept<D> {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Agrees to no compression with this client, whatever it offers and the server has
+    /// ([`Server::deflate`](crate::Server::deflate)): for what is compressed already, and for secrets beside text that somebody
+    /// else chooses, whose length would tell of them.
+    #[must_use]
+    pub fn uncompressed(mut self) -> Self {
+        self.compressed = false;
         self
     }
 }

@@ -43,7 +43,9 @@ mod transport;
 pub use conn::{Conn, ConnHandle};
 pub use core::defaults;
 pub use core::tasks::spawn;
-pub use core::{Activity, CoreId, Message, Published, SendStatus, SlowPolicy, TopicOptions};
+pub use core::{
+    Activity, CoreId, Deflate, Message, Published, SendStatus, SlowPolicy, TopicOptions,
+};
 pub use corecast_protocol::CloseCode;
 pub use error::{Error, Result};
 pub use handler::{Accept, Closed, Handler, Reject};

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use corecast_protocol::deflate::Acceptance;
 use corecast_protocol::handshake::{self, Refusal, encode_http, encode_switching};
 
 use crate::core::{App, CoreId, Decision, Ended, Hub, Message};
@@ -18,6 +19,8 @@ pub(crate) struct Site {
     pub(crate) routes: Vec<Blueprint>,
     pub(crate) pages: Vec<Page>,
     pub(crate) origins: Origins,
+    /// What is agreed to with clients that offer compression.
+    pub(crate) deflate: Option<Acceptance>,
 }
 
 /// A route before it has a core.
@@ -140,13 +143,20 @@ impl Routes {
         let answer = endpoint
             .upgrade(&Request::new(head, socket))
             .map_err(|reject| Refusal::new(reject.status, reject.reason))?;
+        let deflate = self.site.deflate.filter(|_| answer.compressed);
+        let deflate = deflate.and_then(|acceptance| acceptance.choose(head));
         let headers: Vec<_> = answer
             .headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        let written =
-            encode_switching(response, key, answer.subprotocol.as_deref(), None, &headers);
+        let written = encode_switching(
+            response,
+            key,
+            answer.subprotocol.as_deref(),
+            deflate.as_ref(),
+            &headers,
+        );
         if let Err(error) = written {
             endpoint.forget(answer.data);
             tracing::error!(%error, "the application's response headers are impossible");
@@ -159,6 +169,7 @@ impl Routes {
         Ok(Decision::Accept {
             route: route as u16,
             data: answer.data,
+            deflate: deflate.map(|agreement| agreement.params()),
         })
     }
 }
@@ -251,11 +262,13 @@ impl<H: Handler> Endpoint for Typed<H> {
             data,
             subprotocol,
             headers,
+            compressed,
         } = self.handler.upgrade(request)?;
         Ok(Accept {
             data: self.data.insert(data),
             subprotocol,
             headers,
+            compressed,
         })
     }
 

@@ -15,7 +15,7 @@ use crate::core::mailbox;
 use crate::core::stats::CoreStats;
 use crate::core::sync::AtomicU64;
 use crate::core::{
-    Activity, AddressLimits, Config, CoreId, Rate, SlowPolicy, TopicOptions, Upkeep,
+    Activity, AddressLimits, Config, CoreId, Deflate, Rate, SlowPolicy, TopicOptions, Upkeep,
 };
 use crate::handler::Handler;
 use crate::limits;
@@ -214,6 +214,16 @@ impl Server {
     #[must_use]
     pub fn max_retained(mut self, bytes: usize) -> Self {
         self.config.max_retained = bytes;
+        self
+    }
+
+    /// Compresses messages for clients that offer permessage-deflate (RFC 7692), and takes compressed ones from them
+    /// ([`Deflate::off`]).
+    #[must_use]
+    pub fn deflate(mut self, deflate: Deflate) -> Self {
+        self.config.limits.max_inflation = deflate.max_ratio;
+        self.config.deflate = deflate;
+        self.site.deflate = deflate.acceptance();
         self
     }
 

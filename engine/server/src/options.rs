@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
-use corecast::{InvalidOrigin, Io, Origin, Server, SlowPolicy, defaults};
+use corecast::{Deflate, InvalidOrigin, Io, Origin, Server, SlowPolicy, defaults};
 
 use crate::cores::Cores;
 use crate::{file, units};
@@ -91,6 +91,11 @@ pub(crate) struct Options {
     /// Bytes of messages that each core keeps for later subscribers, who ask for them
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_retained: Option<usize>,
+
+    /// Compress messages for clients that can: shared compresses each by itself and what is published once for all;
+    /// dedicated[:BITS] keeps a window of 2^BITS bytes (9 to 15) for each connection and direction [default: off]
+    #[arg(long, value_name = "MODE", value_parser = deflate)]
+    pub(crate) deflate: Option<Deflate>,
 
     /// Close a connection that has been silent for so long; 0 for never
     #[arg(long, value_name = "DUR", value_parser = units::duration)]
@@ -279,6 +284,21 @@ fn header_count(text: &str) -> Result<usize, String> {
             "a request has {} header fields at most",
             Server::MAX_HEADERS
         )),
+    }
+}
+
+/// The engine's modes of compression.
+fn deflate(text: &str) -> Result<Deflate, String> {
+    let bits = |bits: &str| bits.parse().ok().filter(|bits| (9..=15).contains(bits));
+    match text.split_once(':') {
+        None if text == "off" => Ok(Deflate::off()),
+        None if text == "shared" => Ok(Deflate::shared()),
+        None if text == "dedicated" => Ok(Deflate::dedicated(15)),
+        Some(("dedicated", window)) => match bits(window) {
+            Some(bits) => Ok(Deflate::dedicated(bits)),
+            None => Err("a window has 9 to 15 bits, like dedicated:12".to_owned()),
+        },
+        _ => Err("this is off, shared, dedicated or dedicated:BITS".to_owned()),
     }
 }
 

@@ -147,6 +147,7 @@ fn configure(server: Server, options: &Options, cores: Option<Vec<usize>>) -> Se
         .with(options.slow(), Server::slow)
         .with(options.flush_delay, Server::flush_delay)
         .with(options.max_retained, Server::max_retained)
+        .with(options.deflate, Server::deflate)
         .with(options.idle_timeout.map(unless_zero), Server::idle_timeout)
         .with(
             options.ping_interval.map(unless_zero),

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 
 use corecast_protocol::CloseCode;
+use corecast_protocol::deflate::Params;
 use corecast_protocol::handshake::Request;
 
 use super::hub::Hub;
@@ -53,8 +54,12 @@ impl<'a> Message<'a> {
 
 /// The answer to a request.
 pub(crate) enum Decision {
-    /// Becomes a WebSocket connection of a route, with its data in this slot.
-    Accept { route: u16, data: u32 },
+    /// Becomes a WebSocket connection of a route, with its data in this slot, and what was agreed of compression.
+    Accept {
+        route: u16,
+        data: u32,
+        deflate: Option<Params>,
+    },
     /// Gets the HTTP response that was written, and ends.
     Respond,
 }

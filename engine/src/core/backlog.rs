@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use corecast_protocol::frame::{FrameKind, Header, Opcode};
+use corecast_protocol::frame::{FrameKind, Header};
 
 /// Small pieces are gathered into chunks of this many bytes: one system call's worth, and few
 /// enough chunks that their bookkeeping is nothing beside their bytes. What has been gathered is committed, so it is
@@ -307,7 +307,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use corecast_protocol::encode_server;
+    use corecast_protocol::{Opcode, encode_server};
 
     fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
         let mut bytes = Vec::new();

@@ -92,6 +92,7 @@ impl Hub {
         // Keeps the slot until the callback has run.
         conn.operations += 1;
         self.unsubscribe_all(index);
+        self.compression.leave(index);
         self.lists.ended.push_back((
             index,
             Ended {

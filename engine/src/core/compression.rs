@@ -307,7 +307,11 @@ impl Compression {
         payload: &'a [u8],
     ) -> (FrameKind, &'a [u8]) {
         let fast = payload.len() > FAST_ABOVE;
-        let level = if fast { FAST_LEVEL } else { self.settings.level };
+        let level = if fast {
+            FAST_LEVEL
+        } else {
+            self.settings.level
+        };
         let (deflater, window_bits) = match (wire, fast) {
             (Wire::DeflateSmall, false) => (&mut self.small, *WINDOW_BITS.start()),
             (Wire::DeflateSmall, true) => (&mut self.fast_small, *WINDOW_BITS.start()),

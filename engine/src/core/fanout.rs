@@ -72,7 +72,8 @@ impl Content<'_> {
 fn split(mut frames: Bytes) -> Vec<Bytes> {
     let whole = frames.len();
     let mut split = Vec::new();
-    while let Some(len) = parts(&frames).next().map(|part| part.frame.len()) {
+    let lengths: Vec<usize> = parts(&frames).map(|part| part.frame.len()).collect();
+    for len in lengths {
         let frame = frames.split_to(len);
         split.push(match frame.len() * 2 < whole {
             true => Bytes::copy_from_slice(&frame),
@@ -223,7 +224,7 @@ impl Hub {
                     })
                 }
                 Content::Frames(publication) => {
-                    let compressed = self.publication(wire, publication);
+                    let compressed = self.published(wire, publication);
                     let batches = &mut self.output.batches;
                     batches.append_compressed(slot, wire, |frames| {
                         frames.extend_from_slice(&compressed);
@@ -313,7 +314,7 @@ impl Hub {
                 self.output.encode(kind, payload)
             }
             Content::Frames(publication) => {
-                let frames = self.publication(wire, publication);
+                let frames = self.published(wire, publication);
                 self.output.encode_shared(&frames)
             }
         }
@@ -323,7 +324,7 @@ impl Hub {
     fn kept(&mut self, wire: Wire, content: Content<'_>) -> Vec<Bytes> {
         match content {
             Content::Message(message) => vec![self.frame(wire, message)],
-            Content::Frames(publication) => split(self.publication(wire, publication)),
+            Content::Frames(publication) => split(self.published(wire, publication)),
         }
     }
 

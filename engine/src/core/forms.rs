@@ -85,7 +85,7 @@ impl Hub {
     }
 
     /// What another core or thread has encoded, in a form that is the same for everybody.
-    pub(crate) fn publication(&mut self, wire: Wire, publication: &Publication) -> Bytes {
+    pub(crate) fn published(&mut self, wire: Wire, publication: &Publication) -> Bytes {
         match wire {
             Wire::Plain | Wire::Own => publication.frames.clone(),
             Wire::Deflate => match publication.deflated.get() {

@@ -15,7 +15,7 @@ use super::TURN_OUTPUT;
 use super::addresses::Gate;
 use super::app::{Ended, Message};
 use super::backlog::Backlog;
-use super::compression::Compression;
+use super::compression::{Compression, Wire};
 use super::config::{Config, SlowPolicy};
 use super::connection::{Flags, State};
 use super::interest::Interests;
@@ -138,20 +138,30 @@ impl Hub {
     /// Queues a message for this turn.
     #[inline]
     pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> SendStatus {
+        self.send_in(index, self.conns[index].wire, message)
+    }
+
+    /// The same for a message that is not to be compressed.
+    pub(crate) fn send_plain(&mut self, index: u32, message: Message<'_>) -> SendStatus {
+        self.send_in(index, Wire::Plain, message)
+    }
+
+    #[inline]
+    fn send_in(&mut self, index: u32, wire: Wire, message: Message<'_>) -> SendStatus {
         if self.conns[index].state != State::Open {
             return SendStatus::Closed;
         }
         self.catch_up(index);
-        let len = corecast_protocol::server_header_len(message.len()) + message.len();
         if self.conns[index].backlog.is_some() {
-            return self.queue_own(index, message);
+            return self.queue_own(index, wire, message);
         }
+        let len = corecast_protocol::server_header_len(message.len()) + message.len();
         if self.is_full(index, len) {
             return self.overflow(index, self.policy(index, None));
         }
         let conn = &mut self.conns[index];
         let (opcode, payload) = (message.opcode(), message.as_bytes());
-        let (kind, payload) = self.compression.of(index, conn.wire, opcode, payload);
+        let (kind, payload) = self.compression.of(index, wire, opcode, payload);
         self.output
             .push_frame(index, &mut conn.pending, kind, payload);
         SendStatus::Sent
@@ -159,11 +169,11 @@ impl Hub {
 
     /// Queues a message of a connection's own behind its backlog.
     #[cold]
-    fn queue_own(&mut self, index: u32, message: Message<'_>) -> SendStatus {
+    fn queue_own(&mut self, index: u32, wire: Wire, message: Message<'_>) -> SendStatus {
         let policy = self.policy(index, None);
         let limit = self.limit(index);
         let conn = &mut self.conns[index];
-        let wire = self.compression.without_context(index, conn.wire);
+        let wire = self.compression.without_context(index, wire);
         let (opcode, payload) = (message.opcode(), message.as_bytes());
         let (kind, payload) = self.compression.common(wire, opcode, payload);
         let len = corecast_protocol::server_header_len(payload.len()) + payload.len();

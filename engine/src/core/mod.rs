@@ -60,8 +60,9 @@ use addresses::Gate;
 pub(crate) use addresses::{AddressLimits, Rate};
 pub(crate) use app::{App, Decision, Ended};
 pub use app::{CoreId, Message};
-pub use compression::Deflate;
 use compression::Compression;
+pub use compression::Deflate;
+pub(crate) use compression::Wire;
 pub(crate) use config::Config;
 pub use config::{SlowPolicy, TopicOptions};
 use connection::{Flags, State};
@@ -332,7 +333,7 @@ impl Core {
         self.hub.output.lend_received(bytes, chunk);
         let consumed = self.handle_frames(index, bytes);
         self.hub.output.end_lending();
-        if consumed < bytes.len() {
+        if consumed < bytes.len() || self.hub.conns[index].receiver.is_inflating() {
             self.hold(index, &bytes[consumed..]);
         }
     }
@@ -350,7 +351,8 @@ impl Core {
         let consumed = self.handle_frames(index, held.rest());
         held.advance(consumed);
         let conn = &mut self.hub.conns[index];
-        if !held.rest().is_empty() && matches!(conn.state, State::Open | State::Closing) {
+        let is_left = !held.rest().is_empty() || conn.receiver.is_inflating();
+        if is_left && matches!(conn.state, State::Open | State::Closing) {
             conn.held = Some(held);
             self.hub.make_ready(index);
         } else {
@@ -377,13 +379,27 @@ impl Core {
         let turn = self.hub.output.turn();
         let conn = &mut self.hub.conns[index];
         let mut share = conn.share.left(turn);
+        let inflates = conn.wire != Wire::Plain;
         // Out of the table for the time of the callbacks, which may reach the table.
         let mut receiver = std::mem::take(&mut conn.receiver);
         let mut input = Input::new(bytes);
         let mut consumed = 0;
         while share > 0 {
             match receiver.poll(&mut self.shared, &mut input) {
-                Ok(Some(event)) => self.on_event(index, event),
+                Ok(Some(Event::Inflating { bytes })) => {
+                    if bytes == 0 {
+                        // Others are before it.
+                        consumed = input.consumed();
+                        break;
+                    }
+                    share = share.saturating_sub(bytes as u32);
+                }
+                Ok(Some(event)) => {
+                    if inflates {
+                        share = share.saturating_sub(payload_len(&event) as u32);
+                    }
+                    self.on_event(index, event);
+                }
                 Ok(None) => {
                     consumed = input.consumed();
                     break;
@@ -431,7 +447,7 @@ impl Core {
                 self.reclaim(bytes, before);
             }
             Event::Ping(payload) => self.hub.pong(index, payload),
-            Event::Pong(_) | Event::Fragment => {}
+            Event::Pong(_) | Event::Fragment | Event::Inflating { .. } => {}
             Event::Close(given) => self.hub.peer_closed(index, given),
         }
     }
@@ -505,6 +521,15 @@ impl Core {
             }
         }
         self.hub.operation_done(index);
+    }
+}
+
+/// Bytes of a message, which a few received ones may have become.
+fn payload_len(event: &Event<'_>) -> usize {
+    match event {
+        Event::Text(text) => text.len(),
+        Event::Binary(bytes) => bytes.len(),
+        _ => 0,
     }
 }
 

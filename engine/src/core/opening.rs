@@ -9,6 +9,7 @@ use corecast_protocol::handshake::{
 
 use super::addresses::Key;
 use super::app::Decision;
+use super::compression::{Wire, inflation};
 use super::connection::{Flags, State};
 use super::hub::Hub;
 use super::slab::ConnId;
@@ -183,9 +184,18 @@ impl Core {
         let conn = &mut self.hub.conns[index];
         match decision {
             Decision::Respond => self.hub.finish(index),
-            Decision::Accept { route, data } => {
+            Decision::Accept {
+                route,
+                data,
+                deflate,
+            } => {
                 (conn.route, conn.data) = (route, data);
                 conn.receiver = Receiver::new();
+                if let Some(params) = deflate {
+                    conn.receiver = Receiver::with_inflation(inflation(&params));
+                    conn.wire = Wire::agreed(&params);
+                    self.hub.compression.enter(index, &params);
+                }
                 conn.flags.set(Flags::OPENED, true);
                 self.hub.stats.opened.add(1);
                 self.hub.enter(index, State::Open);

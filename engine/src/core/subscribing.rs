@@ -123,9 +123,7 @@ impl Hub {
     /// The same where messages are compressed for it alone.
     fn give_batches_own(&mut self, index: u32) {
         let slots = self.topics.ids_of(index);
-        let slots: Vec<Slot> = slots
-            .filter_map(|id| self.topics.data(id).batch)
-            .collect();
+        let slots: Vec<Slot> = slots.filter_map(|id| self.topics.data(id).batch).collect();
         for slot in slots {
             let from = self.output.batches.cursor(slot, index);
             self.give_own(index, slot, from);

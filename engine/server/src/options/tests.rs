@@ -64,6 +64,31 @@ fn every_io_and_policy_of_the_engine_can_be_named() {
 }
 
 #[test]
+fn compression_has_its_modes() {
+    let modes = [
+        ("off", Deflate::off()),
+        ("shared", Deflate::shared()),
+        ("dedicated", Deflate::dedicated(15)),
+        ("dedicated:9", Deflate::dedicated(9)),
+        ("dedicated:15", Deflate::dedicated(15)),
+    ];
+    for (mode, deflate) in modes {
+        let options = parse(&["--deflate", mode]).unwrap();
+        assert_eq!(options.deflate, Some(deflate), "{mode}");
+    }
+    for (mode, says) in [
+        ("on", "off, shared, dedicated or dedicated:BITS"),
+        ("shared:12", "off, shared, dedicated or dedicated:BITS"),
+        ("dedicated:8", "9 to 15 bits"),
+        ("dedicated:16", "9 to 15 bits"),
+        ("dedicated:", "9 to 15 bits"),
+    ] {
+        let error = wrong(&["--deflate", mode]);
+        assert!(error.contains(says), "{mode}: {error}");
+    }
+}
+
+#[test]
 fn an_unknown_flag_is_told_with_the_nearest_known_one() {
     let message = wrong(&["--max-mesage", "1k"]);
     assert!(
