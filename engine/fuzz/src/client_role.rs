@@ -2,6 +2,7 @@
 //!
 //! Input: settings, piece sizes, then what the settings say; see the modules.
 
+use crate::extensions;
 use crate::input::Reader;
 
 mod opening;
@@ -14,6 +15,8 @@ const ROUND_TRIP: u8 = 1;
 const FROM_CLIENT: u8 = 2;
 /// Settings: the response is made correct by a head in front. Otherwise it is as in the input.
 const ACCEPTED: u8 = 4;
+/// Settings: the response answers an offer of permessage-deflate, which follows. Otherwise to none.
+const OFFERS_COMPRESSION: u8 = 16;
 /// Settings: a round trip of the opening handshake.
 const OPENING: u8 = 8;
 
@@ -24,7 +27,7 @@ const NONCE_BASE64: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// Judges a response, or sends something from one role to the other and back.
 ///
 /// # Panics
-/// When the response is judged differently than by the plain reading of §4.1, or than in other pieces;
+/// When the response is judged differently than by the plain reading of §4.1 and of RFC 7692 §7.1, or than in other pieces;
 /// when what is received is not what was sent.
 pub fn check(data: &[u8]) {
     let mut reader = Reader::new(data);
@@ -36,6 +39,7 @@ pub fn check(data: &[u8]) {
     } else if is(OPENING) {
         opening::check(reader, &sizes);
     } else {
-        response::check(is(ACCEPTED), reader.rest(), &sizes);
+        let offer = is(OFFERS_COMPRESSION).then(|| extensions::offer(&mut reader));
+        response::check(is(ACCEPTED), offer, reader.rest(), &sizes);
     }
 }

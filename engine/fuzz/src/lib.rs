@@ -5,7 +5,7 @@
 //!
 //! | target | property |
 //! |---|---|
-//! | [`request_head`] | a request means the same however it is cut, and the same to three other crates |
+//! | [`request_head`] | a request means the same however it is cut, and the same to three other crates; the first good offer of compression is taken |
 //! | [`frames`] | the same messages, replies and refusals as `tungstenite`, for both roles |
 //! | [`assembly`] | the same events and the same error, at the same byte, however the stream is cut |
 //! | [`client_role`] | a response head is judged by §4.1 however it is cut; what one role encodes the other receives |
@@ -16,6 +16,7 @@
 
 pub mod assembly;
 pub mod client_role;
+mod extensions;
 pub mod frames;
 pub mod input;
 pub mod receive;

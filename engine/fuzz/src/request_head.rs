@@ -10,6 +10,8 @@
 //! - It reads the first `Connection` and `Upgrade` only, takes no list in `Upgrade` and no tab in `Connection`.
 //! - It wants the spare bits of a key's last character to be zero.
 //! - Its URI type refuses some targets that are visible ASCII.
+//!
+//! It knows no extensions: what is made of those is compared with the plain reading in `extensions.rs`.
 
 use corecast_protocol::handshake::{
     HeadLimits, HeaderSlots, Key, Parsed, Refusal, Request, choose_subprotocol, encode_switching,
@@ -22,6 +24,7 @@ use tungstenite::handshake::server::{Request as TheirRequest, create_response};
 use crate::input::{Reader, cut};
 use plain::Plain;
 
+mod offers;
 mod plain;
 
 /// Settings: limits that short requests reach.
@@ -172,6 +175,7 @@ fn complete(request: &Request<'_>, head: &[u8], limits: &HeadLimits) {
         Ok(key) => {
             assert!(plain.is_upgrade(), "breaks RFC 6455 §4.2.1");
             upgrade(request, key, head, &plain);
+            offers::check(request, &plain);
         }
         Err(refusal) => {
             assert!(!plain.is_upgrade(), "{}", refusal.reason);

@@ -1,10 +1,12 @@
 //! A server's answer, judged as RFC 6455 §4.1 reads, however it is cut.
 
+use corecast_protocol::deflate::{Offer, Params};
 use corecast_protocol::handshake::{ClientHandshake, ClientRequest, HandshakeError};
 use corecast_protocol::{Limits, Role};
 use tungstenite::handshake::derive_accept_key;
 
 use super::{NONCE, NONCE_BASE64};
+use crate::extensions;
 use crate::input::cut;
 use crate::receive::Peer;
 
@@ -20,14 +22,14 @@ const MAX_HEAD: usize = 8 << 10;
 /// Up to this length a response is judged at every prefix; beyond it, at the ends of pieces.
 const EVERY_PREFIX: usize = 600;
 
-/// Judges `rest`, or with `accepted` a correct answer that goes on with it.
-pub(super) fn check(accepted: bool, rest: &[u8], sizes: &[usize]) {
+/// Judges `rest`, or with `accepted` a correct answer that goes on with it, as the answer to `offer`.
+pub(super) fn check(accepted: bool, offer: Option<Offer>, rest: &[u8], sizes: &[usize]) {
     let head = if accepted {
         accepting_head()
     } else {
         Vec::new()
     };
-    response(&[&head, rest].concat(), sizes);
+    response(offer, &[&head, rest].concat(), sizes);
 }
 
 fn accepting_head() -> Vec<u8> {
@@ -39,20 +41,25 @@ fn accepting_head() -> Vec<u8> {
     .into_bytes()
 }
 
-type Judgement = Result<Option<(Option<String>, usize)>, HandshakeError>;
+/// The subprotocol, the compression, and the length of the head.
+type Judgement = Result<Option<(Option<String>, Option<Params>, usize)>, HandshakeError>;
 
-fn judge(input: &[u8]) -> Judgement {
+fn judge(offer: Option<Offer>, input: &[u8]) -> Judgement {
     let request = ClientRequest {
         subprotocols: &OFFERED,
+        deflate: offer,
         ..ClientRequest::new("localhost", "/", NONCE)
     };
     let response = ClientHandshake::new(&request).handle(input)?;
-    Ok(response.map(|response| (response.subprotocol.map(str::to_owned), response.consumed)))
+    Ok(response.map(|response| {
+        let subprotocol = response.subprotocol.map(str::to_owned);
+        (subprotocol, response.deflate, response.consumed)
+    }))
 }
 
-fn response(bytes: &[u8], sizes: &[usize]) {
-    let whole = judge(bytes);
-    compare_with_plain_reading(bytes, &whole);
+fn response(offer: Option<Offer>, bytes: &[u8], sizes: &[usize]) {
+    let whole = judge(offer, bytes);
+    compare_with_plain_reading(offer, bytes, &whole);
     let ends: Vec<usize> = if bytes.len() <= EVERY_PREFIX {
         (0..bytes.len()).collect()
     } else {
@@ -67,13 +74,13 @@ fn response(bytes: &[u8], sizes: &[usize]) {
     // First "more", then one and the same judgement.
     let mut judged = false;
     for end in ends {
-        let prefix = judge(&bytes[..end]);
+        let prefix = judge(offer, &bytes[..end]);
         judged |= prefix != Ok(None);
         if judged {
             assert_eq!(prefix, whole, "after {end} of {} bytes", bytes.len());
         }
     }
-    if let Ok(Some((_, consumed))) = whole {
+    if let Ok(Some((_, _, consumed))) = whole {
         // What stands behind the head are frames.
         let mut peer = Peer::new(Role::Client, Limits::default(), false);
         for piece in cut(&bytes[consumed..], sizes) {
@@ -82,8 +89,8 @@ fn response(bytes: &[u8], sizes: &[usize]) {
     }
 }
 
-/// §4.1, items 1 to 6 of the client's checks, with `httparse` and no thought for speed.
-fn compare_with_plain_reading(bytes: &[u8], judgement: &Judgement) {
+/// §4.1, items 1 to 6 of the client's checks, and RFC 7692 §7.1, with `httparse` and no thought for speed.
+fn compare_with_plain_reading(offer: Option<Offer>, bytes: &[u8], judgement: &Judgement) {
     let head = &bytes[..bytes.len().min(MAX_HEAD)];
     let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut slots);
@@ -114,6 +121,7 @@ fn compare_with_plain_reading(bytes: &[u8], judgement: &Judgement) {
         .clone()
         .all(|line| line.ends_with(b"\r\n") && !line[..line.len() - 2].contains(&b'\r'));
     let chosen = values("sec-websocket-protocol");
+    let deflate = extensions::judge(offer, &values("sec-websocket-extensions"));
     let good = clean
         && parsed.version == Some(1)
         && parsed.code == Some(101)
@@ -122,12 +130,8 @@ fn compare_with_plain_reading(bytes: &[u8], judgement: &Judgement) {
             .any(|value| value.eq_ignore_ascii_case("websocket"))
         && lists("connection", "upgrade")
         && values("sec-websocket-accept") == [derive_accept_key(NONCE_BASE64.as_bytes())]
-        && values("sec-websocket-extensions").iter().all(|value| {
-            value
-                .split(',')
-                .all(|item| item.trim_matches([' ', '\t']).is_empty())
-        })
+        && deflate.is_some()
         && (chosen.is_empty() || (chosen.len() == 1 && OFFERED.contains(&chosen[0].as_str())));
-    let expected = good.then(|| (chosen.first().cloned(), len));
+    let expected = good.then(|| (chosen.first().cloned(), deflate.flatten(), len));
     assert_eq!(judgement.clone().ok().flatten(), expected, "{judgement:?}");
 }

@@ -87,6 +87,12 @@ impl<'h> Plain<'h> {
         self.target.starts_with('/') && self.target.bytes().all(plain)
     }
 
+    /// The values of all headers of this name. What is not UTF-8 is replaced by characters that are no ASCII.
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
+        let texts = self.values(name).into_iter().map(String::from_utf8_lossy);
+        texts.map(Into::into).collect()
+    }
+
     fn values(&self, name: &str) -> Vec<&'h [u8]> {
         let same = self
             .headers()
