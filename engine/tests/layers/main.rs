@@ -149,6 +149,8 @@ const SERVER_SIDE: &[&str] = &[
     "HeaderSlots",
     "check_upgrade",
     "choose_subprotocol",
+    "deflate::Acceptance",
+    "deflate::Agreement",
     "encode_close_server",
     "encode_http",
     "encode_server",
