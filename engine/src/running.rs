@@ -148,6 +148,7 @@ impl Control {
             dropped: sum(|core| core.dropped.get()),
             handler_panics: sum(|core| core.panics.get()),
             ring_overflows: sum(|core| core.ring_overflows.get()),
+            compressed: sum(|core| core.compressed.get()),
             zero_copy_sends: sum(|core| core.zero_copy_sends.get()),
             zero_copy_bytes: sum(|core| core.zero_copy_bytes.get()),
         }
@@ -200,6 +201,8 @@ pub struct Stats {
     /// Turns of a core that had more completions than its ring's queue holds. Nothing is lost by that; it takes further
     /// system calls. Always 0 without the ring.
     pub ring_overflows: u64,
+    /// How often a message was compressed: what is published, once for all subscribers of a core who share a form.
+    pub compressed: u64,
     /// Sends that were given to the kernel to do without a copy ([`Server::zero_copy`](crate::Server::zero_copy)), those
     /// included for which it could not lock memory.
     pub zero_copy_sends: u64,

@@ -4,10 +4,13 @@
 //! next gets the same bytes as all others of its form. Only connections with a context of their own are served apart.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use corecast_protocol::deflate::{Acceptance, ContextDeflater, Deflater, Params};
 use corecast_protocol::frame::{FrameKind, Opcode, RSV1};
 use corecast_protocol::message::Inflation;
+
+use super::stats::CoreStats;
 
 /// The smallest window that a compressor can be held to, and the largest.
 const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
@@ -198,6 +201,7 @@ pub(crate) fn inflation(params: &Params) -> Inflation {
 /// A core's compressors. They are made when they are first needed.
 pub(crate) struct Compression {
     settings: Deflate,
+    stats: Arc<CoreStats>,
     usual: Option<Deflater>,
     small: Option<Deflater>,
     fast: Option<Deflater>,
@@ -214,9 +218,10 @@ struct Own {
 }
 
 impl Compression {
-    pub(crate) fn new(settings: Deflate) -> Self {
+    pub(crate) fn new(settings: Deflate, stats: Arc<CoreStats>) -> Self {
         Self {
             settings,
+            stats,
             usual: None,
             small: None,
             fast: None,
@@ -320,6 +325,7 @@ impl Compression {
         };
         let deflater = deflater.get_or_insert_with(|| Deflater::new(level, window_bits));
         clear(&mut self.scratch);
+        self.stats.compressed.add(1);
         match deflater.deflate(payload, &mut self.scratch) {
             true => (compressed(opcode), &self.scratch),
             false => (opcode.into(), payload),
@@ -346,6 +352,7 @@ impl Compression {
             .deflater
             .get_or_insert_with(|| Box::new(ContextDeflater::new(level, own.window_bits)));
         clear(&mut self.scratch);
+        self.stats.compressed.add(1);
         deflater.deflate(payload, &mut self.scratch);
         (compressed(opcode), &self.scratch)
     }

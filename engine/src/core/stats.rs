@@ -47,6 +47,7 @@ pub(crate) struct CoreStats {
     pub(crate) dropped: Counter,
     pub(crate) panics: Counter,
     pub(crate) ring_overflows: Counter,
+    pub(crate) compressed: Counter,
     pub(crate) zero_copy_sends: Counter,
     pub(crate) zero_copy_bytes: Gauge,
     /// Connections of all cores together, against `max_connections`.
@@ -64,6 +65,7 @@ impl CoreStats {
             dropped: Counter::default(),
             panics: Counter::default(),
             ring_overflows: Counter::default(),
+            compressed: Counter::default(),
             zero_copy_sends: Counter::default(),
             zero_copy_bytes: Gauge::default(),
             total,
