@@ -8,12 +8,15 @@
 //! [`Deflater`] compresses messages that stand alone, [`ContextDeflater`] those of a connection that keeps a context. A
 //! [`Receiver`](crate::Receiver) inflates what comes in.
 
+mod bits;
 mod context_deflater;
 mod deflater;
 mod negotiation;
+mod seal;
 mod zlib;
 
 pub use context_deflater::ContextDeflater;
 pub use deflater::Deflater;
 pub(crate) use negotiation::NAME;
 pub use negotiation::{Acceptance, Agreement, ClientWindow, Offer, ParameterError, Params};
+pub use seal::seal;

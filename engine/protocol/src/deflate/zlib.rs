@@ -3,15 +3,11 @@
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Method, Status, Strategy};
 
 /// What a sync flush ends with, and what §7.2.1 has taken off the message: the lengths of an empty stored block.
-const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// A raw stream (RFC 1951), with no earlier data. `memory` is zlib's level of that name.
 pub(super) fn stream(level: u8, window_bits: u8, memory: i32) -> Deflate {
-    assert!((1..=9).contains(&level), "level {level} is not in 1..=9");
-    assert!(
-        (9..=15).contains(&window_bits),
-        "{window_bits} window bits are not in 9..=15"
-    );
+    check(level, window_bits);
     Deflate::new_with_config(DeflateConfig {
         level: i32::from(level),
         method: Method::Deflated,
@@ -20,6 +16,16 @@ pub(super) fn stream(level: u8, window_bits: u8, memory: i32) -> Deflate {
         mem_level: memory,
         strategy: Strategy::Default,
     })
+}
+
+/// # Panics
+/// When there is no such level or window.
+pub(super) fn check(level: u8, window_bits: u8) {
+    assert!((1..=9).contains(&level), "level {level} is not in 1..=9");
+    assert!(
+        (9..=15).contains(&window_bits),
+        "{window_bits} window bits are not in 9..=15"
+    );
 }
 
 /// Appends the message, without the tail. `false` when that takes more than `limit` bytes; `out` is as it was then,

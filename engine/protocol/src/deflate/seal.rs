@@ -1,0 +1,216 @@
+//! Turns a finished stream into one that goes on.
+//!
+//! A compressor of whole streams marks its last block as final (RFC 1951 §3.2.3). RFC 7692 §7.2.3.4 allows that, but
+//! receivers that keep one inflater over messages stop at such a block. So the mark is taken off, and the
+//! header of an empty stored block set behind the stream, as if it had been flushed: with the four bytes of §7.2.1
+//! it is complete, and whole bytes again.
+//!
+//! That takes to know where the stream ends, to the bit. Its last symbol is the end of its block, and
+//! zeros fill the last byte. When that symbol's code has a one in it, the last one of the stream is that one. The code is
+//! in the block's header, so of a dynamic block no more than the header has to be read.
+
+use super::bits::Bits;
+
+/// The order in which a dynamic block lists the lengths of the codes for code lengths (RFC 1951 §3.2.7).
+const LENGTHS_ORDER: [usize; 19] = [
+    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+];
+
+/// The codes for code lengths have at most so many bits.
+const MAX_LENGTHS_CODE: usize = 7;
+
+/// Codes for literals and lengths have at most so many bits.
+const MAX_CODE: usize = 15;
+
+const END_OF_BLOCK: usize = 256;
+
+/// Makes the finished stream that begins at `start` one that goes on: append `00 00 ff ff`, and the next block may
+/// follow. It may get one byte longer.
+///
+/// `false`, and nothing is changed, when that cannot be told without reading more than a block's header: the stream
+/// has several blocks, or the end of the block has a code of zeros alone.
+///
+/// The stream must be one of RFC 1951 whose last byte is filled up with zeros. Any other bytes may be taken for one, and do
+/// no harm.
+pub fn seal(out: &mut Vec<u8>, start: usize) -> bool {
+    let Some(end) = out.get(start..).and_then(end_of_only_block) else {
+        return false;
+    };
+    // Not final any more.
+    out[start] &= !1;
+    // The next block's header takes three bits, all zero as the filling is.
+    if end.next_multiple_of(8) - end < 3 {
+        out.push(0);
+    }
+    true
+}
+
+/// Where the only block of a stream ends, in bits.
+fn end_of_only_block(stream: &[u8]) -> Option<usize> {
+    let mut bits = Bits::new(stream);
+    let is_final = bits.take(1)? == 1;
+    if !is_final {
+        return None;
+    }
+    let end = match bits.take(2)? {
+        0b00 => end_of_stored(stream),
+        0b01 => end_of_static(bits),
+        0b10 => end_of_dynamic(stream, bits),
+        _ => None,
+    }?;
+    // What follows is the filling of the last byte.
+    (end.div_ceil(8) == stream.len()).then_some(end)
+}
+
+/// RFC 1951 §3.2.4: the rest of the header's byte, the length and its complement, as many bytes.
+fn end_of_stored(stream: &[u8]) -> Option<usize> {
+    let length = u16::from_le_bytes(stream.get(1..3)?.try_into().ok()?);
+    Some((5 + usize::from(length)) * 8)
+}
+
+/// RFC 1951 §3.2.6. The end of the block is zeros alone there, but such blocks are short: reads them to their end.
+fn end_of_static(mut bits: Bits<'_>) -> Option<usize> {
+    loop {
+        let code = bits.peek_code(8);
+        let (length, symbol) = match code {
+            0x00..0x30 => (7, 256 + (code >> 1)),
+            0x30..0xc0 => (8, 0),
+            0xc0..0xc8 => (8, 280 + (code - 0xc0)),
+            _ => (9, 0),
+        };
+        bits.skip(length)?;
+        let extra = match symbol {
+            0 => continue,
+            256 => return Some(bits.position()),
+            257..=264 | 285 => 0,
+            265..=284 => (symbol - 261) / 4,
+            _ => return None,
+        };
+        bits.skip(extra as usize)?;
+        let distance = bits.peek_code(5);
+        let extra = match distance {
+            0..=3 => 0,
+            4..=29 => distance / 2 - 1,
+            _ => return None,
+        };
+        bits.skip(5 + extra as usize)?;
+    }
+}
+
+/// RFC 1951 §3.2.7. The last one of the stream lies in the last symbol, the end of the block.
+fn end_of_dynamic(stream: &[u8], mut bits: Bits<'_>) -> Option<usize> {
+    let (code, length) = end_of_block_code(&mut bits)?;
+    if code == 0 {
+        return None;
+    }
+    let last = stream.iter().rposition(|&byte| byte != 0)?;
+    let last_one = last * 8 + stream[last].ilog2() as usize;
+    let end = last_one + 1 + code.trailing_zeros() as usize;
+    // Whoever wrote the stream did so by the same rules.
+    let begin = end.checked_sub(length)?;
+    if begin < bits.position() {
+        return None;
+    }
+    let mut tail = Bits::new(stream);
+    tail.skip(begin)?;
+    (tail.peek_code(length) == code).then_some(end)
+}
+
+/// The code of the end of a dynamic block, and how many bits it has. Reads the header from behind its type.
+fn end_of_block_code(bits: &mut Bits<'_>) -> Option<(u32, usize)> {
+    let symbols = bits.take(5)? as usize + 257;
+    let _distances = bits.take(5)?;
+    let listed = bits.take(4)? as usize + 4;
+    let mut lengths = [0; LENGTHS_ORDER.len()];
+    for &symbol in &LENGTHS_ORDER[..listed] {
+        lengths[symbol] = bits.take(3)? as u8;
+    }
+    let codes = LengthCodes::new(&lengths)?;
+
+    // How many symbols have codes of each length; and of those before the end of the block.
+    let mut counts = [0; MAX_CODE + 1];
+    let mut before = [0; MAX_CODE + 1];
+    let mut end_length = 0;
+    let mut previous = 0;
+    let mut symbol = 0;
+    while symbol < symbols {
+        let (length, run) = match codes.read(bits)? {
+            16 if symbol == 0 => return None,
+            16 => (previous, 3 + bits.take(2)? as usize),
+            17 => (0, 3 + bits.take(3)? as usize),
+            18 => (0, 11 + bits.take(7)? as usize),
+            length => (usize::from(length), 1),
+        };
+        previous = length;
+        // A run may go on into the lengths of the distances.
+        let run = run.min(symbols - symbol);
+        if (symbol..symbol + run).contains(&END_OF_BLOCK) {
+            end_length = length;
+            before[length] += END_OF_BLOCK - symbol;
+        } else if symbol < END_OF_BLOCK {
+            before[length] += run;
+        }
+        counts[length] += run;
+        symbol += run;
+    }
+    canonical(&counts, before[end_length], end_length)
+}
+
+/// The code of the symbol that has `before` others of its length before it (RFC 1951 §3.2.2), and its length.
+fn canonical(counts: &[usize; MAX_CODE + 1], before: usize, length: usize) -> Option<(u32, usize)> {
+    if length == 0 {
+        return None;
+    }
+    let first = (1..length).fold(0, |code, shorter| (code + counts[shorter]) << 1);
+    let code = first + before;
+    (code < 1 << length).then_some((code as u32, length))
+}
+
+/// The codes for code lengths, by the next seven bits of the stream.
+struct LengthCodes {
+    /// Symbol, and how many bits its code has: 0 where there is no such code.
+    table: [(u8, u8); 1 << MAX_LENGTHS_CODE],
+}
+
+impl LengthCodes {
+    /// `None` when more codes are asked for than there are.
+    fn new(lengths: &[u8; LENGTHS_ORDER.len()]) -> Option<Self> {
+        let mut table = [(0, 0); 1 << MAX_LENGTHS_CODE];
+        let mut code = 0;
+        for length in 1..=MAX_LENGTHS_CODE {
+            code <<= 1;
+            for (symbol, _) in lengths
+                .iter()
+                .enumerate()
+                .filter(|&(_, &of)| usize::from(of) == length)
+            {
+                if code >= 1 << length {
+                    return None;
+                }
+                // Codes come with their first bit lowest.
+                let reversed = (code as u32).reverse_bits() >> (32 - length);
+                for entry in table
+                    .iter_mut()
+                    .skip(reversed as usize)
+                    .step_by(1 << length)
+                {
+                    *entry = (symbol as u8, length as u8);
+                }
+                code += 1;
+            }
+        }
+        Some(Self { table })
+    }
+
+    fn read(&self, bits: &mut Bits<'_>) -> Option<u8> {
+        let (symbol, length) = self.table[bits.peek(MAX_LENGTHS_CODE) as usize];
+        if length == 0 {
+            return None;
+        }
+        bits.skip(usize::from(length))?;
+        Some(symbol)
+    }
+}
+
+#[cfg(test)]
+mod tests;
