@@ -210,7 +210,7 @@ impl Server {
     }
 
     /// Bytes of the messages that each core keeps for those who subscribe later ([`Publish::retain`](crate::Publish::retain)),
-    /// with their topics' names, twice, and 256 bytes for each.
+    /// with their topics' names, twice, and 320 bytes for each; where messages are compressed, they count twice, too.
     #[must_use]
     pub fn max_retained(mut self, bytes: usize) -> Self {
         self.config.max_retained = bytes;

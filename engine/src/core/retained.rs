@@ -8,7 +8,7 @@ use super::compression::Wire;
 use super::hub::Hub;
 
 /// What keeping a message takes beside its bytes and its topic's name: the topic, and its places among names and levels.
-const OVERHEAD: usize = 256;
+const OVERHEAD: usize = 320;
 
 /// What all retained messages of a core take.
 #[derive(Debug)]

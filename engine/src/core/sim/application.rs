@@ -60,7 +60,11 @@ impl App for Application {
         // From here on `open` may come.
         conversation.opened = accepts;
         match accepts {
-            true => Decision::Accept { route: 0, data: id },
+            true => Decision::Accept {
+                route: 0,
+                data: id,
+                deflate: None,
+            },
             false => Decision::Respond,
         }
     }

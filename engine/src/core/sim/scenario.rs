@@ -9,6 +9,7 @@ use corecast_protocol::handshake::HeadLimits;
 use super::admission::{Allowance, HOSTS};
 use super::elsewhere::Room;
 use super::stage::Play;
+use crate::core::Deflate;
 use crate::core::config::Config;
 use crate::core::upkeep::Upkeep;
 use crate::transport::ring::simulated::{Dice, Pool, Queues};
@@ -107,6 +108,7 @@ fn config(dice: &mut Dice, largest: usize, play: &Play, crowd: bool) -> Config {
             max_frame: largest as u64,
             max_message: largest as u64,
             max_fragments: dice.among(4..=40) as u32,
+            ..Limits::default()
         },
         head: HeadLimits {
             max_bytes: 300,
@@ -121,6 +123,7 @@ fn config(dice: &mut Dice, largest: usize, play: &Play, crowd: bool) -> Config {
         flush_delay: play.settings.flush_delay(),
         topics: play.settings.options(),
         max_retained: [300, 1_000, 1 << 20][dice.among(0..=2)],
+        deflate: Deflate::off(),
         zero_copy: (!dice.one_in(3)).then(|| 1 + dice.up_to(100)),
         handshake_timeout: millis(dice, 10_000),
         idle_timeout: sometimes(dice, 90_000),
