@@ -77,7 +77,7 @@ impl Listener {
                     encode_client(&mut pong, Opcode::Pong, payload, self.key);
                     out.send(slot, pong);
                 }
-                Event::Pong(_) | Event::Fragment => {}
+                Event::Pong(_) | Event::Fragment | Event::Inflating { .. } => {}
                 Event::Close(reason) => {
                     let code = reason.map(|(code, _)| code.to_string());
                     heard.close = Some(code.unwrap_or_else(|| "without a code".to_owned()));

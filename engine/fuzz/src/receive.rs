@@ -29,6 +29,7 @@ impl From<Event<'_>> for Got {
             Event::Text(text) => Self::Text(text.into_owned()),
             Event::Binary(bytes) => Self::Binary(bytes.into_owned()),
             Event::Fragment => Self::Fragment,
+            Event::Inflating { .. } => unreachable!("what a message takes, not what it is"),
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
             Event::Close(close) => Self::Close(close.map(|(code, why)| (code, why.to_owned()))),
@@ -91,6 +92,10 @@ impl Peer {
                     let got = Got::Binary(bytes.clone());
                     used = Some(bytes);
                     got
+                }
+                Ok(Some(Event::Inflating { bytes })) => {
+                    assert_ne!(bytes, 0, "the only receiver waits for others");
+                    continue;
                 }
                 Ok(Some(event)) => event.into(),
                 Err(error) => Got::Failed(error),

@@ -33,6 +33,7 @@ pub const SMALL: Limits = Limits {
     max_frame: 130,
     max_message: 200,
     max_fragments: 4,
+    max_inflation: Limits::DEFAULT_MAX_INFLATION,
 };
 
 /// Limits that only patterns reach.
@@ -40,6 +41,7 @@ pub const LARGE: Limits = Limits {
     max_frame: (1 << 16) + 16 * 250,
     max_message: 100_000,
     max_fragments: 64,
+    max_inflation: Limits::DEFAULT_MAX_INFLATION,
 };
 
 /// As high as limits can be set.
@@ -47,6 +49,7 @@ pub const NONE: Limits = Limits {
     max_frame: u64::MAX,
     max_message: u64::MAX,
     max_fragments: u32::MAX,
+    max_inflation: u32::MAX,
 };
 
 /// A stream, and who receives it how.

@@ -23,15 +23,15 @@ impl Fault {
     }
 }
 
-/// A rule of RFC 6455, or a limit of ours, that the peer's bytes broke.
+/// A rule of RFC 6455 or RFC 7692, or a limit of ours, that the peer's bytes broke.
 ///
 /// Every variant fails the connection (§7.1.7): send a Close frame with
 /// [`close_code`](Self::close_code), then close the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set and no extension gave it a meaning (§5.2). Holds the three bits.
-    #[error("reserved bits {0:03b} are set, but no extension was negotiated")]
+    /// A reserved bit is set and no extension gave it a meaning there (§5.2; RFC 7692 §6). Holds the three bits.
+    #[error("reserved bits {0:03b} are set where no negotiated extension gives them a meaning")]
     ReservedBits(u8),
     /// Opcode 3–7 or 11–15 (§5.2).
     #[error("opcode {0:#x} is reserved")]
@@ -84,7 +84,8 @@ pub enum ProtocolError {
     /// [`Limits::max_message`](crate::Limits::max_message).
     #[error("a message of at least {announced} bytes exceeds the limit of {limit}")]
     MessageTooBig {
-        /// Bytes received in earlier fragments plus the bytes in this frame's header.
+        /// Bytes received in earlier fragments plus the bytes in this frame's header; of a compressed message that is
+        /// whole, bytes inflated so far.
         announced: u64,
         /// The limit, in bytes.
         limit: u64,
@@ -96,14 +97,28 @@ pub enum ProtocolError {
         /// The limit, in data frames per message.
         limit: u32,
     },
+    /// A compressed message is no sequence of whole DEFLATE blocks (RFC 7692 §7.2.2), or refers to more than it may.
+    #[error("a compressed message is not valid DEFLATE data")]
+    InvalidDeflate,
+    /// A message inflates to more times its size than
+    /// [`Limits::max_inflation`](crate::Limits::max_inflation).
+    #[error("a compressed message inflates to more than {limit} times its size")]
+    InflationTooHigh {
+        /// The limit, in bytes for each byte that came in.
+        limit: u32,
+    },
 }
 
 impl ProtocolError {
     /// The code of the Close frame that answers this error (§7.4.1).
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
-            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => CloseCode::TOO_BIG,
+            Self::InvalidUtf8 | Self::InvalidCloseReason | Self::InvalidDeflate => {
+                CloseCode::INVALID_PAYLOAD
+            }
+            Self::FrameTooBig { .. }
+            | Self::MessageTooBig { .. }
+            | Self::InflationTooHigh { .. } => CloseCode::TOO_BIG,
             Self::TooManyFragments { .. } => CloseCode::POLICY,
             _ => self.fault().close_code(),
         }

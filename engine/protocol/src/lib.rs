@@ -44,4 +44,4 @@ pub use error::{Fault, ProtocolError};
 pub use frame::{
     FrameKind, Header, HeaderBytes, Opcode, encode_client, encode_server, server_header_len,
 };
-pub use message::{Event, Input, Limits, Receiver, Role, Shared};
+pub use message::{Event, Inflation, Input, Limits, Receiver, Role, Shared};

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use corecast_protocol::Limits;
 use corecast_protocol::deflate::{Acceptance, ContextDeflater, Deflater, Params};
 use corecast_protocol::frame::{FrameKind, Opcode, RSV1};
 use corecast_protocol::message::Inflation;
@@ -62,7 +63,7 @@ impl Deflate {
             mode: Mode::Off,
             level: 6,
             threshold: 256,
-            max_ratio: 256,
+            max_ratio: Limits::DEFAULT_MAX_INFLATION,
         }
     }
 

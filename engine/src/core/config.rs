@@ -110,7 +110,7 @@ impl Default for Config {
                 max_frame: defaults::MAX_MESSAGE as u64,
                 max_message: defaults::MAX_MESSAGE as u64,
                 max_fragments: defaults::MAX_FRAGMENTS,
-                max_inflation: Deflate::off().max_ratio,
+                max_inflation: Limits::DEFAULT_MAX_INFLATION,
             },
             head: HeadLimits {
                 max_bytes: defaults::MAX_HEAD,

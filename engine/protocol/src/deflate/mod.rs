@@ -11,12 +11,14 @@
 mod bits;
 mod context_deflater;
 mod deflater;
+mod inflater;
 mod negotiation;
 mod seal;
 mod zlib;
 
 pub use context_deflater::ContextDeflater;
 pub use deflater::Deflater;
+pub(crate) use inflater::{INFLATER_BYTES, Inflater, STEP_INPUT, STEP_OUTPUT, Step, TAIL, Window};
 pub(crate) use negotiation::NAME;
 pub use negotiation::{Acceptance, Agreement, ClientWindow, Offer, ParameterError, Params};
 pub use seal::seal;

@@ -1,15 +1,13 @@
 //! Frames and messages that do not lie whole in one input.
 
-use corecast_simd::TextBuf;
-
 use super::Input;
-use super::shared::{Progress, Shared};
+use super::inflating::{Inflated, Inflating};
+use super::inflation::Mode;
+use super::payload::{Payload, Whole};
+use super::shared::{Progress, Shared, begins_compressed};
+use crate::deflate::TAIL;
 use crate::error::ProtocolError;
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, Opcode};
-
-/// Smallest buffer that is worth allocating, so that a dribbled message does not start with a
-/// series of tiny ones. Never more than the frame still needs.
-const MIN_BUFFER: usize = 64;
 
 /// A frame or message in progress.
 #[derive(Debug)]
@@ -21,6 +19,10 @@ pub(super) struct Assembly {
     frame: Option<Frame>,
     /// The message whose fragments are arriving.
     message: Option<Message>,
+    /// The message that has arrived, and is being inflated. Nothing is read until that is done.
+    inflating: Option<Inflating>,
+    /// Whether messages may be compressed, and what they refer to.
+    mode: Mode,
     /// The payload of the control frame that is arriving or is lent, `control_len` bytes.
     control: [u8; MAX_CONTROL_PAYLOAD],
     control_len: u8,
@@ -39,54 +41,62 @@ struct Frame {
     remaining: u64,
 }
 
-/// The data of a message so far.
+/// A message so far.
 #[derive(Debug)]
 struct Message {
-    data: Data,
-    /// Bytes that `data` can hold without growing.
-    capacity: usize,
+    opcode: Opcode,
+    is_compressed: bool,
+    /// As it came: text that is compressed is not judged here.
+    payload: Payload,
     /// Data frames so far.
     fragments: u32,
-}
-
-#[derive(Debug)]
-enum Data {
-    Text(TextBuf),
-    Binary(Vec<u8>),
 }
 
 /// What an assembly hands out.
 #[derive(Debug)]
 pub(super) enum Ready {
-    Text(String),
-    Binary(Vec<u8>),
+    Message(Whole),
     /// More follow.
     Fragment,
+    /// See [`Inflated::Part`].
+    Inflating(usize),
     /// Its payload is [`Assembly::control`].
     Control(Opcode),
 }
 
-impl Default for Assembly {
-    fn default() -> Self {
+impl Assembly {
+    /// Nothing in progress yet.
+    pub(super) fn new(mode: Mode) -> Self {
         Self {
             head: [0; MAX_HEADER_LEN],
             head_len: 0,
             frame: None,
             message: None,
+            inflating: None,
+            mode,
             control: [0; MAX_CONTROL_PAYLOAD],
             control_len: 0,
             closed: false,
         }
     }
-}
 
-impl Assembly {
-    /// Reads on until a frame is whole, or the input is used up.
+    /// A message that is being inflated.
+    pub(super) fn inflating(mode: Mode, inflating: Inflating) -> Self {
+        Self {
+            inflating: Some(inflating),
+            ..Self::new(mode)
+        }
+    }
+
+    /// Reads on until a frame is whole, or the input is used up; or goes on inflating.
     pub(super) fn poll(
         &mut self,
         shared: &mut Shared,
         input: &mut Input<'_>,
     ) -> Result<Option<Ready>, ProtocolError> {
+        if let Some(inflating) = self.inflating.take() {
+            return self.inflate(inflating, shared).map(Some);
+        }
         let mut frame = match self.frame.take() {
             Some(frame) => frame,
             None => match self.read_header(shared, input)? {
@@ -99,12 +109,22 @@ impl Assembly {
             self.frame = Some(frame);
             return Ok(None);
         }
-        self.end_frame(&frame).map(Some)
+        self.end_frame(&frame, shared).map(Some)
     }
 
     /// Whether no part of a frame or message is held.
     pub(super) fn is_empty(&self) -> bool {
-        self.head_len == 0 && self.frame.is_none() && self.message.is_none()
+        self.head_len == 0 && self.frame.is_none() && self.message.is_none() && !self.is_inflating()
+    }
+
+    /// Whether the next poll goes on inflating, with or without input.
+    pub(super) fn is_inflating(&self) -> bool {
+        self.inflating.is_some()
+    }
+
+    /// Whether messages may be compressed, and what they refer to: for when the assembly is not needed any more.
+    pub(super) fn take_mode(&mut self) -> Mode {
+        std::mem::take(&mut self.mode)
     }
 
     /// Whether the frame handed out last was a Close.
@@ -117,10 +137,14 @@ impl Assembly {
         &self.control[..self.control_len.into()]
     }
 
-    /// Bytes of heap: this box and the message's buffer.
+    /// Bytes of heap: this box, the message's buffers, and what later messages may refer to.
     pub(super) fn heap_bytes(&self) -> usize {
-        let message = self.message.as_ref().map_or(0, |message| message.capacity);
-        size_of::<Self>() + message
+        let message = self.message.as_ref();
+        let inflating = self.inflating.as_ref();
+        size_of::<Self>()
+            + message.map_or(0, |message| message.payload.capacity())
+            + inflating.map_or(0, Inflating::heap_bytes)
+            + self.mode.heap_bytes()
     }
 
     /// `None`: the header is not whole yet, and the input is used up.
@@ -140,7 +164,8 @@ impl Assembly {
         };
         input.take(usize::from(header.header_len) - held);
         self.head_len = 0;
-        shared.check(&header, self.message.as_ref().map(Message::progress))?;
+        let progress = self.message.as_ref().map(Message::progress);
+        shared.check(&header, progress, self.mode.is_on())?;
         Ok(Some(self.begin_frame(&header)))
     }
 
@@ -148,9 +173,7 @@ impl Assembly {
         if header.opcode.is_control() {
             self.control_len = 0;
         } else {
-            let message = self
-                .message
-                .get_or_insert_with(|| Message::new(header.opcode));
+            let message = self.message.get_or_insert_with(|| Message::new(header));
             message.fragments += 1;
         }
         Frame {
@@ -182,7 +205,7 @@ impl Assembly {
         Ok(())
     }
 
-    fn end_frame(&mut self, frame: &Frame) -> Result<Ready, ProtocolError> {
+    fn end_frame(&mut self, frame: &Frame, shared: &mut Shared) -> Result<Ready, ProtocolError> {
         if frame.opcode.is_control() {
             if let Some(key) = frame.mask {
                 corecast_simd::unmask(&mut self.control[..self.control_len.into()], key, 0);
@@ -190,42 +213,61 @@ impl Assembly {
             self.closed = frame.opcode == Opcode::Close;
             return Ok(Ready::Control(frame.opcode));
         }
-        match self.message.take_if(|_| frame.fin) {
-            Some(message) => message.finish(),
-            None => Ok(Ready::Fragment),
+        let Some(message) = self.message.take_if(|_| frame.fin) else {
+            return Ok(Ready::Fragment);
+        };
+        match message.payload.finish()? {
+            Whole::Binary(compressed) if message.is_compressed => {
+                self.inflate(Inflating::new(message.opcode, compressed), shared)
+            }
+            whole => Ok(Ready::Message(whole)),
+        }
+    }
+
+    fn inflate(
+        &mut self,
+        mut inflating: Inflating,
+        shared: &mut Shared,
+    ) -> Result<Ready, ProtocolError> {
+        match inflating.poll(&mut self.mode, shared)? {
+            Inflated::Whole(whole) => {
+                shared.recycle(inflating.into_buffer());
+                Ok(Ready::Message(whole))
+            }
+            Inflated::Part(bytes) => {
+                self.inflating = Some(inflating);
+                Ok(Ready::Inflating(bytes))
+            }
         }
     }
 }
 
 impl Message {
-    fn new(opcode: Opcode) -> Self {
-        let data = match opcode {
-            Opcode::Text => Data::Text(TextBuf::default()),
-            _ => Data::Binary(Vec::new()),
+    /// The message that begins with this frame.
+    fn new(header: &Header) -> Self {
+        let is_compressed = begins_compressed(header);
+        let payload = if header.opcode == Opcode::Text && !is_compressed {
+            Payload::text()
+        } else {
+            Payload::binary()
         };
         Self {
-            data,
-            capacity: 0,
+            opcode: header.opcode,
+            is_compressed,
+            payload,
             fragments: 0,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match &self.data {
-            Data::Text(text) => text.len(),
-            Data::Binary(bytes) => bytes.len(),
         }
     }
 
     fn progress(&self) -> Progress {
         Progress {
-            bytes: self.len() as u64,
+            bytes: self.payload.len() as u64,
             fragments: self.fragments,
+            compressed: self.is_compressed,
         }
     }
 
-    /// Appends the next piece of `frame`, unmasked; text fails at the first byte that cannot
-    /// be UTF-8 any more (§8.1).
+    /// Appends the next piece of `frame`.
     fn push(
         &mut self,
         piece: &[u8],
@@ -235,64 +277,19 @@ impl Message {
         if piece.is_empty() {
             return Ok(());
         }
-        self.make_room(piece.len(), frame, shared);
+        let ceiling = self.ceiling(frame, shared);
+        self.payload.make_room(piece.len(), ceiling, shared);
         let mask = frame.mask.map(|key| (key, frame.phase));
-        match &mut self.data {
-            Data::Text(text) => text
-                .push(piece, mask)
-                .map_err(|_| ProtocolError::InvalidUtf8),
-            Data::Binary(bytes) => {
-                match mask {
-                    Some((key, phase)) => {
-                        corecast_simd::unmask_append(bytes, piece, key, phase);
-                    }
-                    None => bytes.extend_from_slice(piece),
-                }
-                Ok(())
-            }
-        }
+        self.payload.push(piece, mask)
     }
 
-    /// Makes room for `more` bytes by doubling: what is held follows what has arrived, never
-    /// what a header announces. The last frame's announcement is a ceiling.
-    fn make_room(&mut self, more: usize, frame: &Frame, shared: &mut Shared) {
-        if self.capacity == 0 {
-            self.start_with(shared.take_spare(more));
-        }
-        let len = self.len();
-        let needed = len + more;
-        if needed <= self.capacity {
-            return;
-        }
-        let ceiling = if frame.fin {
-            len as u64 + frame.remaining
-        } else {
-            shared.limits.max_message
-        };
-        let ceiling = usize::try_from(ceiling).unwrap_or(usize::MAX);
-        let doubled = (self.capacity * 2).max(MIN_BUFFER);
-        self.capacity = needed.max(doubled.min(ceiling));
-        match &mut self.data {
-            Data::Text(text) => text.reserve(self.capacity - len),
-            Data::Binary(bytes) => bytes.reserve_exact(self.capacity - len),
-        }
-    }
-
-    fn start_with(&mut self, buffer: Vec<u8>) {
-        self.capacity = buffer.capacity();
-        match &mut self.data {
-            Data::Text(text) => *text = TextBuf::with_buffer(buffer),
-            Data::Binary(bytes) => *bytes = buffer,
-        }
-    }
-
-    fn finish(self) -> Result<Ready, ProtocolError> {
-        match self.data {
-            Data::Text(text) => match text.finish() {
-                Ok(text) => Ok(Ready::Text(text)),
-                Err(_) => Err(ProtocolError::InvalidUtf8),
-            },
-            Data::Binary(bytes) => Ok(Ready::Binary(bytes)),
+    /// Bytes that the payload's buffer will hold at most: in the last frame that is known.
+    fn ceiling(&self, frame: &Frame, shared: &Shared) -> u64 {
+        let tail = if self.is_compressed { TAIL.len() } else { 0 } as u64;
+        match (frame.fin, self.is_compressed) {
+            (true, _) => self.payload.len() as u64 + frame.remaining + tail,
+            (false, true) => shared.limits.for_compressed().max_message,
+            (false, false) => shared.limits.max_message,
         }
     }
 }

@@ -3,8 +3,13 @@
 //! A frame that lies whole in the input is unmasked where it is and lent, without a copy or an
 //! allocation. Anything else (a frame cut by the end of the input, a fragmented message) goes
 //! through an assembly, which exists only while it is needed.
+//!
+//! Compressed messages (RFC 7692 §6) give the same events; large ones are inflated step by step.
 
 mod assembly;
+mod inflating;
+mod inflation;
+mod payload;
 mod shared;
 
 use std::borrow::Cow;
@@ -14,6 +19,10 @@ use crate::error::ProtocolError;
 use crate::frame::{Header, Opcode};
 
 use assembly::{Assembly, Ready};
+use inflating::{FrameInflated, inflate_frame};
+pub use inflation::Inflation;
+use inflation::Mode;
+use payload::Whole;
 pub use shared::{Limits, Role, Shared};
 
 /// What the peer sent.
@@ -27,6 +36,14 @@ pub enum Event<'a> {
     /// One more fragment of a message that is not whole yet (§5.4). Nothing to do but to count: fragments
     /// can be as short as empty, so work is bounded by their number, not by their bytes.
     Fragment,
+    /// So many bytes more of a compressed message have been inflated, or read for it if these are more, and it is not
+    /// whole yet. Work to be counted: the message goes on in the next poll, which may come with empty input
+    /// ([`Receiver::is_inflating`]). 0 says that nothing was done, because too many messages of this core are large and
+    /// in progress: poll again when others have had their turn.
+    Inflating {
+        /// Bytes of work.
+        bytes: usize,
+    },
     /// A ping: answer with a pong that carries the same payload (§5.5.2).
     Ping(&'a [u8]),
     /// A pong (§5.5.3).
@@ -80,21 +97,27 @@ impl<'b> Input<'b> {
 
 /// One connection's incoming side: bytes in, [`Event`]s out.
 ///
-/// Costs 16 bytes while no frame or message is in progress.
+/// Costs 16 bytes while no frame or message is in progress, beside what a peer's later messages may refer to
+/// ([`Inflation::Context`]).
 #[derive(Debug, Default)]
 pub struct Receiver {
     state: State,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum State {
     /// Between messages: the next byte is the first of a frame.
-    #[default]
-    Idle,
+    Idle(Mode),
     /// In mid-frame or mid-message.
     Busy(Box<Assembly>),
     /// After a Close frame or an error: input is ignored.
     Closed,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Idle(Mode::Off)
+    }
 }
 
 /// Every idle connection holds one.
@@ -104,13 +127,27 @@ impl Receiver {
     /// A receiver at the first byte after the opening handshake.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Idle }
+        Self {
+            state: State::Idle(Mode::Off),
+        }
+    }
+
+    /// The same, with what was negotiated about the peer's compression.
+    ///
+    /// # Panics
+    /// When window bits are not in 8..=15.
+    #[must_use]
+    pub fn with_inflation(inflation: Inflation) -> Self {
+        Self {
+            state: State::Idle(inflation.into()),
+        }
     }
 
     /// The next event in `input`.
     ///
     /// `None` says that the input is used up; what it held of an unfinished frame is now in the
-    /// receiver's own memory, so the input's buffer is free. Call until `None`.
+    /// receiver's own memory, so the input's buffer is free. Call until `None`, or until
+    /// [`Event::Inflating`] of 0 bytes, and then again in a later turn.
     ///
     /// # Errors
     /// The rule or limit that the peer broke. The connection is failed (§7.1.7): from then on
@@ -121,10 +158,10 @@ impl Receiver {
         shared: &mut Shared,
         input: &'a mut Input<'_>,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        if !matches!(self.state, State::Idle) {
+        if !matches!(self.state, State::Idle(_)) {
             self.settle();
         }
-        if matches!(self.state, State::Idle) {
+        if matches!(self.state, State::Idle(_)) {
             if input.remaining() == 0 {
                 return Ok(None);
             }
@@ -141,8 +178,17 @@ impl Receiver {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         match &self.state {
-            State::Idle | State::Closed => true,
+            State::Idle(_) | State::Closed => true,
             State::Busy(assembly) => assembly.is_empty(),
+        }
+    }
+
+    /// Whether a compressed message has arrived and is not inflated yet: then a poll has work to do without input, too.
+    #[must_use]
+    pub fn is_inflating(&self) -> bool {
+        match &self.state {
+            State::Idle(_) | State::Closed => false,
+            State::Busy(assembly) => assembly.is_inflating(),
         }
     }
 
@@ -150,7 +196,8 @@ impl Receiver {
     #[must_use]
     pub fn buffered(&self) -> usize {
         match &self.state {
-            State::Idle | State::Closed => 0,
+            State::Idle(mode) => mode.heap_bytes(),
+            State::Closed => 0,
             State::Busy(assembly) => assembly.heap_bytes(),
         }
     }
@@ -195,8 +242,20 @@ impl Receiver {
         shared: &mut Shared,
         input: &mut Input<'_>,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        if matches!(self.state, State::Idle) {
-            self.state = State::Busy(Box::default());
+        if let State::Idle(mode) = &mut self.state {
+            match inflate_frame(mode, shared, input) {
+                Ok(Some(FrameInflated::Whole(whole))) => return Ok(Some(whole.into())),
+                Ok(Some(FrameInflated::Begun(inflating, bytes))) => {
+                    let mode = std::mem::take(mode);
+                    self.state = State::Busy(Box::new(Assembly::inflating(mode, inflating)));
+                    return Ok(Some(Event::Inflating { bytes }));
+                }
+                Ok(None) => {
+                    let mode = std::mem::take(mode);
+                    self.state = State::Busy(Box::new(Assembly::new(mode)));
+                }
+                Err(error) => return self.fail(error),
+            }
         }
         let State::Busy(assembly) = &mut self.state else {
             input.take(usize::MAX);
@@ -204,9 +263,9 @@ impl Receiver {
         };
         match assembly.poll(shared, input) {
             Ok(None) => Ok(None),
-            Ok(Some(Ready::Text(text))) => Ok(Some(Event::Text(Cow::Owned(text)))),
-            Ok(Some(Ready::Binary(bytes))) => Ok(Some(Event::Binary(Cow::Owned(bytes)))),
+            Ok(Some(Ready::Message(whole))) => Ok(Some(whole.into())),
             Ok(Some(Ready::Fragment)) => Ok(Some(Event::Fragment)),
+            Ok(Some(Ready::Inflating(bytes))) => Ok(Some(Event::Inflating { bytes })),
             Ok(Some(Ready::Control(opcode))) => self.lend_control(opcode),
             Err(error) => self.fail(error),
         }
@@ -224,11 +283,11 @@ impl Receiver {
     /// Leaves the assembly once the event that borrowed from it is gone.
     #[inline(never)]
     fn settle(&mut self) {
-        if let State::Busy(assembly) = &self.state {
+        if let State::Busy(assembly) = &mut self.state {
             if assembly.is_closed() {
                 self.state = State::Closed;
             } else if assembly.is_empty() {
-                self.state = State::Idle;
+                self.state = State::Idle(assembly.take_mode());
             }
         }
     }
@@ -240,15 +299,27 @@ impl Receiver {
     }
 }
 
+impl From<Whole> for Event<'_> {
+    fn from(whole: Whole) -> Self {
+        match whole {
+            Whole::Text(text) => Self::Text(Cow::Owned(text)),
+            Whole::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
+        }
+    }
+}
+
 /// The header of the frame at the front of the input, if it is a whole message or control
-/// frame that lies completely in the input.
+/// frame that lies completely in the input and can be lent as it is.
 #[inline]
 fn whole_frame(shared: &Shared, input: &Input<'_>) -> Result<Option<Header>, ProtocolError> {
     let rest = input.rest();
     let Some(header) = Header::decode(rest)? else {
         return Ok(None);
     };
-    shared.check(&header, None)?;
+    if header.rsv != 0 {
+        return Ok(None);
+    }
+    shared.check(&header, None, false)?;
     let after_header = (rest.len() - usize::from(header.header_len)) as u64;
     Ok((header.fin && header.payload_len <= after_header).then_some(header))
 }
