@@ -24,6 +24,13 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Payload bytes of a message, fragments together.
 pub const MAX_MESSAGE: usize = Limits::DEFAULT_MAX_MESSAGE as usize;
 
+/// How many times its size a compressed message may become, beyond a mebibyte: [`Deflate::max_ratio`](crate::Deflate::max_ratio).
+pub const MAX_INFLATION: u32 = Limits::DEFAULT_MAX_INFLATION;
+
+/// Compressed messages of more than one step that a core inflates at one time. Each may hold up to the limit of a
+/// message; the others hold what they were sent. Cannot be changed.
+pub const INFLATING_AT_ONCE: usize = corecast_protocol::message::INFLATING_AT_ONCE;
+
 /// Bytes that wait for one connection whose peer does not read: a second's worth of a fast link. A message that is
 /// larger is still taken when nothing else waits.
 pub const BACKLOG: usize = 1 << 20;

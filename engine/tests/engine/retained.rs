@@ -128,10 +128,10 @@ fn what_is_kept_is_bounded(io: Io) {
     let kept = (0..200)
         .take_while(|n| keep(&mut publisher, format!("t/{n}"), 900))
         .count();
-    // Each takes its name twice, its frame and 256 bytes.
+    // Each takes its name twice, its frame and 320 bytes.
     assert_eq!(
         kept,
-        100_000 / (2 * 4 + 904 + 256),
+        100_000 / (2 * 4 + 904 + 320),
         "with names of four characters"
     );
     assert!(kept < 100, "or their names would be longer");

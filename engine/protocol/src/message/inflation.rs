@@ -7,7 +7,7 @@ use crate::error::ProtocolError;
 
 /// Messages of one core that hold more than one step of what they inflate to, at most: so many connections that send
 /// little which becomes much at the same time take no more memory than a few.
-const PERMITS: usize = 4;
+pub const INFLATING_AT_ONCE: usize = 4;
 
 /// Idle inflaters that are kept: for messages of one step, and for a longer one.
 const MAX_IDLE: usize = 2;
@@ -97,7 +97,7 @@ impl InflatePool {
     /// `None`: too many are out. What this says stays true until the next call: permits come from here alone.
     pub(super) fn permit(&self) -> Option<Permit> {
         let out = Arc::strong_count(&self.permits) - 1;
-        (out < PERMITS).then(|| Permit(Arc::clone(&self.permits)))
+        (out < INFLATING_AT_ONCE).then(|| Permit(Arc::clone(&self.permits)))
     }
 
     /// An inflater at the beginning of a message.

@@ -20,8 +20,8 @@ use crate::frame::{Header, Opcode};
 
 use assembly::{Assembly, Ready};
 use inflating::{FrameInflated, inflate_frame};
-pub use inflation::Inflation;
 use inflation::Mode;
+pub use inflation::{INFLATING_AT_ONCE, Inflation};
 use payload::Whole;
 pub use shared::{Limits, Role, Shared};
 

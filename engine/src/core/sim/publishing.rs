@@ -18,7 +18,7 @@ use crate::core::hub::{Hub, Published};
 use crate::core::mailbox::Publication;
 
 /// What a message that is retained counts for at most beside its name, twice, and its bytes.
-const RETAINED_EXTRA: usize = 256;
+const RETAINED_EXTRA: usize = 320;
 
 /// What is published, as the observer sees it.
 struct Publishing {
