@@ -23,6 +23,12 @@ const EVERYTHING: Offer = Offer {
     client_max_window_bits: ClientWindow::AtMost(11),
 };
 
+/// Asks for what would hold without it.
+const WHOLE: Offer = Offer {
+    server_max_window_bits: Some(15),
+    ..BARE
+};
+
 fn request(offer: Offer) -> ClientRequest<'static> {
     ClientRequest {
         deflate: Some(offer),
@@ -189,6 +195,7 @@ fn answers_that_are_refused() {
             "; server_no_context_takeover; server_max_window_bits=11",
             E::ServerWindow,
         ),
+        (WHOLE, "", E::ServerWindow),
         // Not offered, or larger than offered.
         (BARE, "; client_max_window_bits=15", E::ClientWindow),
         (BARE, "; client_max_window_bits=8", E::ClientWindow),
