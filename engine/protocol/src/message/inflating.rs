@@ -44,6 +44,10 @@ struct Long {
 impl Inflating {
     /// A message whose first frame has this opcode; `compressed` is its whole payload.
     pub(super) fn new(opcode: Opcode, mut compressed: Vec<u8>) -> Self {
+        if compressed.is_empty() {
+            // Not even the block that §7.2.3.6 wants. Other receivers find nothing wrong with it.
+            compressed.push(0);
+        }
         compressed.reserve_exact(TAIL.len());
         compressed.extend_from_slice(&TAIL);
         Self {

@@ -1,5 +1,8 @@
 //! Tables from RFC 6455, and: however the input is cut, the events are the same.
 
+mod bombs;
+mod compressor;
+mod inflating;
 mod spares;
 
 use proptest::prelude::*;
@@ -38,15 +41,22 @@ struct Peer {
     receiver: Receiver,
     got: Vec<Got>,
     fragments: usize,
+    /// Bytes of each step of inflating that did not end its message.
+    steps: Vec<usize>,
 }
 
 impl Peer {
     fn new(role: Role, limits: Limits) -> Self {
+        Self::with_inflation(role, limits, Inflation::Off)
+    }
+
+    fn with_inflation(role: Role, limits: Limits, inflation: Inflation) -> Self {
         Self {
             shared: Shared::new(role, limits),
-            receiver: Receiver::new(),
+            receiver: Receiver::with_inflation(inflation),
             got: Vec::new(),
             fragments: 0,
+            steps: Vec::new(),
         }
     }
 
@@ -58,6 +68,11 @@ impl Peer {
             match self.receiver.poll(&mut self.shared, &mut input) {
                 Ok(None) => break,
                 Ok(Some(Event::Fragment)) => self.fragments += 1,
+                Ok(Some(Event::Inflating { bytes })) => {
+                    assert!(bytes > 0, "there is no other receiver to wait for");
+                    assert!(self.receiver.is_inflating());
+                    self.steps.push(bytes);
+                }
                 Ok(Some(event)) => self.got.push(event.into()),
                 Err(error) => self.got.push(Got::Failed(error)),
             }
