@@ -150,9 +150,8 @@ impl Deflater {
             .zlib
             .get_or_insert_with(|| zlib::stream(self.level, self.window_bits, MEMORY_LEVEL));
         stream.reset();
-        limit
-            .checked_sub(out.len())
-            .is_some_and(|limit| zlib::append(stream, payload, out, limit))
+        zlib::append(stream, payload, out);
+        out.len() <= limit
     }
 }
 

@@ -28,33 +28,27 @@ pub(super) fn check(level: u8, window_bits: u8) {
     );
 }
 
-/// Appends the message, without the tail. `false` when that takes more than `limit` bytes; `out` is as it was then,
-/// and the stream has to be reset.
-pub(super) fn append(
-    stream: &mut Deflate,
-    payload: &[u8],
-    out: &mut Vec<u8>,
-    limit: usize,
-) -> bool {
+/// Appends the message, without the tail.
+pub(super) fn append(stream: &mut Deflate, payload: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    // One byte more than is allowed: when it is left, the flush was complete.
-    out.resize(start + limit + TAIL.len() + 1, 0);
+    // Always room for all of it: a stream that is reset with output left in it has less of a buffer for the next (zlib-rs
+    // 0.6.8), and panics when that does not do.
+    out.resize(start + bound(payload.len()), 0);
     let before = stream.total_out();
     let status = stream.compress(payload, &mut out[start..], DeflateFlush::SyncFlush);
-    let written = usize::try_from(stream.total_out() - before).unwrap_or(usize::MAX);
-    let is_complete = status == Ok(Status::Ok) && written <= limit + TAIL.len();
-    if is_complete {
-        out.truncate(start + written);
-        debug_assert!(out.ends_with(&TAIL), "a sync flush ends with its tail");
-        out.truncate(start + written - TAIL.len());
-    } else {
-        out.truncate(start);
-    }
-    is_complete
+    let written = (stream.total_out() - before) as usize;
+    assert!(
+        status == Ok(Status::Ok) && start + written < out.len(),
+        "deflate keeps to its bound: {status:?}, {written} bytes of {}",
+        payload.len()
+    );
+    out.truncate(start + written);
+    debug_assert!(out.ends_with(&TAIL), "a sync flush ends with its tail");
+    out.truncate(start + written - TAIL.len());
 }
 
-/// More than a message of this length takes, whatever it holds: zlib's own bound for any memory level, and what an
-/// earlier message may have left of its last byte.
-pub(super) fn bound(len: usize) -> usize {
+/// More than a message of this length takes with its tail, whatever it holds: zlib's own bound for any window and
+/// memory level, and some for the flush.
+fn bound(len: usize) -> usize {
     len + (len >> 3) + (len >> 8) + (len >> 9) + 32
 }
