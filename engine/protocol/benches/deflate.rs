@@ -1,11 +1,11 @@
-//! JSON compressed, in microseconds for each message; bytes are printed first.
+//! JSON compressed: time for each message, and in the names how many bytes are left of it.
 //!
 //! `cargo bench -p corecast-protocol --bench deflate -- --warm-up-time 0.3 --measurement-time 1`
 
 use std::hint::black_box;
 
-use corecast_protocol::deflate::{ContextDeflater, Deflater};
-use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use corecast_protocol::deflate::{Context, Deflater};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use libdeflater::{CompressionLvl, Compressor};
 use zlib_rs::{Deflate, DeflateFlush};
 
@@ -24,6 +24,9 @@ const LEVEL: u8 = 6;
 
 /// So many different messages in turn: one alone is learned by the processor's branch prediction.
 const MESSAGES: usize = 48;
+
+/// Not a multiple of that, so that each connection gets all of them.
+const CONNECTIONS: usize = 211;
 
 criterion_group!(benches, without_context, with_context);
 criterion_main!(benches);
@@ -78,33 +81,62 @@ fn without_context(c: &mut Criterion) {
     }
 }
 
+/// What is sent to many connections in turn: compressors of their own beside contexts with one for all.
 fn with_context(c: &mut Criterion) {
-    for window_bits in [15, 12, 9] {
-        let mut group = c.benchmark_group(format!("context, {window_bits} bits"));
-        for length in LENGTHS {
-            let messages = messages(length);
+    for window_bits in [12, 9] {
+        let name = format!("context, {window_bits} bits, {CONNECTIONS} connections");
+        let mut group = c.benchmark_group(name);
+        for length in &LENGTHS[..3] {
+            let messages = messages(*length);
             let mut out = Vec::new();
-            let mut deflater = ContextDeflater::new(LEVEL, window_bits);
+
+            let mut deflater = Deflater::new(LEVEL, window_bits);
+            let mut contexts = vec![Context::new(); CONNECTIONS];
+            let mut next = 0;
             let mut ours = |payload: &[u8]| {
                 out.clear();
-                deflater.deflate(payload, &mut out);
+                next = (next + 1) % CONNECTIONS;
+                deflater.deflate_with(&mut contexts[next], payload, &mut out);
                 out.len()
             };
-            let size = total(&messages, &mut ours);
+            let size = settled(&messages, &mut ours);
             group.bench_function(BenchmarkId::new(format!("ours {size}"), length), |b| {
                 let mut next = messages.iter().cycle();
                 b.iter(|| ours(black_box(next.next().expect("a cycle"))));
             });
-        }
-        group.bench_function("memory taken and freed", |b| {
-            b.iter_batched(
-                || (),
-                |()| ContextDeflater::new(LEVEL, window_bits),
-                BatchSize::PerIteration,
+
+            let mut buffer = vec![0; length + length / 8 + 64];
+            let mut streams: Vec<_> = (0..CONNECTIONS)
+                .map(|_| Deflate::new(i32::from(LEVEL), false, window_bits))
+                .collect();
+            let mut next = 0;
+            let mut zlib = |payload: &[u8]| {
+                next = (next + 1) % CONNECTIONS;
+                let stream = &mut streams[next];
+                let before = stream.total_out();
+                let done = stream.compress(payload, &mut buffer, DeflateFlush::SyncFlush);
+                done.expect("room for all");
+                (stream.total_out() - before) as usize - 4
+            };
+            let size = settled(&messages, &mut zlib);
+            group.bench_function(
+                BenchmarkId::new(format!("own zlib-rs {size}"), length),
+                |b| {
+                    let mut next = messages.iter().cycle();
+                    b.iter(|| zlib(black_box(next.next().expect("a cycle"))));
+                },
             );
-        });
+        }
         group.finish();
     }
+}
+
+/// The mean length compressed once every connection has been sent more than its window.
+fn settled(messages: &[Vec<u8>], compress: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+    for _ in 0..CONNECTIONS {
+        total(messages, compress);
+    }
+    total(messages, compress)
 }
 
 /// The mean length of the messages compressed.

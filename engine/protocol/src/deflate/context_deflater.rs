@@ -9,6 +9,9 @@ use super::zlib;
 /// zlib's own choice.
 const MEMORY_LEVEL: i32 = 8;
 
+/// Everything else that a stream takes, with what aligns it.
+const STATE: usize = 3_200;
+
 /// Compresses one connection's messages, each with what earlier ones have in common with it (context takeover,
 /// RFC 7692 §7.1.1).
 pub struct ContextDeflater {
@@ -35,6 +38,13 @@ impl ContextDeflater {
             return;
         }
         zlib::append(&mut self.stream, payload, out);
+    }
+
+    /// How many bytes it takes beside itself, with a window of so many bits.
+    #[must_use]
+    pub const fn memory(window_bits: u8) -> usize {
+        // Twice the window, and two bytes for each of its; a table of 2^16 hashes; seven bytes for each symbol of a block.
+        (4 << window_bits) + (2 << 16) + 7 * (64 << MEMORY_LEVEL) + STATE
     }
 
     /// The next message refers to nothing earlier.

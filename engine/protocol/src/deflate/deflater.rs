@@ -1,10 +1,11 @@
-//! Messages that are compressed without context.
+//! A core's compressors.
 
 use std::fmt;
 
 use libdeflater::{CompressionLvl, Compressor};
 use zlib_rs::Deflate;
 
+use super::context::Context;
 use super::seal::seal;
 use super::zlib::{self, TAIL};
 
@@ -17,20 +18,22 @@ const LONGEST_PIECE: usize = 64 << 10;
 /// Of fewer bytes libdeflate always makes one block: its blocks have at least half of this.
 const ONE_BLOCK: usize = 10_000;
 
-/// Cut into pieces of a window that is smaller than this, long payloads get larger than zlib makes them.
-const SMALLEST_WINDOW_FOR_PIECES: usize = 16 << 10;
+/// The window of libdeflate, which cannot be made smaller. What is no longer than a smaller one refers no further back.
+const WIDEST: u8 = 15;
 
 /// What a piece takes at most beyond its length: as stored blocks, for which libdeflate never needs more than one for
 /// each [`LONGEST_PIECE`] and one for the rest.
 const STORED: usize = 16;
 
+/// From this length on what a message has in common with earlier ones saves less than libdeflate does.
+const LONG: usize = 16 << 10;
+
 /// zlib's own choice.
 const MEMORY_LEVEL: i32 = 8;
 
-/// Compresses messages that need nothing of earlier ones (no context takeover, RFC 7692 §7.1.1): one per core and
-/// window size serves every connection.
+/// Compresses messages: one per core and window size serves every connection.
 ///
-/// libdeflate does it, in less time than zlib and to no more bytes at the same level. It writes whole streams only, so each is
+/// Those that need nothing of earlier ones (no context takeover, RFC 7692 §7.1.1) are libdeflate's. It does them in less time than zlib and to no more bytes at the same level. It writes whole streams only, so each is
 /// [sealed](seal); long payloads are compressed in pieces of up to 64 KiB. zlib does what cannot be
 /// sealed, and what is too long for the window.
 ///
@@ -73,13 +76,39 @@ impl Deflater {
         fits
     }
 
+    /// The same for a message that may refer to what the connection was sent before. The context has it then, so it must
+    /// be sent, or [`Context::forget`] be called.
+    ///
+    /// `false`, and neither `out` nor the context has changed, when that would not be shorter than the payload.
+    pub fn deflate_with(
+        &mut self,
+        context: &mut Context,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let start = out.len();
+        let is_long = payload.len() >= LONG && self.window_bits == WIDEST;
+        let fits = if context.sent().is_empty() || is_long {
+            self.deflate(payload, out)
+        } else {
+            self.append_by_zlib(context.sent(), payload, out);
+            out.len() - start < payload.len()
+        };
+        if fits {
+            context.remember(payload, self.window_bits);
+        } else {
+            out.truncate(start);
+        }
+        fits
+    }
+
     /// Appends the payload in as many pieces as it takes; `out` may grow to `limit`.
     fn append(&mut self, payload: &[u8], out: &mut Vec<u8>, limit: usize) -> bool {
-        let window = 1 << self.window_bits;
-        if payload.len() > window && window < SMALLEST_WINDOW_FOR_PIECES {
-            return self.append_by_zlib(payload, out, limit);
+        if payload.len() > 1 << self.window_bits && self.window_bits < WIDEST {
+            self.append_by_zlib(&[], payload, out);
+            return out.len() <= limit;
         }
-        let pieces = payload.len().div_ceil(window.min(LONGEST_PIECE));
+        let pieces = payload.len().div_ceil(LONGEST_PIECE);
         if pieces > 1 {
             return self.append_pieces(payload, pieces, out, limit);
         }
@@ -90,7 +119,10 @@ impl Deflater {
             Whole::NotSealed if payload.len() >= ONE_BLOCK => {
                 self.append_pieces(payload, 2, out, limit)
             }
-            Whole::NotSealed => self.append_by_zlib(payload, out, limit),
+            Whole::NotSealed => {
+                self.append_by_zlib(&[], payload, out);
+                out.len() <= limit
+            }
         }
     }
 
@@ -145,13 +177,18 @@ impl Deflater {
         })
     }
 
-    fn append_by_zlib(&mut self, payload: &[u8], out: &mut Vec<u8>, limit: usize) -> bool {
+    /// A flushed stream of zlib's, as what comes after `before`.
+    fn append_by_zlib(&mut self, before: &[u8], payload: &[u8], out: &mut Vec<u8>) {
         let stream = self
             .zlib
             .get_or_insert_with(|| zlib::stream(self.level, self.window_bits, MEMORY_LEVEL));
         stream.reset();
+        if !before.is_empty() {
+            stream
+                .set_dictionary(before)
+                .expect("a raw stream takes one before its data");
+        }
         zlib::append(stream, payload, out);
-        out.len() <= limit
     }
 }
 

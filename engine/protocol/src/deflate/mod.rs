@@ -9,6 +9,7 @@
 //! [`Receiver`](crate::Receiver) inflates what comes in.
 
 mod bits;
+mod context;
 mod context_deflater;
 mod deflater;
 mod inflater;
@@ -16,6 +17,7 @@ mod negotiation;
 mod seal;
 mod zlib;
 
+pub use context::Context;
 pub use context_deflater::ContextDeflater;
 pub use deflater::Deflater;
 pub(crate) use inflater::{INFLATER_BYTES, Inflater, STEP_INPUT, STEP_OUTPUT, Step, TAIL, Window};
