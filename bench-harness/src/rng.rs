@@ -22,6 +22,11 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// A number from 0 to `limit - 1`. Small ones are a little likelier, by less than `limit` in 2⁶⁴.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next_u64() % limit
+    }
+
     /// Fills a buffer.
     pub(crate) fn fill(&mut self, out: &mut [u8]) {
         for chunk in out.chunks_mut(8) {

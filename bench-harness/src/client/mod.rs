@@ -5,6 +5,7 @@ pub(crate) mod dial;
 pub(crate) mod frames;
 pub(crate) mod links;
 pub(crate) mod listen;
+pub(crate) mod payload;
 pub(crate) mod publication;
 pub(crate) mod reply;
 pub(crate) mod schedule;
