@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::client::payload::PayloadKind;
 use crate::client::reply::Verify;
 use crate::client::sources::SourceIp;
 use crate::cores::CoreList;
@@ -96,9 +97,16 @@ pub(crate) struct EchoArgs {
     /// the time a message was due. Without it the loop is closed.
     #[arg(short, long, value_name = "RATE", value_parser = units::count)]
     pub(crate) rate: Option<u64>,
-    /// Send text messages instead of binary.
+    /// Send text messages instead of binary. JSON always is text.
     #[arg(long)]
     pub(crate) text: bool,
+    /// What messages carry.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = PayloadKind::Random)]
+    pub(crate) payload: PayloadKind,
+    /// Offer permessage-deflate without context takeover, send compressed, and take compressed messages. A server that
+    /// does not agree makes the run fail.
+    #[arg(long)]
+    pub(crate) deflate: bool,
     /// How much of each reply's content is compared. Length, type and order always are.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Sample)]
     pub(crate) verify: Verify,
@@ -135,9 +143,16 @@ pub(crate) struct BroadcastArgs {
     /// Time under load before the measurement; not in the figures, but checked.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
     pub(crate) warmup: Duration,
-    /// Payload bytes of a message, at least 28: each carries who sent it, its number, and when it was due.
+    /// Payload bytes of a message, at least 28 (JSON: 89): each carries who sent it, its number, and when it was due.
     #[arg(short, long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
     pub(crate) size: u64,
+    /// What messages carry.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = PayloadKind::Random)]
+    pub(crate) payload: PayloadKind,
+    /// Offer permessage-deflate without context takeover, send compressed, and take compressed messages. A server that
+    /// does not agree makes the run fail.
+    #[arg(long)]
+    pub(crate) deflate: bool,
     /// Messages on the way per publisher in the closed loop: the next is sent when all subscribers have one.
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count, conflicts_with = "rate")]
     pub(crate) in_flight: u64,
@@ -229,6 +244,9 @@ pub(crate) struct IdleArgs {
     /// Time to measure, after all are open and things have settled.
     #[arg(short = 'z', visible_short_alias = 'd', long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     pub(crate) duration: Duration,
+    /// Offer permessage-deflate without context takeover. A server that does not agree makes the run fail.
+    #[arg(long)]
+    pub(crate) deflate: bool,
     /// Time to settle between opening and measuring.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
     pub(crate) settle: Duration,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Floor, bench, echo, hub, ring_available, serve};
+use common::{Floor, bench, deflating, echo, hub, ring_available, serve};
 use serde_json::Value;
 use tungstenite::Message;
 
@@ -285,6 +285,11 @@ fn one_of_each_kind() -> Vec<Value> {
             stream.shutdown(Shutdown::Write).unwrap();
         }
     });
+    let deflating = deflating::serve(Some(deflating::YES), |mut conn| {
+        while let Some((first, payload)) = conn.read() {
+            conn.write(first, &payload);
+        }
+    });
     let commands = [
         format!(
             "broadcast ws://{closing}/ --publish-url ws://{closing}/?pub -c 3 --slow 1 -z 200ms"
@@ -293,6 +298,7 @@ fn one_of_each_kind() -> Vec<Value> {
         format!("broadcast {} -c 3 --all-publish -z 200ms", hub_url()),
         format!("echo {good} -c 4 --active 2 -r 1k -z 400ms --warmup 100ms"),
         format!("echo {} -c 1 -z 200ms --warmup 100ms", floor.url),
+        format!("echo ws://{deflating}/ --deflate -c 1 -z 200ms --warmup 100ms"),
         format!("connect {good} -c 5 --connect-rate 1k"),
         format!("connect {good} --churn -z 200ms --messages 1"),
         format!("idle {good} -c 5 -z 200ms"),

@@ -1,14 +1,17 @@
 //! Deliveries are checked as they arrive, without being assembled: the stamp says which message
-//! it is, and the rest is compared where it lies in the receive buffer.
+//! it is, and the rest is compared where it lies in the receive buffer. What comes compressed is compared with what
+//! others have received, and inflated when it differs.
 
 use corecast_protocol::{Header, Opcode, ProtocolError};
 
+use super::deflate::{self, Arrived, Incoming, InflateError};
 use super::frames::{Control, Frame, FrameReader, take};
-use super::publication::{Publication, STAMP_LEN, Stamp};
+use super::publication::{MAX_HEAD_LEN, Publication, Stamp};
+use super::recent::{Recent, Verified};
 use super::reply::Verify;
 
 /// Where a subscriber is in its stream of deliveries.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DeliveryReader {
     frames: FrameReader,
     /// Payload bytes of the current data frame still to come.
@@ -18,8 +21,12 @@ pub(crate) struct DeliveryReader {
     state: State,
     /// Messages read; moves the sampling window.
     messages: u32,
-    /// The stamp of the current message, as far as it has come.
-    stamp: [u8; STAMP_LEN],
+    /// The head of the current message, as far as it has come.
+    head: [u8; MAX_HEAD_LEN],
+    /// The current message, when it is compressed.
+    incoming: Option<Incoming<Verified>>,
+    /// Which of the recent compressed messages is likely to come next.
+    next_recent: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,12 +71,35 @@ pub(crate) enum DeliveryError {
         /// Bytes published.
         expected: usize,
     },
-    /// Not binary.
-    #[error("a delivery came as {0:?}, expected Binary")]
-    Opcode(Opcode),
+    /// Compressed to what cannot be, or to another length.
+    #[error(transparent)]
+    Inflate(#[from] InflateError),
+    /// Text for binary or the reverse.
+    #[error("a delivery came as {found:?}, expected {expected:?}")]
+    Opcode {
+        /// What came.
+        found: Opcode,
+        /// What was published.
+        expected: Opcode,
+    },
     /// A message that no publisher of this run has sent.
     #[error("a message came that is not of this run: does someone else publish here?")]
     Foreign,
+}
+
+impl Default for DeliveryReader {
+    fn default() -> Self {
+        Self {
+            frames: FrameReader::default(),
+            frame_left: 0,
+            seen: 0,
+            state: State::Between,
+            messages: 0,
+            head: [0; MAX_HEAD_LEN],
+            incoming: None,
+            next_recent: 0,
+        }
+    }
 }
 
 impl DeliveryReader {
@@ -80,6 +110,7 @@ impl DeliveryReader {
         input: &mut &[u8],
         publication: &Publication,
         verify: Verify,
+        recent: &mut Recent,
     ) -> Result<Option<Delivery>, DeliveryError> {
         loop {
             if self.frame_left > 0 {
@@ -89,10 +120,10 @@ impl DeliveryReader {
                 }
             }
             if self.state == State::Last {
-                return self.complete(publication).map(Some);
+                return self.complete(publication, recent).map(Some);
             }
-            match self.frames.next(input)? {
-                Some(Frame::Data(header)) => self.begin(&header, publication)?,
+            match self.frames.next(input, publication.deflate)? {
+                Some(Frame::Data(header)) => self.begin(&header, publication, recent)?,
                 Some(Frame::Control(control)) => return Ok(Some(Delivery::Control(control))),
                 None => return Ok(None),
             }
@@ -109,10 +140,14 @@ impl DeliveryReader {
     ) -> Result<(), DeliveryError> {
         let mut piece = take(input, self.frame_left.min(input.len()));
         self.frame_left -= piece.len();
-        if self.seen < STAMP_LEN {
-            let missing = (STAMP_LEN - self.seen).min(piece.len());
+        if let Some(incoming) = &mut self.incoming {
+            incoming.take(piece);
+            return Ok(());
+        }
+        if self.seen < publication.head_len {
+            let missing = (publication.head_len - self.seen).min(piece.len());
             let part = take(&mut piece, missing);
-            self.stamp[self.seen..self.seen + part.len()].copy_from_slice(part);
+            self.head[self.seen..self.seen + part.len()].copy_from_slice(part);
             self.seen += part.len();
         }
         let (at, len) = (self.seen, piece.len());
@@ -125,21 +160,29 @@ impl DeliveryReader {
 
     /// A data frame begins.
     #[inline]
-    fn begin(&mut self, header: &Header, publication: &Publication) -> Result<(), DeliveryError> {
+    fn begin(
+        &mut self,
+        header: &Header,
+        publication: &Publication,
+        recent: &mut Recent,
+    ) -> Result<(), DeliveryError> {
+        let expected = publication.opcode;
         match (self.state, header.opcode) {
-            (State::Fragment, Opcode::Continuation) | (State::Between, Opcode::Binary) => {}
+            (State::Fragment, Opcode::Continuation) => {}
             (State::Fragment, _) => return Err(ProtocolError::NestedMessage.into()),
             (_, Opcode::Continuation) => return Err(ProtocolError::OrphanContinuation.into()),
-            (_, found) => return Err(DeliveryError::Opcode(found)),
+            (_, found) if found != expected => {
+                return Err(DeliveryError::Opcode { found, expected });
+            }
+            _ => {}
         }
-        let found = header.payload_len.saturating_add(self.seen as u64);
-        let expected = publication.payload_len as u64;
-        if found > expected || (header.fin && found < expected) {
-            return Err(DeliveryError::Length {
-                found,
-                expected: publication.payload_len,
-            });
+        if publication.deflate {
+            recent.counts.frame(header);
         }
+        if header.rsv != 0 {
+            self.incoming = Some(Incoming::new(recent.get(self.next_recent)));
+        }
+        self.check_length(header, publication)?;
         self.frame_left = header.payload_len as usize;
         self.state = if header.fin {
             State::Last
@@ -149,112 +192,64 @@ impl DeliveryReader {
         Ok(())
     }
 
+    /// Whether what is announced so far can be a message.
     #[inline]
-    fn complete(&mut self, publication: &Publication) -> Result<Delivery, DeliveryError> {
-        debug_assert_eq!(self.seen, publication.payload_len);
+    fn check_length(
+        &self,
+        header: &Header,
+        publication: &Publication,
+    ) -> Result<(), DeliveryError> {
+        let expected = publication.payload_len;
+        let (seen, least, most) = match &self.incoming {
+            None => (self.seen, expected, expected),
+            Some(incoming) => (incoming.len(), 0, deflate::bound(expected)),
+        };
+        let found = header.payload_len.saturating_add(seen as u64);
+        if found > most as u64 || (header.fin && found < least as u64) {
+            return Err(DeliveryError::Length { found, expected });
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn complete(
+        &mut self,
+        publication: &Publication,
+        recent: &mut Recent,
+    ) -> Result<Delivery, DeliveryError> {
         self.state = State::Between;
-        self.seen = 0;
         self.messages = self.messages.wrapping_add(1);
-        let stamp = publication.stamp(&self.stamp);
+        if let Some(incoming) = self.incoming.take() {
+            return self.complete_compressed(incoming, publication, recent);
+        }
+        debug_assert_eq!(self.seen, publication.payload_len);
+        recent.counts.uncompressed += 1;
+        self.seen = 0;
+        let stamp = publication.stamp(&self.head[..publication.head_len]);
         stamp.map(Delivery::Message).ok_or(DeliveryError::Foreign)
+    }
+
+    #[inline]
+    fn complete_compressed(
+        &mut self,
+        incoming: Incoming<Verified>,
+        publication: &Publication,
+        recent: &mut Recent,
+    ) -> Result<Delivery, DeliveryError> {
+        recent.counts.compressed += 1;
+        match incoming.finish() {
+            Arrived::Known(message) => {
+                self.next_recent += 1;
+                Ok(Delivery::Message(message.stamp))
+            }
+            Arrived::Other(bytes) => {
+                let (number, stamp) = recent.look_up(bytes, publication)?;
+                self.next_recent = number + 1;
+                Ok(Delivery::Message(stamp))
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEN: usize = 100;
-
-    /// A server's frame, by hand: the encoder is the server's side.
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        assert!(payload.len() <= 125);
-        [&[first, payload.len() as u8], payload].concat()
-    }
-
-    fn stamp(number: u32) -> Stamp {
-        Stamp {
-            publisher: 3,
-            number,
-            due: 1 << 40,
-            sent: (1 << 40) + 5,
-        }
-    }
-
-    /// The payload of a message, by way of the frame that a publisher sends.
-    fn payload(publication: &Publication, number: u32) -> Vec<u8> {
-        let mut frame = Vec::new();
-        publication.encode(&mut frame, &stamp(number));
-        assert_eq!(frame.len(), publication.frame_len);
-        let header = Header::decode(&frame).unwrap().unwrap();
-        let key = header.mask.unwrap().into_iter().cycle();
-        let masked = &frame[usize::from(header.header_len)..];
-        masked
-            .iter()
-            .zip(key)
-            .map(|(byte, key)| byte ^ key)
-            .collect()
-    }
-
-    fn read_in_pieces(
-        stream: &[u8],
-        publication: &Publication,
-        piece: usize,
-    ) -> Result<Vec<Delivery>, DeliveryError> {
-        let mut reader = DeliveryReader::default();
-        let mut deliveries = Vec::new();
-        for mut input in stream.chunks(piece) {
-            while let Some(delivery) = reader.next(&mut input, publication, Verify::Full)? {
-                deliveries.push(delivery);
-            }
-        }
-        Ok(deliveries)
-    }
-
-    #[test]
-    fn any_split_gives_the_same_deliveries() {
-        let publication = Publication::new(LEN, 1);
-        let second = payload(&publication, 7);
-        let stream = [
-            frame(0x82, &payload(&publication, 0)),
-            frame(0x89, b"there?"),
-            frame(0x02, &second[..10]),
-            frame(0x80, &second[10..]),
-            frame(0x88, b"\x03\xf5slow"),
-        ]
-        .concat();
-        let expected = [
-            Delivery::Message(stamp(0)),
-            Delivery::Control(Control::Ping(b"there?".to_vec())),
-            Delivery::Message(stamp(7)),
-            Delivery::Control(Control::Close("1013 \"slow\"".into())),
-        ];
-        for piece in 1..=stream.len() {
-            let found = read_in_pieces(&stream, &publication, piece).unwrap();
-            assert_eq!(found, expected, "in pieces of {piece}");
-        }
-    }
-
-    #[test]
-    fn what_was_not_published_shows() {
-        let publication = Publication::new(LEN, 1);
-        let read = |first, payload: &[u8]| {
-            read_in_pieces(&frame(first, payload), &publication, 7).unwrap_err()
-        };
-        let good = payload(&publication, 0);
-        let mut changed = good.clone();
-        changed[LEN - 1] ^= 1;
-        assert!(matches!(
-            read(0x82, &changed),
-            DeliveryError::Content { .. }
-        ));
-        assert!(matches!(
-            read(0x82, &good[1..]),
-            DeliveryError::Length { .. }
-        ));
-        assert_eq!(read(0x81, &good), DeliveryError::Opcode(Opcode::Text));
-        let mut foreign = good;
-        foreign[0] ^= 1;
-        assert_eq!(read(0x82, &foreign), DeliveryError::Foreign);
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
 //! Frames that a server sends, judged by the client's rules: no mask, no reserved bits
-//! (RFC 6455 §5.1, §5.2). Input may be cut anywhere.
+//! (RFC 6455 §5.1, §5.2), but for RSV1 where compression was agreed on (RFC 7692 §6). Input may be cut anywhere.
 
 use corecast_protocol::{Header, Opcode, ProtocolError, decode_close, frame};
 
@@ -13,7 +13,7 @@ pub(crate) struct FrameReader {
 /// What stands next in the stream.
 #[derive(Debug)]
 pub(crate) enum Frame {
-    /// A data frame, whose payload follows in the input.
+    /// A data frame, whose payload follows in the input. With RSV1 it begins a compressed message.
     Data(Header),
     /// A whole control frame.
     Control(Control),
@@ -32,10 +32,14 @@ pub(crate) enum Control {
 
 impl FrameReader {
     /// The next frame, taken off the input; call it only where a frame begins. `None`: all of the
-    /// input was read, and more is needed.
+    /// input was read, and more is needed. `deflate`: compression was agreed on.
     #[inline]
-    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, ProtocolError> {
-        let Some(header) = self.header(input)? else {
+    pub(crate) fn next(
+        &mut self,
+        input: &mut &[u8],
+        deflate: bool,
+    ) -> Result<Option<Frame>, ProtocolError> {
+        let Some(header) = self.header(input, deflate)? else {
             return Ok(None);
         };
         if header.opcode.is_control() {
@@ -46,25 +50,33 @@ impl FrameReader {
 
     /// The next frame's header, taken off the input; control frames stay until they are complete.
     #[inline]
-    fn header(&mut self, input: &mut &[u8]) -> Result<Option<Header>, ProtocolError> {
+    fn header(
+        &mut self,
+        input: &mut &[u8],
+        deflate: bool,
+    ) -> Result<Option<Header>, ProtocolError> {
         if self.partial.is_empty() {
             if let Some(header) = Header::decode(input)? {
                 take(input, usize::from(header.header_len));
-                return judged(header).map(Some);
+                return judged(header, deflate).map(Some);
             }
             self.partial.extend_from_slice(input);
             *input = &[];
             return Ok(None);
         }
-        self.split_header(input)
+        self.split_header(input, deflate)
     }
 
     /// A header of which an earlier receive brought the first bytes.
     #[cold]
-    fn split_header(&mut self, input: &mut &[u8]) -> Result<Option<Header>, ProtocolError> {
+    fn split_header(
+        &mut self,
+        input: &mut &[u8],
+        deflate: bool,
+    ) -> Result<Option<Header>, ProtocolError> {
         loop {
             if let Some(header) = Header::decode(&self.partial)? {
-                let header = judged(header)?;
+                let header = judged(header, deflate)?;
                 if !header.opcode.is_control() {
                     self.partial.clear();
                 }
@@ -120,8 +132,14 @@ pub(super) fn take<'a>(input: &mut &'a [u8], n: usize) -> &'a [u8] {
 }
 
 #[inline]
-fn judged(header: Header) -> Result<Header, ProtocolError> {
-    if header.rsv != 0 {
+fn judged(header: Header, deflate: bool) -> Result<Header, ProtocolError> {
+    let begins_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+    let allowed = if deflate && begins_message {
+        frame::RSV1
+    } else {
+        0
+    };
+    if header.rsv & !allowed != 0 {
         return Err(ProtocolError::ReservedBits(header.rsv));
     }
     if header.mask.is_some() {

@@ -11,10 +11,10 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use corecast_protocol::handshake::{ClientHandshake, ClientRequest, HandshakeError};
 use socket2::Socket;
 
 use super::sources::Sources;
+use super::upgrade::Upgrade;
 use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::ring::{Completion, Lent, Region, Ring, Wait};
@@ -98,6 +98,8 @@ pub(crate) struct Links {
     ring: Ring,
     links: Vec<Link>,
     target: Target,
+    /// Compression is offered, and a server that does not agree to it is refused.
+    deflate: bool,
     /// By slot; the slots beyond have the target's path and do not stall.
     manners: Vec<Rc<Manner>>,
     /// Connections that stall are read all the same.
@@ -141,12 +143,6 @@ enum Stage {
     Ended(Box<(bool, End)>),
 }
 
-struct Upgrade {
-    key: [u8; 16],
-    /// The response so far, when it comes in pieces.
-    head: Vec<u8>,
-}
-
 impl Links {
     /// Prepares `slots` connections to `address`; `rng` draws the nonces.
     ///
@@ -166,6 +162,7 @@ impl Links {
             ring: Ring::new(Some(address.into()))?,
             links,
             target: target.clone(),
+            deflate: false,
             manners: Vec::new(),
             reads_stalled: false,
             sources,
@@ -177,6 +174,12 @@ impl Links {
             opening: 0,
             open: 0,
         })
+    }
+
+    /// Offers permessage-deflate without context takeover on every connection, and takes no other answer than yes. To be
+    /// called before any is dialled.
+    pub(crate) fn insist_on_deflate(&mut self) {
+        self.deflate = true;
     }
 
     /// Says how the connection of each slot is made. To be called before any is dialled.
@@ -331,19 +334,18 @@ impl Links {
             driver.opened(slot, times, now, &mut self.outbox);
             return Ok(());
         }
-        let key = self.rng.bytes();
-        link.stage = Stage::Upgrading(Box::new(Upgrade {
-            key,
-            head: Vec::new(),
-        }));
-        link.polled = true;
-        let mut request = Vec::new();
+        let upgrade = Upgrade::new(self.rng.bytes(), self.deflate);
         let path = path_of(&self.manners, &self.target, slot);
-        if let Err(error) = request_for(&self.target, path, key).encode(&mut request) {
-            self.fail(slot, End::Failed(format!("request: {error}")));
-            self.links[slot as usize].polled = false;
-            return Ok(());
-        }
+        let request = upgrade.request(&self.target, path);
+        link.stage = Stage::Upgrading(Box::new(upgrade));
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => {
+                self.fail(slot, End::Failed(format!("request: {error}")));
+                return Ok(());
+            }
+        };
+        link.polled = true;
         let socket = link.socket.as_ref().expect("a connected link has a socket");
         self.ring.send_owned(socket.as_fd(), slot, request)
     }
@@ -380,7 +382,7 @@ impl Links {
                 bytes,
             ) {
                 Ok(None) => Ok(()),
-                Err(error) => Err(error.to_string()),
+                Err(reason) => Err(reason),
                 Ok(Some(mut early)) => {
                     link.stage = Stage::Open;
                     self.opening -= 1;
@@ -544,25 +546,6 @@ impl Links {
             }
         }
     }
-}
-
-impl Upgrade {
-    /// Takes in bytes of the response. When it is complete and right: what followed it.
-    fn answered(
-        &mut self,
-        target: &Target,
-        path: &str,
-        bytes: &[u8],
-    ) -> Result<Option<Vec<u8>>, HandshakeError> {
-        let handshake = ClientHandshake::new(&request_for(target, path, self.key));
-        self.head.extend_from_slice(bytes);
-        let response = handshake.handle(&self.head)?;
-        Ok(response.map(|response| self.head[response.consumed..].to_vec()))
-    }
-}
-
-fn request_for<'a>(target: &'a Target, path: &'a str, key: [u8; 16]) -> ClientRequest<'a> {
-    ClientRequest::new(&target.authority, path, key)
 }
 
 fn path_of<'a>(manners: &'a [Rc<Manner>], target: &'a Target, slot: u32) -> &'a str {

@@ -1,5 +1,6 @@
 //! The load client: connections on a ring, one thread per core.
 
+pub(crate) mod deflate;
 pub(crate) mod delivery;
 pub(crate) mod dial;
 pub(crate) mod frames;
@@ -7,8 +8,10 @@ pub(crate) mod links;
 pub(crate) mod listen;
 pub(crate) mod payload;
 pub(crate) mod publication;
+pub(crate) mod recent;
 pub(crate) mod reply;
 pub(crate) mod schedule;
 pub(crate) mod sources;
 pub(crate) mod team;
+mod upgrade;
 pub(crate) mod workload;

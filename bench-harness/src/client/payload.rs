@@ -65,7 +65,11 @@ pub(crate) fn json(rng: &mut Rng, opening: &str, len: usize) -> Vec<u8> {
 
 /// One record. The kinds differ in length and in depth, as the messages of one application do.
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 enum Record {
     Trade {
         id: u64,

@@ -1,13 +1,16 @@
 //! What publishers send: a stamp that says whose message it is and when it was due, and filler
 //! that is the same in every message of a run.
 
-use corecast_protocol::{Header, Opcode};
+use corecast_protocol::{Header, Opcode, encode_client};
 
+use super::deflate::Deflater;
+use super::payload::{self, JSON_OVERHEAD, PayloadKind};
+use super::workload::compressed;
 use crate::clock::Nanos;
 use crate::rng::Rng;
 
 /// The first bytes of every payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// Number of the publisher within the run.
     pub(crate) publisher: u32,
@@ -20,56 +23,121 @@ pub(crate) struct Stamp {
 }
 
 /// Bytes of a stamp: the run's tag, publisher, number, due and sent times.
-pub(crate) const STAMP_LEN: usize = 28;
+const STAMP_LEN: usize = 28;
 
-/// The messages of a run, but for their stamps.
+/// In JSON a stamp is the document's first member, in hexadecimal digits.
+const JSON_OPENING: &str = "{\"stamp\":\"";
+
+/// Between the stamp and the rest of a document.
+const JSON_REST: &str = "\",";
+
+/// Bytes before the filler at most: those of a stamp in JSON.
+pub(crate) const MAX_HEAD_LEN: usize = JSON_OPENING.len() + 2 * STAMP_LEN;
+
+/// The messages of a run, but for their stamps. A payload is a *head*, which holds the stamp, and *filler*.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
+    /// Text for JSON, or else Binary.
+    pub(crate) opcode: Opcode,
     /// Payload bytes of a message.
     pub(crate) payload_len: usize,
-    /// Bytes of a message on the wire, publisher to server.
+    /// Messages are sent compressed, and may come so.
+    pub(crate) deflate: bool,
+    /// Bytes of a message on the wire, publisher to server; where messages are compressed, of one of them.
     pub(crate) frame_len: usize,
+    /// Payload bytes before the filler.
+    pub(crate) head_len: usize,
+    kind: PayloadKind,
     /// Drawn for the run: messages of somebody else on the same topic do not carry it.
     tag: u32,
     key: [u8; 4],
-    header: Header,
-    /// All of a payload behind the stamp.
+    /// All of a payload behind the head.
     filler: Vec<u8>,
-    /// The same, masked.
+    /// The same, masked, for messages that are not compressed.
     masked: Vec<u8>,
 }
 
 impl Publication {
-    /// Messages of `payload_len` bytes, at least [`STAMP_LEN`].
-    pub(crate) fn new(payload_len: usize, seed: u64) -> Self {
-        assert!(payload_len >= STAMP_LEN);
-        let mut rng = Rng::new(seed, 0);
-        let key = rng.bytes();
-        let mut filler = vec![0; payload_len - STAMP_LEN];
-        rng.fill(&mut filler);
-        let header = Header::new(Opcode::Binary, Some(key), payload_len);
-        Self {
-            payload_len,
-            frame_len: usize::from(header.header_len) + payload_len,
-            // Two runs at one server must not take each other's messages for their own.
-            tag: rng.next_u64() as u32 ^ std::process::id(),
-            key,
-            header,
-            masked: masked(&filler, key, STAMP_LEN),
-            filler,
+    /// Payload bytes of a message at least.
+    pub(crate) fn smallest(kind: PayloadKind) -> usize {
+        match kind {
+            PayloadKind::Random => STAMP_LEN,
+            PayloadKind::Json => MAX_HEAD_LEN + JSON_REST.len() + JSON_OVERHEAD,
         }
     }
 
-    /// Appends the frame that carries `stamp`.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>, stamp: &Stamp) {
-        out.extend_from_slice(&self.header.encode());
-        out.extend_from_slice(&masked(&self.stamp_bytes(stamp), self.key, 0));
-        out.extend_from_slice(&self.masked);
+    /// Messages of `payload_len` bytes, at least [`Publication::smallest`].
+    pub(crate) fn new(kind: PayloadKind, payload_len: usize, deflate: bool, seed: u64) -> Self {
+        assert!(payload_len >= Self::smallest(kind));
+        let mut rng = Rng::new(seed, 0);
+        let key = rng.bytes();
+        let (opcode, head_len, filler) = match kind {
+            PayloadKind::Random => {
+                let mut filler = vec![0; payload_len - STAMP_LEN];
+                rng.fill(&mut filler);
+                (Opcode::Binary, STAMP_LEN, filler)
+            }
+            PayloadKind::Json => {
+                let filler = payload::json(&mut rng, JSON_REST, payload_len - MAX_HEAD_LEN);
+                (Opcode::Text, MAX_HEAD_LEN, filler)
+            }
+        };
+        let mut publication = Self {
+            opcode,
+            payload_len,
+            deflate,
+            frame_len: 0,
+            head_len,
+            kind,
+            // Two runs at one server must not take each other's messages for their own.
+            tag: rng.next_u64() as u32 ^ std::process::id(),
+            key,
+            masked: masked(&filler, key, head_len),
+            filler,
+        };
+        let mut sample = Vec::new();
+        publication.encode(&mut sample, &Stamp::default(), &mut publication.deflater());
+        publication.frame_len = sample.len();
+        publication
     }
 
-    /// The stamp in the first bytes of a payload; `None` for a message of another run.
+    /// What a publisher needs for [`Publication::encode`].
+    pub(crate) fn deflater(&self) -> Option<Deflater> {
+        self.deflate.then(Deflater::new)
+    }
+
+    /// Appends the frame that carries `stamp`.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>, stamp: &Stamp, deflater: &mut Option<Deflater>) {
+        let head = self.head(stamp);
+        let Some(deflater) = deflater else {
+            let header = Header::new(self.opcode, Some(self.key), self.payload_len);
+            out.extend_from_slice(&header.encode());
+            out.extend_from_slice(&masked(&head, self.key, 0));
+            out.extend_from_slice(&self.masked);
+            return;
+        };
+        let payload = deflater.compress(&[&head, &*self.filler].concat());
+        encode_client(out, compressed(self.opcode), &payload, self.key);
+    }
+
+    /// The stamp in the head of a payload, of `head_len` bytes; `None` for a message of another run.
     #[inline]
-    pub(crate) fn stamp(&self, bytes: &[u8; STAMP_LEN]) -> Option<Stamp> {
+    pub(crate) fn stamp(&self, head: &[u8]) -> Option<Stamp> {
+        match self.kind {
+            PayloadKind::Random => self.stamp_in(head.try_into().ok()?),
+            PayloadKind::Json => {
+                let digits = head.strip_prefix(JSON_OPENING.as_bytes())?;
+                let mut bytes = [0; STAMP_LEN];
+                for (byte, digits) in bytes.iter_mut().zip(digits.as_chunks().0) {
+                    *byte = from_hex(digits)?;
+                }
+                self.stamp_in(&bytes)
+            }
+        }
+    }
+
+    #[inline]
+    fn stamp_in(&self, bytes: &[u8; STAMP_LEN]) -> Option<Stamp> {
         let short = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
@@ -82,10 +150,22 @@ impl Publication {
         })
     }
 
-    /// What follows the stamp, from payload byte `at` on.
+    /// What follows the head, from payload byte `at` on.
     #[inline]
     pub(crate) fn filler(&self, at: usize, len: usize) -> &[u8] {
-        &self.filler[at - STAMP_LEN..][..len]
+        &self.filler[at - self.head_len..][..len]
+    }
+
+    /// All of a payload before the filler.
+    fn head(&self, stamp: &Stamp) -> Vec<u8> {
+        let bytes = self.stamp_bytes(stamp);
+        match self.kind {
+            PayloadKind::Random => bytes.to_vec(),
+            PayloadKind::Json => {
+                let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+                (JSON_OPENING.to_owned() + &digits.collect::<String>()).into_bytes()
+            }
+        }
     }
 
     fn stamp_bytes(&self, stamp: &Stamp) -> [u8; STAMP_LEN] {
@@ -97,6 +177,13 @@ impl Publication {
         bytes[20..].copy_from_slice(&stamp.sent.to_le_bytes());
         bytes
     }
+}
+
+/// The byte that two digits stand for.
+#[inline]
+fn from_hex(digits: &[u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(digits[0])? << 4 | digit(digits[1])?) as u8)
 }
 
 /// Payload bytes from offset `at` on, masked (RFC 6455 §5.3).

@@ -2,10 +2,14 @@
 //!
 //! The reply to each message is known beforehand, so a payload is compared with it piece by piece
 //! where it lies in the receive buffer: a message of any size costs one pass and no copy. Framing is judged by
-//! the client's rules: no mask, no reserved bits, fragments in order (RFC 6455 §5).
+//! the client's rules: no mask, no reserved bits, fragments in order (RFC 6455 §5). What comes compressed is compared with
+//! what the same message was compressed to before, and inflated when it differs.
+
+use std::rc::Rc;
 
 use corecast_protocol::{Header, Opcode, ProtocolError};
 
+use super::deflate::{self, Arrived, Incoming, InflateError, Inflater, WireCounts};
 use super::frames::{Control, Frame, FrameReader, take};
 use super::workload::Workload;
 use crate::target::Wire;
@@ -40,6 +44,51 @@ impl Verify {
     }
 }
 
+/// What the connections of a thread know of compressed replies, and have seen of all.
+#[derive(Debug)]
+pub(crate) struct Replies {
+    /// What each variant was last compressed to, as far as it was verified.
+    known: Vec<Option<Rc<Vec<u8>>>>,
+    inflater: Inflater,
+    /// Counted only where messages are compressed.
+    pub(crate) counts: WireCounts,
+}
+
+impl Replies {
+    /// None yet.
+    pub(crate) fn new(load: &Workload) -> Self {
+        Self {
+            known: vec![None; load.variants],
+            inflater: Inflater::new(),
+            counts: WireCounts::default(),
+        }
+    }
+
+    /// Checks a compressed reply that is not the known one, and knows it from now on.
+    #[cold]
+    fn learn(
+        &mut self,
+        compressed: Vec<u8>,
+        load: &Workload,
+        variant: usize,
+    ) -> Result<(), ReplyError> {
+        self.counts.inflated += 1;
+        let len = load.payload_len;
+        let found = self.inflater.inflate(&compressed, len)?;
+        if found.len() < len {
+            return Err(ReplyError::Length {
+                found: found.len() as u64,
+                expected: len,
+            });
+        }
+        if found != load.reply(variant) {
+            return Err(ReplyError::Content { at: 0, len });
+        }
+        self.known[variant] = Some(Rc::new(compressed));
+        Ok(())
+    }
+}
+
 /// Where a connection is in its stream of replies.
 #[derive(Debug, Default)]
 pub(crate) struct ReplyReader {
@@ -52,6 +101,8 @@ pub(crate) struct ReplyReader {
     state: State,
     /// Messages read; moves the sampling window.
     messages: usize,
+    /// The current message, when it is compressed.
+    incoming: Option<Incoming<Vec<u8>>>,
     frames: FrameReader,
 }
 
@@ -97,6 +148,9 @@ pub(crate) enum ReplyError {
         /// Bytes sent.
         expected: usize,
     },
+    /// Compressed to what cannot be, or to another length.
+    #[error(transparent)]
+    Inflate(#[from] InflateError),
     /// Text for binary or the reverse.
     #[error("a reply came as {found:?}, expected {expected:?}")]
     Opcode {
@@ -115,6 +169,7 @@ impl ReplyReader {
         input: &mut &[u8],
         load: &Workload,
         verify: Verify,
+        replies: &mut Replies,
     ) -> Result<Option<Reply>, ReplyError> {
         if load.wire == Wire::Raw {
             return self.next_raw(input, load, verify);
@@ -122,17 +177,24 @@ impl ReplyReader {
         loop {
             if self.frame_left > 0 {
                 let n = self.frame_left.min(input.len());
-                self.compare(take(input, n), load, verify)?;
+                let piece = take(input, n);
+                match &mut self.incoming {
+                    None => self.compare(piece, load, verify)?,
+                    Some(incoming) => incoming.take(piece),
+                }
                 self.frame_left -= n;
                 if self.frame_left > 0 {
                     return Ok(None);
                 }
             }
             if self.state == State::Last {
+                if load.deflate {
+                    self.check_compressed(load, replies)?;
+                }
                 return Ok(Some(self.complete(load)));
             }
-            match self.frames.next(input)? {
-                Some(Frame::Data(header)) => self.begin(&header, load)?,
+            match self.frames.next(input, load.deflate)? {
+                Some(Frame::Data(header)) => self.begin(&header, load, replies)?,
                 Some(Frame::Control(control)) => return Ok(Some(Reply::Control(control))),
                 None => return Ok(None),
             }
@@ -155,7 +217,12 @@ impl ReplyReader {
 
     /// A data frame begins.
     #[inline]
-    fn begin(&mut self, header: &Header, load: &Workload) -> Result<(), ReplyError> {
+    fn begin(
+        &mut self,
+        header: &Header,
+        load: &Workload,
+        replies: &mut Replies,
+    ) -> Result<(), ReplyError> {
         match (self.state, header.opcode) {
             (State::Fragment, Opcode::Continuation) => {}
             (State::Fragment, _) => return Err(ProtocolError::NestedMessage.into()),
@@ -168,14 +235,13 @@ impl ReplyReader {
             }
             _ => {}
         }
-        let found = header.payload_len.saturating_add(self.seen as u64);
-        let expected = load.payload_len as u64;
-        if found > expected || (header.fin && found < expected) {
-            return Err(ReplyError::Length {
-                found,
-                expected: load.payload_len,
-            });
+        if load.deflate {
+            replies.counts.frame(header);
         }
+        if header.rsv != 0 {
+            self.incoming = Some(Incoming::new(replies.known[self.variant].as_ref()));
+        }
+        self.check_length(header, load)?;
         self.frame_left = header.payload_len as usize;
         self.state = if header.fin {
             State::Last
@@ -183,6 +249,40 @@ impl ReplyReader {
             State::Fragment
         };
         Ok(())
+    }
+
+    /// Whether what is announced so far can be the message that is due.
+    #[inline]
+    fn check_length(&self, header: &Header, load: &Workload) -> Result<(), ReplyError> {
+        let expected = load.payload_len;
+        let (seen, least, most) = match &self.incoming {
+            None => (self.seen, expected, expected),
+            Some(incoming) => (incoming.len(), 0, deflate::bound(expected)),
+        };
+        let found = header.payload_len.saturating_add(seen as u64);
+        if found > most as u64 || (header.fin && found < least as u64) {
+            return Err(ReplyError::Length { found, expected });
+        }
+        Ok(())
+    }
+
+    /// A whole message has come, on a connection with compression.
+    #[inline]
+    fn check_compressed(
+        &mut self,
+        load: &Workload,
+        replies: &mut Replies,
+    ) -> Result<(), ReplyError> {
+        let Some(incoming) = self.incoming.take() else {
+            replies.counts.uncompressed += 1;
+            return Ok(());
+        };
+        replies.counts.compressed += 1;
+        self.seen = load.reply_len();
+        match incoming.finish() {
+            Arrived::Known(_) => Ok(()),
+            Arrived::Other(compressed) => replies.learn(compressed, load, self.variant),
+        }
     }
 
     /// Compares the next bytes of the message. They fit: `begin` and `next_raw` see to it.

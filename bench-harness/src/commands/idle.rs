@@ -61,6 +61,9 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Verdict, BenchError> {
         let need = "idle measures the server's memory and processor time: pass --server-pid";
         return Err(BenchError::usage(need));
     }
+    if args.deflate && args.common.target.wire == Wire::Raw {
+        return Err(BenchError::usage("--deflate is for WebSockets: use ws://"));
+    }
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &member);
     let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, conductor, clock);
@@ -105,6 +108,9 @@ fn conduct(
 fn drive(args: &IdleArgs, setup: &Setup<'_>, member: &Member<'_>) -> Result<Outcome, BenchError> {
     let connections = member.share(args.connections) as u32;
     let mut links = setup.links(member, connections as usize)?;
+    if args.deflate {
+        links.insist_on_deflate();
+    }
     let mut driver = IdleDriver::new(args, connections);
     let start = member.rendezvous(0)?;
     let rate = args.connect_rate;
@@ -244,10 +250,13 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         client: seen.window.client_load,
         server: seen.window.server_load(),
         errors: outcome.broken.total(),
+        // Nobody sends anything.
+        compressed: None,
     });
     let parameters = Parameters {
         connections: args.connections,
         connect_rate: args.connect_rate,
+        deflate: args.deflate.then_some(true),
         warmup_s: Some(args.settle.as_secs_f64()),
         duration_s: Some(args.duration.as_secs_f64()),
         cores: setup.cores.clone(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::client::deflate::WireCounts;
 use crate::client::dial::Failures;
+use crate::client::payload::PayloadKind;
 use crate::client::reply::Verify;
 use crate::procfs::{Memory, Usage};
 use crate::stats::latency::Distribution;
@@ -45,6 +47,9 @@ pub(crate) struct Summary {
     /// How long replies took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency_us: Option<Latencies>,
+    /// What came compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compression: Option<CompressionCounts>,
     /// Publishers and subscribers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) broadcast: Option<Broadcast>,
@@ -84,6 +89,12 @@ pub(crate) struct Parameters {
     pub(crate) wire_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) opcode: Option<&'static str>,
+    /// What messages carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload: Option<PayloadKind>,
+    /// permessage-deflate was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deflate: Option<bool>,
     #[serde(rename = "loop", skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,6 +133,23 @@ pub(crate) struct Messages {
     pub(crate) per_second: f64,
     /// Their payload bytes per second.
     pub(crate) payload_bytes_per_second: f64,
+}
+
+/// What came, and how much smaller than what it stands for: over the whole run, with warm-up.
+#[derive(Debug, Serialize)]
+pub(crate) struct CompressionCounts {
+    /// Messages that came compressed.
+    pub(crate) compressed: u64,
+    /// Messages that came as they are.
+    pub(crate) uncompressed: u64,
+    /// Compressed ones that the client inflated. The others are byte for byte what one of these was.
+    pub(crate) inflated: u64,
+    /// Bytes of a message on the wire, server to client, with its frame headers: the mean.
+    pub(crate) wire_bytes_per_message: f64,
+    /// Bytes of a message once it is inflated.
+    pub(crate) payload_bytes_per_message: u64,
+    /// Payload bytes per byte on the wire.
+    pub(crate) ratio: f64,
 }
 
 /// How long replies took.
@@ -351,6 +379,22 @@ impl Server {
     }
 }
 
+impl CompressionCounts {
+    /// From what was counted of messages of `payload_len` bytes.
+    pub(crate) fn new(counts: &WireCounts, payload_len: usize) -> Self {
+        let wire = counts.wire_bytes as f64 / counts.messages().max(1) as f64;
+        Self {
+            compressed: counts.compressed,
+            uncompressed: counts.uncompressed,
+            inflated: counts.inflated,
+            wire_bytes_per_message: wire,
+            payload_bytes_per_message: payload_len as u64,
+            // Without a message there is no ratio; 1 divides nothing by nothing.
+            ratio: payload_len as f64 / wire.max(1.0),
+        }
+    }
+}
+
 impl MemoryPerConnection {
     /// Growth from `before` to `after` spread over the connections.
     pub(crate) fn new(before: Memory, after: Memory, connections: u64) -> Self {
@@ -394,6 +438,7 @@ impl Summary {
             window_s: window.as_secs_f64(),
             messages: None,
             latency_us: None,
+            compression: None,
             broadcast: None,
             connections: None,
             memory: None,

@@ -4,8 +4,10 @@ use std::fmt::{self, Display, Formatter};
 
 use super::env::BUILD;
 use super::summary::{
-    Broadcast, Client, Connections, Latencies, MemoryPerConnection, Server, Summary,
+    Broadcast, Client, CompressionCounts, Connections, Latencies, MemoryPerConnection, Server,
+    Summary,
 };
+use crate::client::payload::PayloadKind;
 use crate::procfs::Memory;
 use crate::stats::latency::Distribution;
 use crate::stats::validity::{JudgedBy, LimitedBy};
@@ -38,6 +40,9 @@ impl Display for Page<'_> {
         }
         if let Some(latencies) = &summary.latency_us {
             latency(f, latencies, summary.parameters.rate.is_some())?;
+        }
+        if let Some(part) = &summary.compression {
+            compression(f, part)?;
         }
         if let Some(part) = &summary.broadcast {
             broadcast(f, part)?;
@@ -79,7 +84,15 @@ fn load(summary: &Summary) -> String {
         text += &format!(", {active} of them send");
     }
     if let (Some(size), Some(wire), Some(opcode)) = (p.payload_bytes, p.wire_bytes, p.opcode) {
-        text += &format!(", {size} B {opcode} ({wire} B with the frame header)");
+        let kind = match p.payload {
+            Some(PayloadKind::Json) => "JSON",
+            _ => opcode,
+        };
+        let how = match p.deflate {
+            Some(true) => "compressed, with",
+            _ => "with",
+        };
+        text += &format!(", {size} B {kind} ({wire} B {how} the frame header)");
     }
     match (p.mode, p.rate, p.in_flight) {
         (Some("open"), Some(rate), Some(depth)) => {
@@ -134,6 +147,20 @@ fn latency(f: &mut Formatter<'_>, latencies: &Latencies, open_loop: bool) -> fmt
         line(f, "", text)?;
     }
     Ok(())
+}
+
+fn compression(f: &mut Formatter<'_>, part: &CompressionCounts) -> fmt::Result {
+    let text = format!(
+        "{:.1} B came per message of {} B = {:.2} : 1; {} compressed ({} of them inflated, the others the same as one \
+         of these), {} not",
+        part.wire_bytes_per_message,
+        part.payload_bytes_per_message,
+        part.ratio,
+        part.compressed,
+        part.inflated,
+        part.uncompressed
+    );
+    line(f, "compression", text)
 }
 
 fn broadcast(f: &mut Formatter<'_>, part: &Broadcast) -> fmt::Result {

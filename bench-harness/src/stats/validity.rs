@@ -41,6 +41,8 @@ pub(crate) struct Evidence {
     pub(crate) server: Option<Load>,
     /// Mismatched, lost or unexpected replies and broken connections.
     pub(crate) errors: u64,
+    /// Messages that came compressed; `None` when compression was not asked for.
+    pub(crate) compressed: Option<u64>,
 }
 
 /// How busy a side was, by its busiest thread.
@@ -72,6 +74,8 @@ pub(crate) enum Kind {
     Errors,
     /// Too little was measured.
     TooFewMessages,
+    /// Compression was asked for and agreed on, and no message came compressed.
+    NothingCompressed,
     /// The rate asked for was not reached.
     RateMissed,
     /// The client was the bottleneck.
@@ -210,6 +214,13 @@ fn against_all(seen: &Evidence) -> Vec<Reason> {
             ),
         });
     }
+    if seen.compressed == Some(0) {
+        reasons.push(Reason {
+            kind: Kind::NothingCompressed,
+            text: "the server agreed to compress, but no message came compressed: are they below its threshold?"
+                .to_owned(),
+        });
+    }
     reasons
 }
 
@@ -254,6 +265,7 @@ mod tests {
             client: running(0.6),
             server: Some(running(0.99)),
             errors: 0,
+            compressed: None,
         }
     }
 
@@ -356,6 +368,15 @@ mod tests {
     }
 
     #[test]
+    fn one_compressed_message_shows_that_the_server_compresses() {
+        let judgement = judge(&Evidence {
+            compressed: Some(1),
+            ..good()
+        });
+        assert_eq!(kinds(&judgement), []);
+    }
+
+    #[test]
     fn a_missed_rate_spoils_throughput() {
         let near = judge(&Evidence {
             rate: Some((1000.0, 991.0)),
@@ -394,6 +415,13 @@ mod tests {
                     ..good()
                 },
                 Kind::TooFewMessages,
+            ),
+            (
+                Evidence {
+                    compressed: Some(0),
+                    ..good()
+                },
+                Kind::NothingCompressed,
             ),
         ] {
             let judgement = judge(&spoilt);

@@ -3,6 +3,7 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod deflating;
 pub(crate) mod hub;
 
 use std::io::{BufRead, BufReader, Read};

@@ -1,6 +1,9 @@
 //! Server frames are written by hand here: the encoder is the server's side.
 
 use super::*;
+use crate::client::deflate::Deflater;
+use crate::client::payload::PayloadKind;
+use crate::client::workload::Recipe;
 
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
@@ -19,8 +22,19 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+fn recipe(payload_len: usize) -> Recipe {
+    Recipe {
+        wire: Wire::WebSocket,
+        opcode: Opcode::Binary,
+        kind: PayloadKind::Random,
+        payload_len,
+        deflate: false,
+        in_flight: 4,
+    }
+}
+
 fn load(len: usize) -> Workload {
-    Workload::new(Wire::WebSocket, Opcode::Binary, len, 4, 9)
+    Workload::new(&recipe(len), 9)
 }
 
 /// Feeds the stream in pieces of `step` bytes.
@@ -30,15 +44,26 @@ fn read(
     stream: &[u8],
     step: usize,
 ) -> Result<Vec<Reply>, ReplyError> {
+    read_counting(load, verify, stream, step).map(|(replies, _)| replies)
+}
+
+/// The same, with what was counted.
+fn read_counting(
+    load: &Workload,
+    verify: Verify,
+    stream: &[u8],
+    step: usize,
+) -> Result<(Vec<Reply>, WireCounts), ReplyError> {
     let mut reader = ReplyReader::default();
+    let mut shared = Replies::new(load);
     let mut replies = Vec::new();
     for mut piece in stream.chunks(step) {
-        while let Some(reply) = reader.next(&mut piece, load, verify)? {
+        while let Some(reply) = reader.next(&mut piece, load, verify, &mut shared)? {
             replies.push(reply);
         }
         assert!(piece.is_empty(), "the reader leaves nothing behind");
     }
-    Ok(replies)
+    Ok((replies, shared.counts))
 }
 
 #[test]
@@ -166,7 +191,11 @@ fn broken_rules_show() {
 
 #[test]
 fn raw_replies_are_counted_by_length() {
-    let load = Workload::new(Wire::Raw, Opcode::Binary, 40, 1, 3);
+    let recipe = Recipe {
+        wire: Wire::Raw,
+        ..recipe(40)
+    };
+    let load = Workload::new(&recipe, 3);
     let stream = [load.reply(0), load.reply(1), &load.reply(2)[..10]].concat();
     for step in 1..stream.len() {
         let replies = read(&load, Verify::Sample, &stream, step).unwrap();
@@ -174,4 +203,88 @@ fn raw_replies_are_counted_by_length() {
     }
     let swapped = [load.reply(1), load.reply(0)].concat();
     assert!(read(&load, Verify::Sample, &swapped, 9).is_err());
+}
+
+/// JSON, compressed.
+fn compressed_load(len: usize) -> Workload {
+    let recipe = Recipe {
+        opcode: Opcode::Text,
+        kind: PayloadKind::Json,
+        deflate: true,
+        ..recipe(len)
+    };
+    Workload::new(&recipe, 9)
+}
+
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    Deflater::new().compress(payload)
+}
+
+#[test]
+fn compressed_replies_in_any_split_are_recognized() {
+    let load = compressed_load(300);
+    let mut stream = Vec::new();
+    for n in 0..2 * load.variants {
+        let reply = load.reply(n % load.variants);
+        if n == 3 {
+            // A server need not compress everything.
+            stream.extend(frame(0x81, reply));
+            continue;
+        }
+        let compressed = deflated(reply);
+        let (a, b) = compressed.split_at(50);
+        stream.extend(frame(0x41, a));
+        stream.extend(frame(0x89, b""));
+        stream.extend(frame(0x80, b));
+    }
+    for step in (1..stream.len()).step_by(7) {
+        let (replies, counts) = read_counting(&load, Verify::Sample, &stream, step).unwrap();
+        let messages = replies
+            .iter()
+            .filter(|&reply| *reply == Reply::Message)
+            .count();
+        assert_eq!(messages, 14, "in steps of {step}");
+        assert_eq!((counts.compressed, counts.uncompressed), (13, 1));
+        // Each of the seven once, those of the second round not again.
+        assert_eq!(counts.inflated, 7);
+        // All but the pings.
+        assert_eq!(counts.wire_bytes, stream.len() as u64 - 13 * 2);
+    }
+}
+
+#[test]
+fn wrong_compressed_replies_show() {
+    let load = compressed_load(300);
+    let read = |stream: &[u8]| read(&load, Verify::Sample, stream, 64).unwrap_err();
+    let mut other = load.reply(0).to_vec();
+    other[200] ^= 1;
+    let content = ReplyError::Content { at: 0, len: 300 };
+    assert_eq!(read(&frame(0xc1, &deflated(&other))), content);
+    assert_eq!(read(&frame(0xc1, &deflated(load.reply(1)))), content);
+    let short = read(&frame(0xc1, &deflated(&other[..299])));
+    assert!(matches!(short, ReplyError::Length { found: 299, .. }));
+    let long = read(&frame(0xc1, &deflated(&[0; 301])));
+    assert_eq!(long, InflateError::TooLong { limit: 300 }.into());
+    assert_eq!(
+        read(&frame(0xc1, &[0xff; 100])),
+        InflateError::Invalid.into()
+    );
+    // More than any compressor makes of 300 bytes: not waited for.
+    let endless = read(&[0xc1, 127, 0, 0, 0, 1, 0, 0, 0, 0]);
+    assert!(matches!(endless, ReplyError::Length { .. }));
+}
+
+#[test]
+fn rsv1_is_for_the_first_frame_of_a_message_only() {
+    let load = compressed_load(300);
+    let compressed = deflated(load.reply(0));
+    let (a, b) = compressed.split_at(50);
+    let reserved = |stream: Vec<u8>| {
+        let error = read(&load, Verify::Sample, &stream, 64).unwrap_err();
+        assert_eq!(error, ProtocolError::ReservedBits(4).into());
+    };
+    reserved([frame(0x41, a), frame(0xc0, b)].concat());
+    reserved(frame(0xc9, b""));
+    let other_bit = read(&load, Verify::Sample, &frame(0xe1, a), 64).unwrap_err();
+    assert_eq!(other_bit, ProtocolError::ReservedBits(6).into());
 }

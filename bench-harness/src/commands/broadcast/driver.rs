@@ -15,6 +15,7 @@ use crate::client::delivery::{Delivery, DeliveryReader};
 use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::publication::{Publication, Stamp};
+use crate::client::recent::Recent;
 use crate::client::reply::Verify;
 use crate::client::team::Progress;
 use crate::clock::{Nanos, nanos};
@@ -38,6 +39,7 @@ pub(super) struct BroadcastDriver<'a> {
     verify: Verify,
     cast: Cast,
     readers: Vec<DeliveryReader>,
+    recent: Recent,
     publishers: Publishers,
     ledger: Ledger,
     /// `None` with several threads.
@@ -72,7 +74,8 @@ impl<'a> BroadcastDriver<'a> {
             published,
             verify,
             readers,
-            publishers: Publishers::new(cast.publishers()),
+            recent: Recent::new(),
+            publishers: Publishers::new(cast.publishers(), publication),
             ledger: Ledger::new(cast.subscribers as usize, total),
             awaited: alone.then(|| Awaited::new(total)),
             stalled: Stalled::default(),
@@ -213,6 +216,7 @@ impl<'a> BroadcastDriver<'a> {
         }
         self.outcome.ledgers = vec![self.ledger];
         self.outcome.stalled = self.stalled;
+        self.outcome.counts = self.recent.counts;
         self.outcome
     }
 
@@ -341,7 +345,7 @@ impl Driver for BroadcastDriver<'_> {
         }
         loop {
             let reader = &mut self.readers[slot as usize];
-            let delivery = reader.next(&mut input, self.publication, self.verify);
+            let delivery = reader.next(&mut input, self.publication, self.verify, &mut self.recent);
             match delivery.map_err(|error| error.to_string())? {
                 Some(Delivery::Message(_)) if stalls => self.stalled.message(),
                 Some(Delivery::Message(stamp)) => self.delivered(slot, &stamp, now)?,

@@ -15,8 +15,9 @@ use super::Setup;
 use super::echo::nothing_opened;
 use super::window::{Observer, Window};
 use crate::cli::BroadcastArgs;
+use crate::client::deflate::WireCounts;
 use crate::client::dial::{DialPlan, Failures, open_all};
-use crate::client::publication::{Publication, STAMP_LEN};
+use crate::client::publication::Publication;
 use crate::client::schedule::Schedule;
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, nanos};
@@ -71,6 +72,8 @@ struct Outcome {
     to_publishers: u64,
     ledgers: Vec<Ledger>,
     stalled: Stalled,
+    /// What came on the wire, to all connections, where messages are compressed.
+    counts: WireCounts,
     refused: Failures,
     broken: Failures,
 }
@@ -101,7 +104,12 @@ pub(crate) fn run(args: &BroadcastArgs) -> Result<Verdict, BenchError> {
     check(args)?;
     let setup = Setup::new(&args.common, args.connections + args.only_publish())?;
     let empty = memory(&setup)?;
-    let publication = Publication::new(args.size as usize, args.common.seed);
+    let publication = Publication::new(
+        args.payload,
+        args.size as usize,
+        args.deflate,
+        args.common.seed,
+    );
     let published = Published::new(args.all_publishers() as usize, setup.cores.len().max(1));
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &publication, &published, &member);
@@ -124,13 +132,14 @@ fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
         .as_ref()
         .map_or(1, |list| list.len() as u64);
     let publish = args.publish_url.as_ref();
+    let smallest = Publication::smallest(args.payload) as u64;
     let problem = if target.wire == Wire::Raw {
         "broadcast speaks WebSocket: use ws:// (`floor --broadcast` does, too)".to_owned()
     } else if publish.is_some_and(|url| url.wire == Wire::Raw || url.authority != target.authority)
     {
         "--publish-url must be ws:// with the same host and port as URL".to_owned()
-    } else if !(STAMP_LEN as u64..=1 << 30).contains(&args.size) {
-        format!("--size is at least {STAMP_LEN}, for the stamp in every message, and at most 1g")
+    } else if !(smallest..=1 << 30).contains(&args.size) {
+        format!("--size is at least {smallest}, for the stamp in every message, and at most 1g")
     } else if args.in_flight.max(args.burst.unwrap_or(1)) > MAX_ON_THE_WAY {
         format!("--in-flight and --burst are at most {MAX_ON_THE_WAY}")
     } else if args.connections.saturating_mul(args.all_publishers()) > MAX_ACCOUNTS {
@@ -196,6 +205,9 @@ fn drive(
     let cast = Cast::new(args, member);
     let mut links = setup.links(member, cast.slots() as usize)?;
     links.set_manners(cast.manners(args));
+    if args.deflate {
+        links.insist_on_deflate();
+    }
     let plan = DialPlan {
         connections: cast.slots(),
         concurrency: OPENING.div_ceil(member.count),
@@ -247,6 +259,7 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
         all.to_publishers += one.to_publishers;
         all.ledgers.extend(one.ledgers);
         all.stalled.merge(one.stalled);
+        all.counts.merge(&one.counts);
         all.refused.merge(one.refused);
         all.broken.merge(one.broken);
         all

@@ -1,5 +1,6 @@
 //! The publishing side on one thread: what is due when, and sending it.
 
+use crate::client::deflate::Deflater;
 use crate::client::links::Links;
 use crate::client::publication::{Publication, Stamp};
 use crate::client::schedule::Schedule;
@@ -28,6 +29,8 @@ pub(super) struct Publishers {
     pub(super) pace: Pace,
     /// Places of publishers with something to send.
     dirty: Vec<usize>,
+    /// Where messages are sent compressed.
+    deflater: Option<Deflater>,
 }
 
 struct Publisher {
@@ -42,7 +45,7 @@ struct Publisher {
 
 impl Publishers {
     /// `slots` with the publishers' numbers within the run.
-    pub(super) fn new(slots: impl Iterator<Item = (u32, u32)>) -> Self {
+    pub(super) fn new(slots: impl Iterator<Item = (u32, u32)>, publication: &Publication) -> Self {
         let publisher = |(slot, id)| Publisher {
             slot,
             id,
@@ -55,6 +58,7 @@ impl Publishers {
             list: slots.map(publisher).collect(),
             pace: Pace::Stopped,
             dirty: Vec::new(),
+            deflater: publication.deflater(),
         }
     }
 
@@ -185,7 +189,7 @@ impl Publishers {
                 due,
                 sent: now,
             };
-            publication.encode(&mut frames, &stamp);
+            publication.encode(&mut frames, &stamp, &mut self.deflater);
             sent(&stamp);
         }
         publisher.sent += count;

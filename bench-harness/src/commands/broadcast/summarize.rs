@@ -1,13 +1,15 @@
 //! From what a broadcast brought home to its summary.
 
+use corecast_protocol::Opcode;
+
 use super::{Counts, Outcome, Seen, SeenMemory, Stalled};
 use crate::cli::BroadcastArgs;
 use crate::client::dial::Failures;
 use crate::client::publication::Publication;
 use crate::commands::Setup;
 use crate::report::summary::{
-    Broadcast, BroadcastMemory, ErrorReason, Errors, Latencies, Messages, Parameters, StalledFates,
-    Summary,
+    Broadcast, BroadcastMemory, CompressionCounts, ErrorReason, Errors, Latencies, Messages,
+    Parameters, StalledFates, Summary,
 };
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
@@ -31,6 +33,7 @@ pub(super) fn summary(
         client: window.client_load,
         server: window.server_load(),
         errors: outcome.broken.total() + counts.total(),
+        compressed: args.deflate.then_some(outcome.counts.compressed),
     };
     let by = if args.cost {
         JudgedBy::Cost
@@ -59,6 +62,9 @@ pub(super) fn summary(
         corrected: distribution(&outcome.corrected),
         uncorrected: distribution(&outcome.uncorrected),
     });
+    summary.compression = args
+        .deflate
+        .then(|| CompressionCounts::new(&outcome.counts, publication.payload_len));
     summary.broadcast = Some(broadcast(seen, outcome, counts));
     summary.server = window.server(deliveries);
     summary.client = window.client(deliveries);
@@ -125,7 +131,13 @@ fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication
         stalled: args.slow.map(|_| args.stalled()),
         payload_bytes: Some(args.size),
         wire_bytes: Some(publication.frame_len as u64),
-        opcode: Some("binary"),
+        opcode: Some(if publication.opcode == Opcode::Text {
+            "text"
+        } else {
+            "binary"
+        }),
+        payload: Some(args.payload),
+        deflate: args.deflate.then_some(true),
         mode: Some(if closed { "closed" } else { "open" }),
         in_flight: (closed && args.burst.is_none()).then_some(args.in_flight),
         burst: args.burst,

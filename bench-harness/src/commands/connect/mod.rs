@@ -193,6 +193,7 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
         client: seen.window.client_load,
         server: seen.window.server_load(),
         errors: outcome.broken.total() + outcome.refused.total(),
+        compressed: None,
     });
     let by = if args.cost {
         JudgedBy::Cost

@@ -13,7 +13,7 @@ use super::Outcome;
 use crate::client::dial::Failures;
 use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
-use crate::client::reply::{Reply, ReplyReader, Verify};
+use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
 use crate::client::schedule::Schedule;
 use crate::client::team::Progress;
 use crate::client::workload::Workload;
@@ -43,6 +43,7 @@ pub(super) struct EchoDriver<'a> {
     load: &'a Workload,
     region: Region,
     verify: Verify,
+    replies: Replies,
     talks: Vec<Talk>,
     /// Slots that send; message `n` of the thread's schedule goes to number `n % active.len()`.
     active: Vec<u32>,
@@ -125,6 +126,7 @@ impl<'a> EchoDriver<'a> {
             load,
             region,
             verify,
+            replies: Replies::new(load),
             talks,
             stamps: vec![0; active.len() * depth].into_boxed_slice(),
             active,
@@ -224,6 +226,7 @@ impl<'a> EchoDriver<'a> {
             refused: self.refused,
             broken: self.broken,
             lost: self.lost,
+            counts: self.replies.counts,
         }
     }
 
@@ -303,13 +306,9 @@ impl<'a> EchoDriver<'a> {
         for number in talk.sent..talk.sent + count {
             self.stamps[(place * self.depth + number % self.depth) as usize] = now;
         }
-        let first = (talk.sent % self.load.variants as u64) as usize * self.load.frame_len;
+        let frames = self.load.range(talk.sent, count);
         talk.sent += count;
-        links.send(
-            slot,
-            self.region,
-            first..first + count as usize * self.load.frame_len,
-        )?;
+        links.send(slot, self.region, frames)?;
         Ok(allowed > count)
     }
 
@@ -390,7 +389,7 @@ impl Driver for EchoDriver<'_> {
         let mut input = &*bytes;
         loop {
             let reader = &mut self.talks[slot as usize].reader;
-            let reply = reader.next(&mut input, self.load, self.verify);
+            let reply = reader.next(&mut input, self.load, self.verify, &mut self.replies);
             match reply.map_err(|error| error.to_string())? {
                 Some(Reply::Message) => self.answer(slot, now)?,
                 Some(Reply::Control(Control::Ping(payload))) => {

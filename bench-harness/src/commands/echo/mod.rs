@@ -9,17 +9,20 @@ use corecast_protocol::Opcode;
 use super::Setup;
 use super::window::{Observer, Window};
 use crate::cli::EchoArgs;
+use crate::client::deflate::WireCounts;
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::links::Links;
+use crate::client::payload::{JSON_OVERHEAD, PayloadKind};
 use crate::client::schedule::Schedule;
 use crate::client::team::{self, Conductor, Member};
-use crate::client::workload::Workload;
+use crate::client::workload::{Recipe, Workload};
 use crate::clock::{Clock, nanos};
 use crate::error::{BenchError, Verdict};
 use crate::report;
-use crate::report::summary::{Errors, Latencies, Messages, Parameters, Summary};
+use crate::report::summary::{CompressionCounts, Errors, Latencies, Messages, Parameters, Summary};
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
+use crate::target::Wire;
 use driver::{EchoDriver, Phases};
 
 /// Connections on the way at once while opening, over all threads: fast, and far below any listen backlog.
@@ -31,6 +34,9 @@ const OPEN_LOOP_DEPTH: u64 = 64;
 
 /// Messages on the way per connection at most; send times are kept for each.
 const MAX_IN_FLIGHT: u64 = 4096;
+
+/// Payload bytes of a JSON message at least: one that opens with a brace and has no records.
+const SMALLEST_JSON: u64 = 1 + JSON_OVERHEAD as u64;
 
 /// From the word to go until the first message is due: time for every thread to wake up.
 const LEAD: Duration = Duration::from_millis(2);
@@ -48,6 +54,7 @@ struct Outcome {
     refused: Failures,
     broken: Failures,
     lost: u64,
+    counts: WireCounts,
 }
 
 /// Measures an echo server.
@@ -90,29 +97,28 @@ pub(super) fn nothing_opened(refused: &Failures) -> BenchError {
 }
 
 fn check(args: &EchoArgs) -> Result<(), BenchError> {
-    if args.active.is_some_and(|active| active > args.connections) {
-        return Err(BenchError::usage("--active is more than --connections"));
-    }
-    if depth(args) > MAX_IN_FLIGHT {
-        return Err(BenchError::usage(format!(
-            "--in-flight is at most {MAX_IN_FLIGHT}"
-        )));
-    }
-    // A send is one operation with a 32-bit length.
-    if args.size > 1 << 30 {
-        return Err(BenchError::usage("--size is at most 1g"));
-    }
     let threads = args
         .common
         .cores
         .as_ref()
         .map_or(1, |list| list.len() as u64);
-    if args.active.unwrap_or(args.connections) < threads {
-        return Err(BenchError::usage(
-            "each of the --cores needs at least one sending connection",
-        ));
-    }
-    Ok(())
+    let problem = if args.active.is_some_and(|active| active > args.connections) {
+        "--active is more than --connections".to_owned()
+    } else if depth(args) > MAX_IN_FLIGHT {
+        format!("--in-flight is at most {MAX_IN_FLIGHT}")
+    } else if args.size > 1 << 30 {
+        // A send is one operation with a 32-bit length.
+        "--size is at most 1g".to_owned()
+    } else if args.payload == PayloadKind::Json && args.size < SMALLEST_JSON {
+        format!("--payload json takes a --size of at least {SMALLEST_JSON}")
+    } else if args.deflate && args.common.target.wire == Wire::Raw {
+        "--deflate is for WebSockets: use ws://".to_owned()
+    } else if args.active.unwrap_or(args.connections) < threads {
+        "each of the --cores needs at least one sending connection".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(BenchError::usage(problem))
 }
 
 fn depth(args: &EchoArgs) -> u64 {
@@ -124,19 +130,19 @@ fn depth(args: &EchoArgs) -> u64 {
 }
 
 fn workload(args: &EchoArgs) -> Workload {
-    let opcode = if args.text {
-        Opcode::Text
-    } else {
-        Opcode::Binary
+    let recipe = Recipe {
+        wire: args.common.target.wire,
+        opcode: if args.text || args.payload == PayloadKind::Json {
+            Opcode::Text
+        } else {
+            Opcode::Binary
+        },
+        kind: args.payload,
+        payload_len: args.size as usize,
+        deflate: args.deflate,
+        in_flight: depth(args) as usize,
     };
-    let (size, depth) = (args.size as usize, depth(args) as usize);
-    Workload::new(
-        args.common.target.wire,
-        opcode,
-        size,
-        depth,
-        args.common.seed,
-    )
+    Workload::new(&recipe, args.common.seed)
 }
 
 /// The life of one thread.
@@ -149,6 +155,9 @@ fn drive(
     let connections = member.share(args.connections) as u32;
     let active = member.share(args.active.unwrap_or(args.connections)) as u32;
     let mut links = setup.links(member, connections as usize)?;
+    if args.deflate {
+        links.insist_on_deflate();
+    }
     let region = links.adopt(load.frames.clone());
     let mut driver = EchoDriver::new(
         load,
@@ -206,6 +215,7 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
         all.refused.merge(one.refused);
         all.broken.merge(one.broken);
         all.lost += one.lost;
+        all.counts.merge(&one.counts);
         all
     });
     merged.expect("a team has at least one thread")
@@ -228,6 +238,7 @@ fn summarize(
         client: window.client_load,
         server: window.server_load(),
         errors: outcome.broken.total() + outcome.lost,
+        compressed: args.deflate.then_some(outcome.counts.compressed),
     };
     let by = if args.cost {
         JudgedBy::Cost
@@ -247,6 +258,9 @@ fn summarize(
         corrected: outcome.latency.distribution(),
         uncorrected: outcome.uncorrected.as_ref().and_then(Latency::distribution),
     });
+    summary.compression = args
+        .deflate
+        .then(|| CompressionCounts::new(&outcome.counts, load.payload_len));
     summary.server = window.server(window.done);
     summary.client = window.client(window.done);
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, outcome.lost);
@@ -258,8 +272,14 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
         connections: args.connections,
         active: args.active,
         payload_bytes: Some(args.size),
-        wire_bytes: Some(load.frame_len as u64),
-        opcode: Some(if args.text { "text" } else { "binary" }),
+        wire_bytes: Some(load.mean_frame_len() as u64),
+        opcode: Some(if load.opcode == Opcode::Text {
+            "text"
+        } else {
+            "binary"
+        }),
+        payload: Some(args.payload),
+        deflate: args.deflate.then_some(true),
         mode: Some(if args.rate.is_some() {
             "open"
         } else {

@@ -1,0 +1,204 @@
+//! Server frames are written by hand here: the encoder is the server's side.
+
+use super::*;
+use crate::client::deflate::{Deflater, WireCounts};
+use crate::client::payload::PayloadKind;
+
+const LEN: usize = 120;
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() <= 125);
+    [&[first, payload.len() as u8], payload].concat()
+}
+
+fn stamp(number: u32) -> Stamp {
+    Stamp {
+        publisher: 3,
+        number,
+        due: 1 << 40,
+        sent: (1 << 40) + 5,
+    }
+}
+
+/// The payload of a message, by way of the frame that a publisher sends.
+fn payload(publication: &Publication, number: u32) -> Vec<u8> {
+    let mut frame = Vec::new();
+    publication.encode(&mut frame, &stamp(number), &mut None);
+    let header = Header::decode(&frame).unwrap().unwrap();
+    assert_eq!(header.payload_len, LEN as u64);
+    let key = header.mask.unwrap().into_iter().cycle();
+    let masked = &frame[usize::from(header.header_len)..];
+    masked
+        .iter()
+        .zip(key)
+        .map(|(byte, key)| byte ^ key)
+        .collect()
+}
+
+fn read_in_pieces(
+    stream: &[u8],
+    publication: &Publication,
+    piece: usize,
+) -> Result<Vec<Delivery>, DeliveryError> {
+    let mut recent = Recent::new();
+    read(
+        &mut DeliveryReader::default(),
+        stream,
+        publication,
+        piece,
+        &mut recent,
+    )
+}
+
+fn read(
+    reader: &mut DeliveryReader,
+    stream: &[u8],
+    publication: &Publication,
+    piece: usize,
+    recent: &mut Recent,
+) -> Result<Vec<Delivery>, DeliveryError> {
+    let mut deliveries = Vec::new();
+    for mut input in stream.chunks(piece) {
+        while let Some(delivery) = reader.next(&mut input, publication, Verify::Full, recent)? {
+            deliveries.push(delivery);
+        }
+    }
+    Ok(deliveries)
+}
+
+#[test]
+fn any_split_gives_the_same_deliveries() {
+    for (kind, opcode) in [(PayloadKind::Random, 2), (PayloadKind::Json, 1)] {
+        let publication = Publication::new(kind, LEN, false, 1);
+        let second = payload(&publication, 7);
+        let stream = [
+            frame(0x80 | opcode, &payload(&publication, 0)),
+            frame(0x89, b"there?"),
+            frame(opcode, &second[..10]),
+            frame(0x80, &second[10..]),
+            frame(0x88, b"\x03\xf5slow"),
+        ]
+        .concat();
+        let expected = [
+            Delivery::Message(stamp(0)),
+            Delivery::Control(Control::Ping(b"there?".to_vec())),
+            Delivery::Message(stamp(7)),
+            Delivery::Control(Control::Close("1013 \"slow\"".into())),
+        ];
+        for piece in 1..=stream.len() {
+            let found = read_in_pieces(&stream, &publication, piece).unwrap();
+            assert_eq!(found, expected, "{kind:?} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn json_payloads_are_json() {
+    let publication = Publication::new(PayloadKind::Json, LEN, false, 1);
+    let parsed: serde_json::Value = serde_json::from_slice(&payload(&publication, 5)).unwrap();
+    assert!(parsed["stamp"].is_string() && parsed["records"].is_array());
+    let smallest = Publication::smallest(PayloadKind::Json);
+    let publication = Publication::new(PayloadKind::Json, smallest, false, 1);
+    assert_eq!(publication.payload_len, smallest);
+}
+
+#[test]
+fn what_was_not_published_shows() {
+    let publication = Publication::new(PayloadKind::Random, LEN, false, 1);
+    let read = |first, payload: &[u8]| {
+        read_in_pieces(&frame(first, payload), &publication, 7).unwrap_err()
+    };
+    let good = payload(&publication, 0);
+    let mut changed = good.clone();
+    changed[LEN - 1] ^= 1;
+    assert!(matches!(
+        read(0x82, &changed),
+        DeliveryError::Content { .. }
+    ));
+    assert!(matches!(
+        read(0x82, &good[1..]),
+        DeliveryError::Length { .. }
+    ));
+    assert!(matches!(read(0x81, &good), DeliveryError::Opcode { .. }));
+    let mut foreign = good.clone();
+    foreign[0] ^= 1;
+    assert_eq!(read(0x82, &foreign), DeliveryError::Foreign);
+    // Nobody agreed to compression.
+    assert_eq!(read(0xc2, &good), ProtocolError::ReservedBits(4).into());
+}
+
+fn compressed(publication: &Publication, number: u32) -> Vec<u8> {
+    Deflater::new().compress(&payload(publication, number))
+}
+
+/// Two subscribers, the second of which lags behind: every message is inflated once, in whatever pieces it comes.
+#[test]
+fn a_compressed_message_is_inflated_once_for_all() {
+    let publication = Publication::new(PayloadKind::Json, LEN, true, 1);
+    let mut stream = Vec::new();
+    for number in 0..5 {
+        let bytes = compressed(&publication, number);
+        let (a, b) = bytes.split_at(20);
+        stream.extend([frame(0x41, a), frame(0x80, b)].concat());
+    }
+    // As it is: not everything need be compressed.
+    stream.extend(frame(0x81, &payload(&publication, 5)));
+    let expected: Vec<_> = (0..6)
+        .map(|number| Delivery::Message(stamp(number)))
+        .collect();
+    for piece in 1..=stream.len() {
+        let mut recent = Recent::new();
+        for _ in 0..2 {
+            let mut reader = DeliveryReader::default();
+            let found = read(&mut reader, &stream, &publication, piece, &mut recent).unwrap();
+            assert_eq!(found, expected, "in pieces of {piece}");
+        }
+        let counts = WireCounts {
+            compressed: 10,
+            uncompressed: 2,
+            inflated: 5,
+            wire_bytes: 2 * stream.len() as u64,
+        };
+        assert_eq!(recent.counts, counts, "in pieces of {piece}");
+    }
+}
+
+/// Another order, or a message that only some receive, costs a look-up and no inflating.
+#[test]
+fn another_order_is_found() {
+    let publication = Publication::new(PayloadKind::Json, LEN, true, 1);
+    let mut recent = Recent::new();
+    for order in [[0, 1, 2, 3], [3, 1, 0, 2], [0, 1, 2, 3]] {
+        let bytes = order.map(|number| frame(0xc1, &compressed(&publication, number)));
+        let mut reader = DeliveryReader::default();
+        let found = read(&mut reader, &bytes.concat(), &publication, 50, &mut recent);
+        assert_eq!(
+            found.unwrap(),
+            order.map(|number| Delivery::Message(stamp(number)))
+        );
+    }
+    assert_eq!((recent.counts.compressed, recent.counts.inflated), (12, 4));
+}
+
+#[test]
+fn wrong_compressed_messages_show() {
+    let publication = Publication::new(PayloadKind::Json, LEN, true, 1);
+    let read = |payload: &[u8]| {
+        let bytes = frame(0xc1, &Deflater::new().compress(payload));
+        read_in_pieces(&bytes, &publication, 50).unwrap_err()
+    };
+    let good = payload(&publication, 0);
+    let mut changed = good.clone();
+    changed[LEN - 1] ^= 1;
+    assert!(matches!(read(&changed), DeliveryError::Content { .. }));
+    assert!(matches!(read(&good[..50]), DeliveryError::Length { .. }));
+    assert_eq!(
+        read(&[&good[..], b" "].concat()),
+        InflateError::TooLong { limit: LEN }.into()
+    );
+    let mut foreign = good;
+    foreign[0] ^= 1;
+    assert_eq!(read(&foreign), DeliveryError::Foreign);
+    let garbage = read_in_pieces(&frame(0xc1, &[0xff; 40]), &publication, 50).unwrap_err();
+    assert_eq!(garbage, InflateError::Invalid.into());
+}
