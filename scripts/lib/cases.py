@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .contestants import FLOORS
-from .peers import NAMES as PEERS
+from .peers import PLAIN as PEERS
 
 # Connections of the cases about many: most of the 20,000 descriptors of a process.
 MANY = "15k"

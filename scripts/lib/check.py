@@ -22,9 +22,9 @@ class Mismatch(Exception):
     """The server answered, but not with what it had to."""
 
 
-def echo(host, port, path="/"):
-    """Two clients; each gets exactly its own messages back."""
-    with ws.WebSocket(host, port, path) as first, ws.WebSocket(host, port, path) as second:
+def echo(host, port, path="/", deflate=False):
+    """Two clients; each gets exactly its own messages back. With `deflate`, compressed both ways."""
+    with _connect(host, port, path, deflate) as first, _connect(host, port, path, deflate) as second:
         for opcode, payload in _messages():
             first.send(opcode, payload)
             _expect(first, opcode, payload)
@@ -33,13 +33,14 @@ def echo(host, port, path="/"):
         _pipelined(second)
         _fragmented(second)
         _ping(second)
+        _compressed(first, second)
         _close(first)
         _close(second)
 
 
-def broadcast(host, port, path="/"):
-    """Two clients; both get what either sends, its sender included."""
-    with ws.WebSocket(host, port, path) as first, ws.WebSocket(host, port, path) as second:
+def broadcast(host, port, path="/", deflate=False):
+    """Two clients; both get what either sends, its sender included. With `deflate`, compressed both ways."""
+    with _connect(host, port, path, deflate) as first, _connect(host, port, path, deflate) as second:
         _joined(first, second)
         for sender in (first, second):
             for opcode, payload in _messages():
@@ -47,6 +48,7 @@ def broadcast(host, port, path="/"):
                 _expect(first, opcode, payload)
                 _expect(second, opcode, payload)
         _ping(second)
+        _compressed(first, second)
         _close(first)
         second.send(ws.TEXT, b"alone")
         _expect(second, ws.TEXT, b"alone")
@@ -67,6 +69,18 @@ def raw(host, port):
             sender.join()
             if received != sent:
                 raise Mismatch(f"sent {size} bytes, received {len(received)}, or others")
+
+
+def _connect(host, port, path, deflate):
+    return ws.WebSocket(host, port, path, deflate=deflate)
+
+
+def _compressed(*clients):
+    """Where compression was agreed on, everything came compressed: nobody set a threshold."""
+    for client in clients:
+        if client.deflate and client.uncompressed:
+            total = client.compressed + client.uncompressed
+            raise Mismatch(f"{client.uncompressed} of {total} messages came uncompressed")
 
 
 def _messages():

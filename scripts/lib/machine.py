@@ -18,7 +18,7 @@ def describe():
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30), 1),
         "kernel": platform.release(),
         "rustc": output(["rustc", "--version"]).removeprefix("rustc ").split(" ")[0],
-        "peers": {name: peers.version(name) for name in peers.NAMES},
+        "peers": peers.versions(),
     }
 
 

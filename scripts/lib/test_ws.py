@@ -85,5 +85,64 @@ class Client(unittest.TestCase):
         self.assertEqual(bytes(b ^ key[i % 4] for i, b in enumerate(masked)), b"some bytes")
 
 
+def answered(parameters, reply=b""):
+    """What a client that insists on compression receives, when it is answered so; its counts as well."""
+    head = b"Sec-WebSocket-Extensions: permessage-deflate" + parameters + b"\r\n"
+    with Fake(reply, head) as server:
+        with ws.WebSocket("127.0.0.1", server.port, timeout=5, deflate=True) as client:
+            message = client.receive() if reply else None
+            return message, client.compressed, client.uncompressed
+
+
+AGREED = b"; server_no_context_takeover"
+
+# RFC 7692 section 7.2.3.1: "Hello".
+HELLO = b"\xf2\x48\xcd\xc9\xc9\x07\x00"
+
+
+class Deflate(unittest.TestCase):
+    def test_inflates_whole_messages_and_fragmented_ones(self):
+        whole = b"\xc1\x07" + HELLO
+        fragments = b"\x41\x03" + HELLO[:3] + b"\x80\x04" + HELLO[3:]
+        for reply in (whole, fragments):
+            self.assertEqual(answered(AGREED, reply), ((ws.TEXT, b"Hello"), 1, 0))
+
+    def test_counts_what_comes_as_it_is_unless_it_is_empty(self):
+        self.assertEqual(answered(AGREED, b"\x81\x05Hello"), ((ws.TEXT, b"Hello"), 0, 1))
+        self.assertEqual(answered(AGREED, b"\x81\x00"), ((ws.TEXT, b""), 0, 0))
+
+    def test_takes_the_answers_that_are_allowed(self):
+        for more in (b"", b"; client_no_context_takeover", b"; server_max_window_bits=9"):
+            answered(AGREED + more)
+
+    def test_refuses_the_others(self):
+        for parameters in (b"", b"; client_no_context_takeover", AGREED + AGREED, AGREED + b"; x",
+                           AGREED + b"; client_max_window_bits=10", AGREED + b"; server_max_window_bits=16",
+                           AGREED + b", permessage-deflate" + AGREED):
+            with self.subTest(parameters), self.assertRaises(ws.ProtocolError):
+                answered(parameters)
+
+    def test_refuses_a_server_that_does_not_agree(self):
+        with Fake() as server, self.assertRaises(ws.ProtocolError):
+            ws.WebSocket("127.0.0.1", server.port, timeout=5, deflate=True)
+
+    def test_refuses_garbage_and_misplaced_bits(self):
+        for name, reply in {
+            "garbage": b"\xc2\x04\xff\xff\xff\xff",
+            "a control frame": b"\xc9\x00",
+            "a continuation": b"\x41\x03" + HELLO[:3] + b"\xc0\x04" + HELLO[3:],
+            "another bit": b"\xa1\x07" + HELLO,
+        }.items():
+            with self.subTest(name), self.assertRaises(ws.ProtocolError):
+                answered(AGREED, reply)
+
+    def test_compresses_what_it_sends(self):
+        frame = ws.encode(ws.TEXT, b"again and " * 100, deflate=True)
+        self.assertEqual(frame[0], 0xC1)
+        self.assertLess(len(frame), 50)
+        payload = bytes(byte ^ frame[2 + at % 4] for at, byte in enumerate(frame[6:]))
+        self.assertEqual(ws.inflate(payload), b"again and " * 100)
+
+
 if __name__ == "__main__":
     unittest.main()

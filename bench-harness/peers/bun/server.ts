@@ -1,7 +1,8 @@
-// Echo and broadcast on Bun: `bun server.ts --port 9002 --mode echo|broadcast`.
+// Echo and broadcast on Bun: `bun server.ts --port 9002 --mode echo|broadcast [--deflate]`.
 //
 // As Bun's own documentation of `Bun.serve` shows it: `ws.send(message)` to answer,
-// `ws.subscribe` and `server.publish` for fan-out, which Bun implements natively.
+// `ws.subscribe` and `server.publish` for fan-out, which Bun implements natively. With `--deflate`,
+// `perMessageDeflate: true`, and every message is sent with its `compress` argument.
 
 import { parseArgs } from "node:util";
 
@@ -10,6 +11,7 @@ const { values } = parseArgs({
     hostname: { type: "string", default: "127.0.0.1" },
     port: { type: "string", default: "9002" },
     mode: { type: "string", default: "echo" },
+    deflate: { type: "boolean", default: false },
   },
 });
 if (values.mode !== "echo" && values.mode !== "broadcast") {
@@ -27,6 +29,7 @@ const TOPIC = "all";
 const MAX_MESSAGE = 64 * 1024 * 1024;
 
 const broadcast = values.mode === "broadcast";
+const compress = values.deflate;
 
 const server = Bun.serve({
   hostname: values.hostname,
@@ -39,8 +42,8 @@ const server = Bun.serve({
     return new Response("This is a WebSocket server.\n", { status: 426 });
   },
   websocket: {
-    // No other peer compresses, pings, or times an idle connection out.
-    perMessageDeflate: false,
+    // Without --deflate no peer compresses; none pings, or times an idle connection out.
+    perMessageDeflate: compress,
     sendPings: false,
     idleTimeout: 0,
     maxPayloadLength: MAX_MESSAGE,
@@ -50,8 +53,8 @@ const server = Bun.serve({
       if (broadcast && (ws.data as Peer).listens) ws.subscribe(TOPIC);
     },
     message: broadcast
-      ? (_ws, message) => void server.publish(TOPIC, message)
-      : (ws, message) => void ws.send(message),
+      ? (_ws, message) => void server.publish(TOPIC, message, compress)
+      : (ws, message) => void ws.send(message, compress),
   },
 });
 console.log(`peer-bun listening on ${server.hostname}:${server.port}`);
