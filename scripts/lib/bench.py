@@ -106,7 +106,14 @@ def _echo(summary):
     return {
         "cost": summary["server"]["cpu_us_per_message"],
         "p50": summary["latency_us"]["corrected"]["p50"],
+        **_compression(summary),
     }
+
+
+def _compression(summary):
+    """What came on the wire, when compression was asked for."""
+    part = summary.get("compression")
+    return {"wire": part["wire_bytes_per_message"], "ratio": part["ratio"]} if part else {}
 
 
 def _connect(summary):
@@ -134,6 +141,7 @@ def _broadcast(summary):
         "p99": summary["latency_us"]["corrected"]["p99"] / 1000,
         "most_memory": memory["most_resident"] / MIB,
         "growth": (memory["most_resident"] - memory["joined"]["resident"]) / MIB,
+        **_compression(summary),
     }
     if "stalled" in part:
         stalled = part["stalled"]

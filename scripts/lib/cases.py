@@ -18,7 +18,7 @@ NO_PINGS = ("--ping-interval", "0ms")
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of one run. Lower is better for all of them."""
+    """A figure of one run. Lower is better for all that a bar is set for."""
 
     key: str
     title: str
@@ -50,12 +50,16 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Bar:
-    """`subject`'s figure is at most `limit` times that of `against`, or at most `limit`."""
+    """`subject`'s figure is at most `limit` times that of `against`, or at most `limit`.
+
+    As a `difference`, it is at most `limit` more than that of `against`.
+    """
 
     limit: float
     against: str | None = None
     metric: Metric = COST
     subject: str = "corecast"
+    difference: bool = False
 
 
 @dataclass(frozen=True)

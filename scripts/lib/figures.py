@@ -48,6 +48,10 @@ class Results:
         """The ratio taken within each round in which both have a valid run."""
         return _figure(self._ratio(subject, against, number, metric) for number in self.rounds)
 
+    def difference(self, subject, against, metric):
+        """How much more the subject's figure is within each round in which both have a valid run."""
+        return _figure(self._difference(subject, against, number, metric) for number in self.rounds)
+
     def verdicts(self):
         """Every bar of the case, judged."""
         return [self._judge(bar) for bar in self.case.bars]
@@ -60,9 +64,16 @@ class Results:
         below = self._value(against, number, metric)
         return above / below if above is not None and below else None
 
+    def _difference(self, subject, against, number, metric):
+        more = self._value(subject, number, metric)
+        less = self._value(against, number, metric)
+        return more - less if more is not None and less is not None else None
+
     def _judge(self, bar):
         if bar.against is None:
             figure = self.figure(bar.subject, bar.metric)
+        elif bar.difference:
+            figure = self.difference(bar.subject, bar.against, bar.metric)
         else:
             figure = self.ratio(bar.subject, bar.against, bar.metric)
         if figure is None:

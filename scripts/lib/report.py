@@ -94,8 +94,9 @@ def _plain(figure):
 
 def _bar(verdict):
     bar, figure = verdict.bar, verdict.figure
-    unit = f" {bar.metric.unit}".rstrip() if bar.against is None else "×"
+    unit = f" {bar.metric.unit}".rstrip() if bar.against is None or bar.difference else "×"
     of = "" if bar.against is None else f" {bar.against}'s"
+    of = f" more than{of}" if bar.difference else of
     return {
         "text": f"{bar.subject}: {bar.metric.title} ≤ {_short(bar.limit)}{unit}{of}",
         "shown": f"{_short(figure.median)}{unit}" if figure else "—",
@@ -107,9 +108,9 @@ def _bar(verdict):
 
 def _short(value):
     """Three digits, and no exponent."""
-    if value >= 100 or value == int(value):
+    if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.3g}" if value >= 0.001 else f"{value:.4f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.4f}"
 
 
 def _readme(summary, intro):
