@@ -143,7 +143,7 @@ pub(crate) struct BroadcastArgs {
     /// Time under load before the measurement; not in the figures, but checked.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
     pub(crate) warmup: Duration,
-    /// Payload bytes of a message, at least 28 (JSON: 89): each carries who sent it, its number, and when it was due.
+    /// Payload bytes of a message, at least 28 (JSON: 91): each carries who sent it, its number, and when it was due.
     #[arg(short, long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
     pub(crate) size: u64,
     /// What messages carry.

@@ -50,8 +50,8 @@ pub(crate) struct Replies {
     /// What each variant was last compressed to, as far as it was verified.
     known: Vec<Option<Rc<Vec<u8>>>>,
     inflater: Inflater,
-    /// Counted only where messages are compressed.
-    pub(crate) counts: WireCounts,
+    /// What came of each variant; counted only where messages are compressed.
+    pub(crate) counts: Vec<WireCounts>,
 }
 
 impl Replies {
@@ -60,7 +60,7 @@ impl Replies {
         Self {
             known: vec![None; load.variants],
             inflater: Inflater::new(),
-            counts: WireCounts::default(),
+            counts: vec![WireCounts::default(); load.variants],
         }
     }
 
@@ -72,7 +72,7 @@ impl Replies {
         load: &Workload,
         variant: usize,
     ) -> Result<(), ReplyError> {
-        self.counts.inflated += 1;
+        self.counts[variant].inflated += 1;
         let len = load.payload_len;
         let found = self.inflater.inflate(&compressed, len)?;
         if found.len() < len {
@@ -236,7 +236,7 @@ impl ReplyReader {
             _ => {}
         }
         if load.deflate {
-            replies.counts.frame(header);
+            replies.counts[self.variant].frame(header);
         }
         if header.rsv != 0 {
             self.incoming = Some(Incoming::new(replies.known[self.variant].as_ref()));
@@ -273,11 +273,12 @@ impl ReplyReader {
         load: &Workload,
         replies: &mut Replies,
     ) -> Result<(), ReplyError> {
+        let counts = &mut replies.counts[self.variant];
         let Some(incoming) = self.incoming.take() else {
-            replies.counts.uncompressed += 1;
+            counts.uncompressed += 1;
             return Ok(());
         };
-        replies.counts.compressed += 1;
+        counts.compressed += 1;
         self.seen = load.reply_len();
         match incoming.finish() {
             Arrived::Known(_) => Ok(()),

@@ -144,7 +144,8 @@ pub(crate) struct CompressionCounts {
     pub(crate) uncompressed: u64,
     /// Compressed ones that the client inflated. The others are byte for byte what one of these was.
     pub(crate) inflated: u64,
-    /// Bytes of a message on the wire, server to client, with its frame headers: the mean.
+    /// Bytes of a message on the wire, server to client, with its frame headers: the mean. For `echo`, over the payloads that
+    /// take turns, however often each came.
     pub(crate) wire_bytes_per_message: f64,
     /// Bytes of a message once it is inflated.
     pub(crate) payload_bytes_per_message: u64,
@@ -380,13 +381,17 @@ impl Server {
 }
 
 impl CompressionCounts {
-    /// From what was counted of messages of `payload_len` bytes.
-    pub(crate) fn new(counts: &WireCounts, payload_len: usize) -> Self {
-        let wire = counts.wire_bytes as f64 / counts.messages().max(1) as f64;
+    /// From what was counted of each payload of `payload_len` bytes. They count alike: which of them happens to come most often
+    /// must not decide which of two servers makes them smaller.
+    pub(crate) fn new(counts: &[WireCounts], payload_len: usize) -> Self {
+        let came = || counts.iter().filter(|payload| payload.messages() > 0);
+        let means = came().map(|payload| payload.wire_bytes as f64 / payload.messages() as f64);
+        let wire = means.sum::<f64>() / came().count().max(1) as f64;
+        let total = |field: fn(&WireCounts) -> u64| counts.iter().map(field).sum();
         Self {
-            compressed: counts.compressed,
-            uncompressed: counts.uncompressed,
-            inflated: counts.inflated,
+            compressed: total(|payload| payload.compressed),
+            uncompressed: total(|payload| payload.uncompressed),
+            inflated: total(|payload| payload.inflated),
             wire_bytes_per_message: wire,
             payload_bytes_per_message: payload_len as u64,
             // Without a message there is no ratio; 1 divides nothing by nothing.
@@ -452,4 +457,24 @@ impl Summary {
 /// Microseconds with a fraction.
 pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_nanos() as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_count_alike_however_often_they_came() {
+        let came = |messages, each| WireCounts {
+            compressed: messages,
+            uncompressed: 0,
+            inflated: 1,
+            wire_bytes: messages * each,
+        };
+        let counts = [came(10, 100), came(1, 200), came(0, 0)];
+        let part = CompressionCounts::new(&counts, 300);
+        assert_eq!((part.compressed, part.inflated), (11, 3));
+        assert_eq!((part.wire_bytes_per_message, part.ratio), (150.0, 2.0));
+        assert_eq!(CompressionCounts::new(&[], 300).compressed, 0);
+    }
 }

@@ -98,6 +98,7 @@ fn json_payloads_are_json() {
     let parsed: serde_json::Value = serde_json::from_slice(&payload(&publication, 5)).unwrap();
     assert!(parsed["stamp"].is_string() && parsed["records"].is_array());
     let smallest = Publication::smallest(PayloadKind::Json);
+    assert_eq!(smallest, 91, "what the help of -s says");
     let publication = Publication::new(PayloadKind::Json, smallest, false, 1);
     assert_eq!(publication.payload_len, smallest);
 }

@@ -63,7 +63,9 @@ fn read_counting(
         }
         assert!(piece.is_empty(), "the reader leaves nothing behind");
     }
-    Ok((replies, shared.counts))
+    let mut counts = WireCounts::default();
+    shared.counts.iter().for_each(|one| counts.merge(one));
+    Ok((replies, counts))
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(super) fn summary(
     });
     summary.compression = args
         .deflate
-        .then(|| CompressionCounts::new(&outcome.counts, publication.payload_len));
+        .then(|| CompressionCounts::new(&[outcome.counts], publication.payload_len));
     summary.broadcast = Some(broadcast(seen, outcome, counts));
     summary.server = window.server(deliveries);
     summary.client = window.client(deliveries);

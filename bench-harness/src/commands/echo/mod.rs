@@ -54,7 +54,8 @@ struct Outcome {
     refused: Failures,
     broken: Failures,
     lost: u64,
-    counts: WireCounts,
+    /// What came on the wire of each of the payloads that take turns, where they are compressed.
+    counts: Vec<WireCounts>,
 }
 
 /// Measures an echo server.
@@ -215,7 +216,10 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
         all.refused.merge(one.refused);
         all.broken.merge(one.broken);
         all.lost += one.lost;
-        all.counts.merge(&one.counts);
+        all.counts
+            .iter_mut()
+            .zip(&one.counts)
+            .for_each(|(all, one)| all.merge(one));
         all
     });
     merged.expect("a team has at least one thread")
@@ -229,6 +233,9 @@ fn summarize(
     window: &Window,
     outcome: &Outcome,
 ) -> Summary {
+    let compression = args
+        .deflate
+        .then(|| CompressionCounts::new(&outcome.counts, load.payload_len));
     let evidence = Evidence {
         wanted_connections: args.connections,
         connections: open,
@@ -238,7 +245,7 @@ fn summarize(
         client: window.client_load,
         server: window.server_load(),
         errors: outcome.broken.total() + outcome.lost,
-        compressed: args.deflate.then_some(outcome.counts.compressed),
+        compressed: compression.as_ref().map(|part| part.compressed),
     };
     let by = if args.cost {
         JudgedBy::Cost
@@ -258,9 +265,7 @@ fn summarize(
         corrected: outcome.latency.distribution(),
         uncorrected: outcome.uncorrected.as_ref().and_then(Latency::distribution),
     });
-    summary.compression = args
-        .deflate
-        .then(|| CompressionCounts::new(&outcome.counts, load.payload_len));
+    summary.compression = compression;
     summary.server = window.server(window.done);
     summary.client = window.client(window.done);
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, outcome.lost);
