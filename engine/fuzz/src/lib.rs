@@ -9,6 +9,7 @@
 //! | [`frames`] | the same messages, replies and refusals as `tungstenite`, for both roles |
 //! | [`assembly`] | the same events and the same error, at the same byte, however the stream is cut |
 //! | [`client_role`] | a response head is judged by §4.1 however it is cut; what one role encodes the other receives |
+//! | [`inflate`] | the messages that were compressed, or what another inflater makes of the bytes, however the stream is cut |
 //! | [`utf8`] | text in pieces is judged as `str::from_utf8` judges it, at the earliest byte |
 //! | [`unmask`] | every SIMD version does what a loop over bytes does, at any alignment, phase and cut |
 //! | [`topics`] | the topic table behaves as a map of sets, wildcards and pinned topics included |
@@ -18,6 +19,7 @@ pub mod assembly;
 pub mod client_role;
 mod extensions;
 pub mod frames;
+pub mod inflate;
 pub mod input;
 pub mod receive;
 pub mod request_head;
@@ -52,6 +54,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "client_role",
         check: client_role::check,
+    },
+    Target {
+        name: "inflate",
+        check: inflate::check,
     },
     Target {
         name: "utf8",

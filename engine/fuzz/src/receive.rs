@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use corecast_protocol::{CloseCode, Event, Input, Limits, ProtocolError, Receiver, Role, Shared};
+use corecast_protocol::{
+    CloseCode, Event, Inflation, Input, Limits, ProtocolError, Receiver, Role, Shared,
+};
 
 /// An event that outlives its input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Peer {
     receiver: Receiver,
     /// Whether buffers of assembled messages are given back.
     recycle: bool,
+    /// Bytes that the peer's compression may make the receiver hold between messages.
+    window: usize,
     fed: usize,
     /// Of the message in assembly.
     fragments: u32,
@@ -65,9 +69,24 @@ impl Peer {
             shared: Shared::new(role, limits),
             receiver: Receiver::new(),
             recycle,
+            window: 0,
             fed: 0,
             fragments: 0,
             got: Vec::new(),
+        }
+    }
+
+    /// The same, with what was negotiated about compression.
+    #[must_use]
+    pub fn inflating(role: Role, limits: Limits, recycle: bool, inflation: Inflation) -> Self {
+        let window = match inflation {
+            Inflation::Context { window_bits } => 1 << window_bits.max(9),
+            Inflation::Off | Inflation::Whole => 0,
+        };
+        Self {
+            receiver: Receiver::with_inflation(inflation),
+            window,
+            ..Self::new(role, limits, recycle)
         }
     }
 
@@ -113,7 +132,7 @@ impl Peer {
         let held = self.receiver.buffered();
         let arrived = self.fed - self.message_at();
         assert!(
-            held <= HELD_ANYWAY + HELD_PER_BYTE * arrived,
+            held <= HELD_ANYWAY + self.window + HELD_PER_BYTE * arrived,
             "{held} bytes held for {arrived} that have arrived"
         );
     }

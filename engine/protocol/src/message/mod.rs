@@ -167,7 +167,8 @@ impl Receiver {
             }
             match whole_frame(shared, input) {
                 Ok(Some(header)) => return self.lend(&header, input),
-                Ok(None) => {}
+                // It may be compressed: not for here, where every instruction counts.
+                Ok(None) | Err(ProtocolError::ReservedBits(_)) => {}
                 Err(error) => return self.fail(error),
             }
         }
@@ -316,9 +317,6 @@ fn whole_frame(shared: &Shared, input: &Input<'_>) -> Result<Option<Header>, Pro
     let Some(header) = Header::decode(rest)? else {
         return Ok(None);
     };
-    if header.rsv != 0 {
-        return Ok(None);
-    }
     shared.check(&header, None, false)?;
     let after_header = (rest.len() - usize::from(header.header_len)) as u64;
     Ok((header.fin && header.payload_len <= after_header).then_some(header))
