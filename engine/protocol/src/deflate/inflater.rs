@@ -124,7 +124,7 @@ impl fmt::Debug for Inflater {
 /// The end of what a peer has sent, to which its next message may refer (context takeover, §7.1.1).
 ///
 /// Its memory follows what has been pushed, up to the window's size.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Window {
     /// A ring once it has `size` bytes.
     bytes: Vec<u8>,

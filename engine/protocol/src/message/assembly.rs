@@ -122,6 +122,13 @@ impl Assembly {
         self.inflating.is_some()
     }
 
+    /// Gives up what has been inflated of a long message.
+    pub(super) fn suspend_inflating(&mut self) {
+        if let Some(inflating) = &mut self.inflating {
+            inflating.suspend();
+        }
+    }
+
     /// Whether messages may be compressed, and what they refer to: for when the assembly is not needed any more.
     pub(super) fn take_mode(&mut self) -> Mode {
         std::mem::take(&mut self.mode)

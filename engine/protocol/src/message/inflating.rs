@@ -8,7 +8,7 @@ use super::Input;
 use super::inflation::{InflatePool, Mode, Permit};
 use super::payload::{Payload, Whole};
 use super::shared::{Limits, Shared};
-use crate::deflate::{INFLATER_BYTES, Inflater, STEP_INPUT, Step, TAIL};
+use crate::deflate::{INFLATER_BYTES, Inflater, STEP_INPUT, Step, TAIL, Window};
 use crate::error::ProtocolError;
 use crate::frame::{Header, Opcode, RSV1};
 
@@ -38,6 +38,8 @@ struct Long {
     /// Compressed bytes read.
     read: usize,
     output: Payload,
+    /// What later messages will refer to. A copy: the message may have to begin anew.
+    window: Option<Window>,
     _permit: Permit,
 }
 
@@ -74,6 +76,17 @@ impl Inflating {
         inflated
     }
 
+    /// Gives up what a long message holds: it begins anew when it has a permit again.
+    pub(super) fn suspend(&mut self) {
+        self.long = None;
+    }
+
+    /// Takes a buffer of its own, no larger than need be, and gives the one that it had.
+    fn leave_buffer(&mut self) -> Vec<u8> {
+        let own = self.compressed.clone();
+        std::mem::replace(&mut self.compressed, own)
+    }
+
     /// The buffer that held the message compressed.
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.compressed
@@ -82,7 +95,8 @@ impl Inflating {
     /// Bytes of heap.
     pub(super) fn heap_bytes(&self) -> usize {
         let long = self.long.as_ref().map_or(0, |long| {
-            size_of::<Long>() + INFLATER_BYTES + long.output.capacity()
+            let window = long.window.as_ref().map_or(0, Window::heap_bytes);
+            size_of::<Long>() + INFLATER_BYTES + long.output.capacity() + window
         });
         self.compressed.capacity() + long
     }
@@ -100,15 +114,17 @@ impl Inflating {
         bound.check(made.len() as u64)?;
         if step.whole {
             let whole = self.short(made, shared)?;
-            mode.remember(&step, made);
+            if let Some(window) = mode.window_mut() {
+                window.remember(&step, made);
+            }
             pool.put(inflater);
             return Ok(Inflated::Whole(whole));
         }
         self.is_long = true;
         match pool.permit() {
             Some(permit) => {
-                let mut long = self.begin_long(inflater, permit);
-                long.keep(&step, pool.made(&step), &bound, mode, shared)?;
+                let mut long = self.begin_long(mode, inflater, permit);
+                long.keep(&step, pool.made(&step), &bound, shared)?;
                 self.long = Some(long);
             }
             None => pool.put(inflater),
@@ -126,15 +142,18 @@ impl Inflating {
         let mut long = match self.long.take() {
             Some(long) => long,
             None => match pool.permit() {
-                Some(permit) => self.begin_long(pool.inflater(mode), permit),
+                Some(permit) => self.begin_long(mode, pool.inflater(mode), permit),
                 None => return Ok(Inflated::Part(0)),
             },
         };
         let rest = &self.compressed[long.read..];
         let room = bound.room(long.output.len() as u64);
         let (step, made) = pool.step(&mut long.inflater, rest, room)?;
-        long.keep(&step, made, &bound, mode, shared)?;
+        long.keep(&step, made, &bound, shared)?;
         if step.whole {
+            if let (Some(window), Some(moved_on)) = (mode.window_mut(), long.window) {
+                *window = moved_on;
+            }
             pool.put(long.inflater);
             return long.output.finish().map(Inflated::Whole);
         }
@@ -150,11 +169,12 @@ impl Inflating {
         output.finish()
     }
 
-    fn begin_long(&self, inflater: Inflater, permit: Permit) -> Box<Long> {
+    fn begin_long(&self, mode: &Mode, inflater: Inflater, permit: Permit) -> Box<Long> {
         Box::new(Long {
             inflater,
             read: 0,
             output: self.output(),
+            window: mode.window().cloned(),
             _permit: permit,
         })
     }
@@ -179,14 +199,15 @@ impl Long {
         step: &Step,
         made: &[u8],
         bound: &Bound,
-        mode: &mut Mode,
         shared: &mut Shared,
     ) -> Result<(), ProtocolError> {
         bound.check((self.output.len() + made.len()) as u64)?;
         self.read += step.read;
         self.output.make_room(made.len(), bound.most(), shared);
         self.output.push(made, None)?;
-        mode.remember(step, made);
+        if let Some(window) = &mut self.window {
+            window.remember(step, made);
+        }
         Ok(())
     }
 }
@@ -276,7 +297,10 @@ pub(super) fn inflate_frame(
             shared.pool().give_compressed(inflating.into_buffer());
             FrameInflated::Whole(whole)
         }
-        Inflated::Part(bytes) => FrameInflated::Begun(inflating, bytes),
+        Inflated::Part(bytes) => {
+            shared.pool().give_compressed(inflating.leave_buffer());
+            FrameInflated::Begun(inflating, bytes)
+        }
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::deflate::{INFLATER_BYTES, Inflater, STEP_OUTPUT, Step, Window};
+use crate::deflate::{INFLATER_BYTES, Inflater, STEP_INPUT, STEP_OUTPUT, Step, TAIL, Window};
 use crate::error::ProtocolError;
 
 /// Messages of one core that hold more than one step of what they inflate to, at most: so many connections that send
@@ -62,14 +62,16 @@ impl Mode {
         }
     }
 
-    /// Keeps of what a step made what later messages may refer to.
-    pub(super) fn remember(&mut self, step: &Step, made: &[u8]) {
-        if let Self::Context(window) = self {
-            window.remember(step, made);
+    /// What messages may refer to.
+    pub(super) fn window(&self) -> Option<&Window> {
+        match self {
+            Self::Off | Self::Whole => None,
+            Self::Context(window) => Some(window),
         }
     }
 
-    fn window(&self) -> Option<&Window> {
+    /// The same, to go on with.
+    pub(super) fn window_mut(&mut self) -> Option<&mut Window> {
         match self {
             Self::Off | Self::Whole => None,
             Self::Context(window) => Some(window),
@@ -132,10 +134,11 @@ impl InflatePool {
         &self.scratch[..step.made]
     }
 
-    /// An empty buffer for a short message, compressed.
+    /// An empty buffer for a short message, compressed, with room for what is added to it.
     pub(super) fn take_compressed(&mut self) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.compressed);
         buffer.clear();
+        buffer.reserve_exact(STEP_INPUT + TAIL.len());
         buffer
     }
 

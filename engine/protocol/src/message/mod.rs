@@ -38,7 +38,7 @@ pub enum Event<'a> {
     Fragment,
     /// So many bytes more of a compressed message have been inflated, or read for it if these are more, and it is not
     /// whole yet. Work to be counted: the message goes on in the next poll, which may come with empty input
-    /// ([`Receiver::is_inflating`]). 0 says that nothing was done, because too many messages of this core are large and
+    /// ([`Receiver::is_inflating`]); input behind it stays where it is. 0 says that nothing was done, because too many messages of this core are large and
     /// in progress: poll again when others have had their turn.
     Inflating {
         /// Bytes of work.
@@ -190,6 +190,15 @@ impl Receiver {
         match &self.state {
             State::Idle(_) | State::Closed => false,
             State::Busy(assembly) => assembly.is_inflating(),
+        }
+    }
+
+    /// Gives back what a message in the middle of being inflated holds beside its compressed bytes. It begins anew in the
+    /// next poll. For a connection that will not be polled for some time, which would keep other connections' messages
+    /// waiting: few of a core can be in progress.
+    pub fn suspend_inflating(&mut self) {
+        if let State::Busy(assembly) = &mut self.state {
+            assembly.suspend_inflating();
         }
     }
 

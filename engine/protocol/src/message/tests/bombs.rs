@@ -372,6 +372,31 @@ fn permits_bound_the_messages_in_progress() {
     }
 }
 
+#[test]
+fn a_context_survives_a_message_that_begins_anew() {
+    let mode = Inflation::Context { window_bits: 15 };
+    let mut compressor = Compressor::new(6, mode);
+    let mut peer = Peer::with_inflation(Role::Server, Limits::default(), mode);
+    let short = noise(10_000);
+    let long = noise(200_000);
+    peer.feed(&frame(&compressor.message(&short)));
+    let mut stream = frame(&compressor.message(&[&short[..], &long].concat()));
+    for step in 0.. {
+        let mut input = Input::new(&mut stream);
+        let event = peer.receiver.poll(&mut peer.shared, &mut input).unwrap();
+        if let Some(Event::Binary(bytes)) = event {
+            assert!(bytes[..short.len()] == short && bytes[short.len()..] == long);
+            break;
+        }
+        stream.clear();
+        if step == 5 {
+            peer.receiver.suspend_inflating();
+        }
+    }
+    peer.feed(&frame(&compressor.message(&long[180_000..])));
+    assert!(peer.got[1] == Got::Binary(long[180_000..].to_vec()));
+}
+
 /// However a message ends, its permit is free again.
 #[test]
 fn permits_come_back() {
@@ -398,6 +423,21 @@ fn permits_come_back() {
         // Released memory takes no permits with it.
         shared.release_spares();
     }
+    // Given up for a time. What was made is made again, and nothing of it twice.
+    let mut one = Loaded::start(&mut shared, mode, 200_000);
+    one.step(&mut shared);
+    assert!(one.holds_output());
+    one.receiver.suspend_inflating();
+    assert!(one.receiver.is_inflating() && !one.holds_output());
+    let others: Vec<Loaded> = (0..4)
+        .map(|_| Loaded::start(&mut shared, mode, 200_000))
+        .collect();
+    assert_eq!(one.step(&mut shared), 0, "its permit is taken");
+    drop(others);
+    while one.done.is_none() {
+        one.step(&mut shared);
+    }
+    assert_eq!(one.done, Some(200_000));
     // In another thread, as a receiver may be.
     let one = Loaded::start(&mut shared, mode, 200_000);
     std::thread::spawn(move || drop(one)).join().unwrap();
