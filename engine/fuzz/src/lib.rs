@@ -12,17 +12,21 @@
 //! | [`inflate`] | the messages that were compressed, or what another inflater makes of the bytes, however the stream is cut |
 //! | [`utf8`] | text in pieces is judged as `str::from_utf8` judges it, at the earliest byte |
 //! | [`unmask`] | every SIMD version does what a loop over bytes does, at any alignment, phase and cut |
+//! | [`deflate`] | what is compressed, alone or with a context, is what two other inflaters read, within the window |
+//! | [`seal`] | a stream that was made to go on holds what it held, and another can follow it |
 //! | [`topics`] | the topic table behaves as a map of sets, wildcards and pinned topics included |
 #![forbid(unsafe_code)]
 
 pub mod assembly;
 pub mod client_role;
+pub mod deflate;
 mod extensions;
 pub mod frames;
 pub mod inflate;
 pub mod input;
 pub mod receive;
 pub mod request_head;
+pub mod seal;
 pub mod stream;
 pub mod topics;
 pub mod unmask;
@@ -66,6 +70,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "unmask",
         check: unmask::check,
+    },
+    Target {
+        name: "deflate",
+        check: deflate::check,
+    },
+    Target {
+        name: "seal",
+        check: seal::check,
     },
     Target {
         name: "topics",
