@@ -79,7 +79,10 @@ impl Hub {
     pub(crate) fn pause(&mut self, index: u32) {
         // In a later state the peer's Close frame has to be heard.
         if self.conns[index].is_open() {
-            self.conns[index].flags.set(Flags::PAUSED, true);
+            let conn = &mut self.conns[index];
+            conn.flags.set(Flags::PAUSED, true);
+            // Others are waiting for its place.
+            conn.receiver.suspend_inflating();
             self.lists.reading.push(index);
         }
     }
