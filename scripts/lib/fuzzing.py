@@ -26,6 +26,10 @@ COMPILER_FLAGS = (
     " -Cllvm-args=-sanitizer-coverage-trace-compares"
 )
 
+# libdeflate compiles one file into two functions, with a constant in each: gcc gives both one name, and AddressSanitizer
+# takes them for two definitions of one thing.
+ENVIRONMENT = {"ASAN_OPTIONS": "detect_odr_violation=0"}
+
 # One input takes milliseconds; longer than this is a finding of its own.
 INPUT_LIMIT_S = 10
 MEMORY_LIMIT_MB = 2048
@@ -112,9 +116,10 @@ class Run:
     def how_to_see(self):
         panic = re.search(r"panicked at .*\n(?:.+\n)*?(?=stack backtrace|\s+\d+: |==|$)", self.log)
         shown = panic[0].rstrip() if panic else "\n".join(self.log.splitlines()[-15:])
+        program = " ".join([*(f"{name}={value}" for name, value in ENVIRONMENT.items()), str(self.program)])
         return (
-            f"{shown}\n\nto see it again:  {self.program} {self.finding}\n"
-            f"to make it shorter: {self.program} -minimize_crash=1 -runs=100000 {self.finding}\n"
+            f"{shown}\n\nto see it again:  {program} {self.finding}\n"
+            f"to make it shorter: {program} -minimize_crash=1 -runs=100000 {self.finding}\n"
             f"then copy it to engine/fuzz/corpus/{self.name}/, under a name that tells what it is"
         )
 
@@ -147,7 +152,7 @@ class Going:
         argv = ["nice", program, *self._options(), found, CORPUS / name]
         self.started = time.monotonic()
         output = stack.enter_context(self.log.open("w"))
-        self.process = stack.enter_context(bounded.running(argv, output))
+        self.process = stack.enter_context(bounded.running(argv, output, env=os.environ | ENVIRONMENT))
 
     def _options(self):
         yield from (f"-max_total_time={self.duration}", "-print_final_stats=1",
@@ -194,7 +199,7 @@ def minimise(name, program):
     argv = ["nice", program, "-set_cover_merge=1", "-use_counters=0", corpus, found]
     log = SCRATCH / f"{name}.merge.log"
     with log.open("w") as output:
-        bounded.run(argv, MERGE_LIMIT_S, output)
+        bounded.run(argv, MERGE_LIMIT_S, output, env=os.environ | ENVIRONMENT)
     files = sorted(corpus.iterdir(), key=lambda path: path.stat().st_size)
     while files and (len(files) > MAX_FILES or size(files) > MAX_BYTES):
         longest = max((path for path in files if FOUND_NAME.fullmatch(path.name)),

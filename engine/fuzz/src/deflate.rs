@@ -12,10 +12,10 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use crate::input::Reader;
 
 const CONNECTIONS: usize = 3;
-const MAX_MESSAGES: usize = 24;
+const MAX_MESSAGES: usize = 12;
 const MAX_LENGTH: u16 = 1024;
 /// So that payloads get too long for the window, and for one block of libdeflate.
-const MAX_REPEATS: u8 = 48;
+const MAX_REPEATS: u8 = 24;
 
 /// What §7.2.2 has the receiver append.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

@@ -54,7 +54,7 @@ fn end_of_only_block(stream: &[u8]) -> Option<usize> {
     }
     let end = match bits.take(2)? {
         0b00 => end_of_stored(stream),
-        0b01 => end_of_static(bits),
+        0b01 => end_of_static(stream, bits),
         0b10 => end_of_dynamic(stream, bits),
         _ => None,
     }?;
@@ -69,7 +69,7 @@ fn end_of_stored(stream: &[u8]) -> Option<usize> {
 }
 
 /// RFC 1951 §3.2.6. The end of the block is zeros alone there, but such blocks are short: reads them to their end.
-fn end_of_static(mut bits: Bits<'_>) -> Option<usize> {
+fn end_of_static(stream: &[u8], mut bits: Bits<'_>) -> Option<usize> {
     loop {
         let code = bits.peek_code(8);
         let (length, symbol) = match code {
@@ -81,7 +81,7 @@ fn end_of_static(mut bits: Bits<'_>) -> Option<usize> {
         bits.skip(length)?;
         let extra = match symbol {
             0 => continue,
-            256 => return Some(bits.position()),
+            256 => return Some(stream.len() * 8 - bits.left()),
             257..=264 | 285 => 0,
             265..=284 => (symbol - 261) / 4,
             _ => return None,
@@ -108,11 +108,11 @@ fn end_of_dynamic(stream: &[u8], mut bits: Bits<'_>) -> Option<usize> {
     let end = last_one + 1 + code.trailing_zeros() as usize;
     // Whoever wrote the stream did so by the same rules.
     let begin = end.checked_sub(length)?;
-    if begin < bits.position() {
+    if begin + bits.left() < stream.len() * 8 {
         return None;
     }
-    let mut tail = Bits::new(stream);
-    tail.skip(begin)?;
+    let mut tail = Bits::new(&stream[begin / 8..]);
+    tail.skip(begin % 8)?;
     (tail.peek_code(length) == code).then_some(end)
 }
 
@@ -175,33 +175,35 @@ struct LengthCodes {
 impl LengthCodes {
     /// `None` when more codes are asked for than there are.
     fn new(lengths: &[u8; LENGTHS_ORDER.len()]) -> Option<Self> {
-        let mut table = [(0, 0); 1 << MAX_LENGTHS_CODE];
-        let mut code = 0;
+        let mut counts = [0; MAX_LENGTHS_CODE + 1];
+        for &length in lengths {
+            counts[usize::from(length)] += 1;
+        }
+        // The next code of each length (RFC 1951 §3.2.2).
+        let mut next = [0u32; MAX_LENGTHS_CODE + 1];
         for length in 1..=MAX_LENGTHS_CODE {
-            code <<= 1;
-            for (symbol, _) in lengths
-                .iter()
-                .enumerate()
-                .filter(|&(_, &of)| usize::from(of) == length)
-            {
-                if code >= 1 << length {
-                    return None;
-                }
-                // Codes come with their first bit lowest.
-                let reversed = (code as u32).reverse_bits() >> (32 - length);
-                for entry in table
-                    .iter_mut()
-                    .skip(reversed as usize)
-                    .step_by(1 << length)
-                {
-                    *entry = (symbol as u8, length as u8);
-                }
-                code += 1;
+            let shorter = if length > 1 { counts[length - 1] } else { 0 };
+            next[length] = (next[length - 1] + shorter) << 1;
+            if next[length] + counts[length] > 1 << length {
+                return None;
+            }
+        }
+        let mut table = [(0, 0); 1 << MAX_LENGTHS_CODE];
+        for (symbol, &length) in lengths.iter().enumerate() {
+            if length == 0 {
+                continue;
+            }
+            // Codes come with their first bit lowest.
+            let code = next[usize::from(length)].reverse_bits() >> (32 - u32::from(length));
+            next[usize::from(length)] += 1;
+            for place in (code as usize..table.len()).step_by(1 << length) {
+                table[place] = (symbol as u8, length);
             }
         }
         Some(Self { table })
     }
 
+    #[inline]
     fn read(&self, bits: &mut Bits<'_>) -> Option<u8> {
         let (symbol, length) = self.table[bits.peek(MAX_LENGTHS_CODE) as usize];
         if length == 0 {
