@@ -22,6 +22,9 @@ const MAX_LENGTHS_CODE: usize = 7;
 /// Codes for literals and lengths have at most so many bits.
 const MAX_CODE: usize = 15;
 
+/// What stands for the length before it, in the list of lengths.
+const AS_BEFORE: usize = 16;
+
 const END_OF_BLOCK: usize = 256;
 
 /// Makes the finished stream that begins at `start` one that goes on: append `00 00 ff ff`, and the next block may
@@ -131,16 +134,14 @@ fn end_of_block_code(bits: &mut Bits<'_>) -> Option<(u32, usize)> {
     let mut counts = [0; MAX_CODE + 1];
     let mut before = [0; MAX_CODE + 1];
     let mut end_length = 0;
-    let mut previous = 0;
+    // There is none before the first.
+    let mut previous = AS_BEFORE;
     let mut symbol = 0;
     while symbol < symbols {
-        let (length, run) = match codes.read(bits)? {
-            16 if symbol == 0 => return None,
-            16 => (previous, 3 + bits.take(2)? as usize),
-            17 => (0, 3 + bits.take(3)? as usize),
-            18 => (0, 11 + bits.take(7)? as usize),
-            length => (usize::from(length), 1),
-        };
+        let (length, run) = codes.read(bits, previous)?;
+        if length == AS_BEFORE {
+            return None;
+        }
         previous = length;
         // A run may go on into the lengths of the distances.
         let run = run.min(symbols - symbol);
@@ -168,8 +169,44 @@ fn canonical(counts: &[usize; MAX_CODE + 1], before: usize, length: usize) -> Op
 
 /// The codes for code lengths, by the next seven bits of the stream.
 struct LengthCodes {
-    /// Symbol, and how many bits its code has: 0 where there is no such code.
-    table: [(u8, u8); 1 << MAX_LENGTHS_CODE],
+    table: [LengthCode; 1 << MAX_LENGTHS_CODE],
+}
+
+/// One code. All kinds are read in the same way: which one comes next cannot be foreseen, and a wrong guess takes the
+/// processor longer than the work.
+#[derive(Debug, Clone, Copy)]
+struct LengthCode {
+    /// How many bits it has: 0 where there is no such code.
+    bits: u8,
+    /// How many more say how often the length comes, beyond `times`.
+    more: u8,
+    times: u8,
+    /// The length, or [`AS_BEFORE`].
+    length: u8,
+}
+
+impl LengthCode {
+    const NONE: Self = Self {
+        bits: 0,
+        more: 0,
+        times: 0,
+        length: 0,
+    };
+
+    const fn new(symbol: usize, bits: u8) -> Self {
+        let (length, times, more) = match symbol {
+            16 => (AS_BEFORE as u8, 3, 2),
+            17 => (0, 3, 3),
+            18 => (0, 11, 7),
+            length => (length as u8, 1, 0),
+        };
+        Self {
+            bits,
+            more,
+            times,
+            length,
+        }
+    }
 }
 
 impl LengthCodes {
@@ -188,7 +225,7 @@ impl LengthCodes {
                 return None;
             }
         }
-        let mut table = [(0, 0); 1 << MAX_LENGTHS_CODE];
+        let mut table = [LengthCode::NONE; 1 << MAX_LENGTHS_CODE];
         for (symbol, &length) in lengths.iter().enumerate() {
             if length == 0 {
                 continue;
@@ -197,20 +234,29 @@ impl LengthCodes {
             let code = next[usize::from(length)].reverse_bits() >> (32 - u32::from(length));
             next[usize::from(length)] += 1;
             for place in (code as usize..table.len()).step_by(1 << length) {
-                table[place] = (symbol as u8, length);
+                table[place] = LengthCode::new(symbol, length);
             }
         }
         Some(Self { table })
     }
 
+    /// The next length, and how often it comes.
     #[inline]
-    fn read(&self, bits: &mut Bits<'_>) -> Option<u8> {
-        let (symbol, length) = self.table[bits.peek(MAX_LENGTHS_CODE) as usize];
-        if length == 0 {
+    fn read(&self, bits: &mut Bits<'_>, previous: usize) -> Option<(usize, usize)> {
+        let next = bits.peek(MAX_LENGTHS_CODE + 7);
+        let code = self.table[next as usize % self.table.len()];
+        if code.bits == 0 {
             return None;
         }
-        bits.skip(usize::from(length))?;
-        Some(symbol)
+        bits.skip(usize::from(code.bits + code.more))?;
+        let more = (next >> code.bits) & ((1 << code.more) - 1);
+        let length = usize::from(code.length);
+        let length = if length == AS_BEFORE {
+            previous
+        } else {
+            length
+        };
+        Some((length, usize::from(code.times) + more as usize))
     }
 }
 
