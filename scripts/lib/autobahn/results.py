@@ -5,10 +5,11 @@ import json
 import platform
 
 from .. import machine
-from .cases import CASES, INFORMATIONAL, TITLES, section
+from . import ratios
+from .cases import CASES, COMPRESSION_SECTIONS, INFORMATIONAL, TITLES, is_about_compression, section
 from .suite import NAME
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def save(folder, outcomes):
@@ -36,9 +37,12 @@ def _run(outcome):
         "role": run.role,
         "transport": run.transport,
         "bytewise": run.bytewise,
+        "deflate": run.deflate,
+        "messages": run.messages,
         "seconds": round(outcome.seconds, 1),
         "problems": outcome.problems,
         "findings": outcome.findings,
+        "compressed_to": ratios.by_part(outcome.counted),
         "cases": {
             case: "{behavior}, {behaviorClose}, {remoteCloseCode}".format_map(
                 collections.defaultdict(lambda: None, outcome.entries[case])
@@ -52,8 +56,8 @@ def _run(outcome):
 def readme(summary):
     """The tables, made of a summary."""
     runs = summary["runs"]
-    sections = [number for number in TITLES if any(_of_section(run, number) for run in runs)]
-    titles = ["role", "transport", "bytes arrive", *(f"{it} {TITLES[it]}" for it in sections), "all", "seconds"]
+    compressed = [run for run in runs if any(map(is_about_compression, run["cases"]))]
+    others = [run for run in runs if run not in compressed]
     lines = [
         "# Conformance: Autobahn",
         "",
@@ -61,16 +65,12 @@ def readme(summary):
         "says how many cases of a section are OK, both in behaviour and in how the connection closed, out of how",
         "many were run. The verdicts of every case, and the close codes, are in `summary.json`.",
         "",
-        f"| {' | '.join(titles)} |",
-        "|---" * len(titles) + "|",
-    ]
-    lines += [_row(run, sections) for run in runs]
-    lines += [
-        "",
+        *_plain_table(others),
         "The client is the client role of `corecast-protocol` over a blocking socket (`std`): the engine has no",
         "transport for outgoing connections. `one by one`: through a proxy that sends every byte in a segment of its",
         "own, in both directions.",
         "",
+        *_compression_table(compressed),
         "## Not OK",
         "",
     ]
@@ -78,11 +78,55 @@ def readme(summary):
     return "\n".join(lines) + "\n"
 
 
-def _row(run, sections):
-    cells = [_count(_of_section(run, number)) for number in sections]
-    cells += [_count(run["cases"].values()), f"{run['seconds']:.0f}"]
-    bytes_arrive = "one by one" if run["bytewise"] else "as sent"
-    return f"| {run['role']} | {run['transport']} | {bytes_arrive} | {' | '.join(cells)} |"
+def _plain_table(runs):
+    sections = [number for number in TITLES if any(_of_section(run, number) for run in runs)]
+    titles = ["role", "transport", "bytes arrive", *(f"{it} {TITLES[it]}" for it in sections), "all", "seconds"]
+    rows = [
+        [run["role"], run["transport"], "one by one" if run["bytewise"] else "as sent", *_cells(run, sections)]
+        for run in runs
+    ]
+    return _table(titles, rows)
+
+
+def _compression_table(runs):
+    if not runs:
+        return []
+    sections = [number for number in COMPRESSION_SECTIONS if any(_of_section(run, number) for run in runs)]
+    parts = sorted({part for run in runs for part in run["compressed_to"]}, key=_order)
+    titles = ["role", "transport", "permessage-deflate", "messages per case"]
+    titles += [*(f"{it} {TITLES[it]}" for it in sections), "all", "seconds"]
+    rows = [[run["role"], run["transport"], run["deflate"], run["messages"], *_cells(run, sections)] for run in runs]
+    shares = [
+        [run["role"], run["transport"], run["deflate"], *(run["compressed_to"].get(part, "—") for part in parts)]
+        for run in runs
+    ]
+    return [
+        "## permessage-deflate",
+        "",
+        *_table(titles, rows),
+        "The client (`offered`) does as the fuzzing server asks, which differs by case. What came back to the suite, on",
+        "the wire, as a share of the messages, by subsection: JSON (12.1), a picture, a play, a web page, a PDF, and",
+        "JSON with each of seven sets of parameters (13):",
+        "",
+        *_table(["role", "transport", "permessage-deflate", *parts], shares),
+    ]
+
+
+def _order(part):
+    return [int(number) for number in part.split(".")]
+
+
+def _table(titles, rows):
+    if not rows:
+        return []
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return [*lines, ""]
+
+
+def _cells(run, sections):
+    counts = [_count(_of_section(run, number)) for number in sections]
+    return [*counts, _count(run["cases"].values()), f"{run['seconds']:.0f}"]
 
 
 def _of_section(run, number):
@@ -106,6 +150,7 @@ def _not_ok(runs):
     found = collections.defaultdict(list)
     for run in runs:
         name = f"{run['role']}/{run['transport']}" + ("/bytes" if run["bytewise"] else "")
+        name += f"/{run['deflate']}" if any(map(is_about_compression, run["cases"])) else ""
         for problem in run["problems"]:
             found[f"**Failed:** {problem}."].append(name)
         for case, finding in run["findings"].items():

@@ -23,6 +23,12 @@ PYTHON = CACHE / "autobahn" / "python"
 
 CLIENT, SERVER = "fuzzingclient", "fuzzingserver"
 
+# How many messages each case of sections 12 and 13 sends, as the suite comes.
+MESSAGES = 1000
+
+# Runs the suite with fewer.
+FEWER_MESSAGES = PARTS / "fewer_messages.py"
+
 MISSING = (
     "Autobahn's test suite runs on Python 2.7 only, and none was found: neither on the PATH nor among"
     " pyenv's (pyenv install 2.7.18). Without it the suite's Docker image is used, but"
@@ -33,13 +39,17 @@ MISSING = (
 class Native:
     """Installed for a Python 2.7 of this machine."""
 
-    wstest: Path
+    python: Path
     # The fuzzing server listens on every address: it needs a network namespace of its own.
     isolated = False
 
-    def command(self, mode, folder, _port=None):
-        """The command line for the specification in `folder`."""
-        return [str(self.wstest), *_arguments(mode, folder)]
+    def command(self, mode, folder, _port=None, messages=MESSAGES):
+        """The command line for the specification in `folder`; cases about compression send so many messages."""
+        programs = self.python / "bin"
+        wstest = [str(programs / "wstest")]
+        if messages != MESSAGES:
+            wstest = [str(programs / "python"), "-B", str(FEWER_MESSAGES), str(messages)]
+        return [*wstest, *_arguments(mode, folder)]
 
 
 @dataclass(frozen=True)
@@ -49,15 +59,21 @@ class Docker:
     docker: str
     isolated = True
 
-    def command(self, mode, folder, port=None):
+    def command(self, mode, folder, port=None, messages=MESSAGES):
         """As in `Native`. A fuzzing server is reached at 127.0.0.1:`port`; a fuzzing client reaches
         the servers of this machine."""
         network = ["--publish", f"127.0.0.1:{port}:{port}"] if mode == SERVER else ["--network", "host"]
+        wstest = ["wstest"]
+        if messages != MESSAGES:
+            # By the interpreter that the program itself names.
+            interpreter = 'exec $(sed -n "1s/^#!//p" "$(command -v wstest)") "$@"'
+            wstest = ["sh", "-c", interpreter, "sh", str(FEWER_MESSAGES), str(messages)]
         return [
             self.docker, "run", "--rm", "--init", *network,
             "--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp",
             "--volume", f"{folder}:{folder}",
-            IMAGE, "wstest", *_arguments(mode, folder),
+            "--volume", f"{FEWER_MESSAGES}:{FEWER_MESSAGES}:ro",
+            IMAGE, *wstest, *_arguments(mode, folder),
         ]
 
 
@@ -83,7 +99,8 @@ def find():
     """The suite, installed if need be."""
     python = find_python()
     if python:
-        return Native(_install(python))
+        _install(python)
+        return Native(PYTHON)
     docker = shutil.which("docker")
     if not docker:
         raise Failure(f"{MISSING} docker is not installed either")
@@ -111,10 +128,9 @@ def _candidates():
 
 def _install(python):
     """Installs the suite for this Python; quick when it is there already."""
-    wstest = PYTHON / "bin" / "wstest"
     wanted, installed = PARTS / "suite.txt", PYTHON / "suite.txt"
     if installed.exists() and installed.read_bytes() == wanted.read_bytes():
-        return wstest
+        return
     print("autobahn: installing the test suite", file=sys.stderr, flush=True)
     for folder in (TOOLS, PYTHON):
         shutil.rmtree(folder, ignore_errors=True)
@@ -125,4 +141,3 @@ def _install(python):
     run([PYTHON / "bin/pip", "install", *quiet, "--requirement", wanted])
     # The mark of a finished installation.
     shutil.copy(wanted, installed)
-    return wstest

@@ -15,7 +15,14 @@ def entry(behavior="OK", close="OK", code=1000):
 
 def outcome(entries, transport="ring", bytewise=False, problems=(), findings=None):
     run = Run("server", transport, bytewise, tuple(entries))
-    return Outcome(run, entries, list(problems), findings or {}, 12.34)
+    return Outcome(run, entries, list(problems), findings or {}, {}, 12.34)
+
+
+def compressed(way, counted, **entries):
+    """An outcome of sections 12 and 13 (`_12_1_4` for 12.1.4)."""
+    entries = {name[1:].replace("_", "."): verdict for name, verdict in entries.items()}
+    run = Run("server", "ring", False, tuple(entries), way, 1000)
+    return Outcome(run, entries, [], {}, counted, 12.34)
 
 
 class Results(unittest.TestCase):
@@ -54,6 +61,21 @@ class Results(unittest.TestCase):
         _, readme = self.saved(outcome(entries, problems=[problem], findings={"5.1": "The code."}))
         self.assertIn("| 0 of 1 | 0 of 1 |", readme)
         self.assertIn(f"- **Failed:** {problem}. (server/ring)", readme)
+
+    def test_tell_of_compression_apart(self):
+        counted = {"12.1.4": (100, 1000), "12.1.5": (200, 1000), "13.1.1": (16, 16)}
+        shared = compressed("shared", counted, _12_1_4=entry(), _12_1_5=entry("FAILED"), _13_1_1=entry())
+        dedicated = compressed("dedicated:9", {"12.1.4": (20, 1000)}, _12_1_4=entry("FAILED"), _12_1_5=entry())
+        summary, readme = self.saved(outcome({"1.1.1": entry()}), shared, dedicated)
+        self.assertEqual(summary["runs"][1]["compressed_to"], {"12.1": 0.15, "13.1": 1.0})
+        for row in (
+            "| server | ring | as sent | 1 of 1 | 1 of 1 | 12 |",
+            "| server | ring | shared | 1000 | 1 of 2 | 1 of 1 | 2 of 3 | 12 |",
+            "| server | ring | dedicated:9 | 1000 | 1 of 2 | — | 1 of 2 | 12 |",
+            "| server | ring | shared | 0.15 | 1.0 |",
+            "| server | ring | dedicated:9 | 0.02 | — |",
+        ):
+            self.assertIn(row, readme.splitlines())
 
     def test_say_so_when_everything_is_ok(self):
         _, readme = self.saved(outcome({"1.1.1": entry()}))

@@ -74,8 +74,11 @@ class Commands(unittest.TestCase):
     ARGUMENTS = ["--spec", "/somewhere/spec.json", "--webport", "0"]
 
     def test_native(self):
-        command = suite.Native(Path("/bin/wstest")).command(suite.SERVER, self.FOLDER)
-        self.assertEqual(command, ["/bin/wstest", "--mode", "fuzzingserver", *self.ARGUMENTS])
+        native = suite.Native(Path("/python"))
+        wanted = ["--mode", "fuzzingserver", *self.ARGUMENTS]
+        self.assertEqual(native.command(suite.SERVER, self.FOLDER), ["/python/bin/wstest", *wanted])
+        fewer = ["/python/bin/python", "-B", str(suite.FEWER_MESSAGES), "100"]
+        self.assertEqual(native.command(suite.SERVER, self.FOLDER, messages=100), [*fewer, *wanted])
 
     def test_docker_reaches_the_servers_of_this_machine(self):
         command = suite.Docker("docker").command(suite.CLIENT, self.FOLDER)
@@ -84,6 +87,14 @@ class Commands(unittest.TestCase):
         self.assertIn(("--volume", "/somewhere:/somewhere"), zip(command, command[1:]))
         tail = [suite.IMAGE, "wstest", "--mode", "fuzzingclient", *self.ARGUMENTS]
         self.assertEqual(command[-len(tail):], tail)
+
+    def test_docker_is_given_the_program_that_lowers_the_number_of_messages(self):
+        command = suite.Docker("docker").command(suite.CLIENT, self.FOLDER, messages=100)
+        program = str(suite.FEWER_MESSAGES)
+        self.assertIn(("--volume", f"{program}:{program}:ro"), zip(command, command[1:]))
+        tail = [program, "100", "--mode", "fuzzingclient", *self.ARGUMENTS]
+        self.assertEqual(command[-len(tail):], tail)
+        self.assertIn((suite.IMAGE, "sh"), zip(command, command[1:]))
 
     def test_docker_publishes_a_fuzzing_server_to_this_machine_only(self):
         command = suite.Docker("docker").command(suite.SERVER, self.FOLDER, 4242)
