@@ -7,6 +7,9 @@ import aiohttp
 from aiohttp import WSMsgType
 from checks import Closed, Suite
 
+# Not its default: it offers nothing then.
+WINDOW_BITS = 15
+
 server_pinged = asyncio.Event()
 
 
@@ -14,6 +17,7 @@ class Connection:
     def __init__(self, ws):
         self._ws = ws
         self.subprotocol = ws.protocol
+        self.compressed = ws.compress > 0
 
     async def send_text(self, text):
         await self._ws.send_str(text)
@@ -56,7 +60,7 @@ class Connection:
 async def connect(url):
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(url, autoping=False, max_msg_size=0) as ws,
+        session.ws_connect(url, autoping=False, max_msg_size=0, compress=WINDOW_BITS) as ws,
     ):
         yield Connection(ws)
 

@@ -7,8 +7,13 @@ import signal
 import sys
 from typing import Protocol
 
+# How the server compresses: "off" if it does not.
+DEFLATE = os.environ.get("CLIENT_DEFLATE", "off")
+
 CHECK_LIMIT_S = 20
 PIPELINED_MESSAGES = 10_000
+SIMILAR_MESSAGES = 300
+MEDIUM = 1 << 20
 LARGE = 4 << 20
 # More than the server's limit for a message.
 OVER_THE_LIMIT = 9 << 20
@@ -20,6 +25,8 @@ class Connection(Protocol):
     """What a client library must do for the checks. `recv` raises `Closed` at the end."""
 
     subprotocol: str | None
+    compressed: bool
+    """Whether the library says that permessage-deflate was agreed to."""
 
     async def send_text(self, text: str): ...
     async def send_binary(self, data: bytes): ...
@@ -46,9 +53,9 @@ class Suite:
         self._host = sys.argv[1]
         self._server_pid = int(sys.argv[2])
 
-    def connect(self, path):
-        """An async context manager that yields a `Connection`."""
-        return self._connect(f"ws://{self._host}{path}")
+    def connect(self, path, **options):
+        """An async context manager that yields a `Connection`; the options are the library's."""
+        return self._connect(f"ws://{self._host}{path}", **options)
 
     async def check(self, name, body):
         try:
@@ -67,6 +74,7 @@ class Suite:
             ("text", self.text),
             ("binary", self.binary),
             ("large", self.large),
+            ("compressible", self.compressible),
             ("pipelined", self.pipelined),
             ("ping", self.ping),
             ("close", self.close),
@@ -77,6 +85,7 @@ class Suite:
     async def handshake(self):
         async with self.connect("/echo") as ws:
             expect(ws.subprotocol, None, "the subprotocol")
+            expect(ws.compressed, DEFLATE != "off", "whether permessage-deflate was agreed to")
 
     async def text(self):
         async with self.connect("/echo") as ws:
@@ -95,9 +104,22 @@ class Suite:
             for data in [os.urandom(LARGE), os.urandom(LARGE - 1)]:
                 await ws.send_binary(data)
                 expect(await ws.recv(), data, "the echo of 4 MiB")
-            text = "é" * (LARGE // 2)
+            text = numbered("é", LARGE)
             await ws.send_text(text)
             expect(await ws.recv(), text, "the echo of 4 MiB of text")
+
+    async def compressible(self):
+        """Messages that compress well, alone or after one another, among some that do not."""
+        async with self.connect("/echo") as ws:
+            for message in [
+                *compressible_messages(), "", b"", os.urandom(MEDIUM), b"\x00", "a", *compressible_messages(),
+            ]:
+                await (ws.send_text(message) if isinstance(message, str) else ws.send_binary(message))
+                expect(await ws.recv(), message, f"the echo of {len(message)}")
+            for number in range(SIMILAR_MESSAGES):
+                text = similar(number)
+                await ws.send_text(text)
+                expect(await ws.recv(), text, "the echo of one of many similar messages")
 
     async def pipelined(self):
         """All are sent without waiting for any answer; all come back, in order."""
@@ -201,6 +223,24 @@ class Suite:
             os.kill(self._server_pid, signal.SIGTERM)
             codes = await asyncio.gather(*(closed(ws) for ws in (echo, topics, chat)))
             expect(codes, [1001] * 3, "the close codes")
+
+
+def numbered(word, length):
+    """Text of nearly so many bytes; unlike one character again and again, it does not compress by the hundredfold."""
+    return " ".join(f"{word}{number}" for number in range(length // (len(word.encode()) + 8)))
+
+
+def similar(number):
+    """What an application sends again and again."""
+    return json.dumps({"type": "position", "vehicle": f"tram-{number % 40}", "number": number, "stops": ["Grüße", "世界"] * 9})
+
+
+def compressible_messages():
+    """Text of every plane of Unicode, and text and binary data of a mebibyte."""
+    scalars = (chr(point) for point in range(0, 0x11_0000, 331) if not 0xD800 <= point <= 0xDFFF)
+    planes = "".join(scalars)
+    records = b"".join(number.to_bytes(4, "big") + b"\x00\x07celsius\x00\x00\x00" for number in range(MEDIUM // 16))
+    return [planes + planes, numbered("word", MEDIUM), records]
 
 
 async def ask(ws, command) -> dict:

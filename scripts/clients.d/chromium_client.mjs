@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 
-import { check, expect, load, serverHost, serverPid } from "./report.mjs";
+import { check, compresses, everyPlane, expect, load, numbered, serverHost, serverPid, similar } from "./report.mjs";
 
 const { chromium } = load("playwright-core");
 
@@ -71,11 +71,35 @@ await check("page-reconnects", async () => {
 await check("text", () => inPage(async ({ opened, next, same }) => {
   const ws = await opened("/echo");
   same(ws.protocol, "", "the subprotocol");
-  for (const text of ["", "Grüße, κόσμε, 世界, 🦀", "x".repeat(65_536), "é".repeat(2 << 20)]) {
+  for (const text of ["", "Grüße, κόσμε, 世界, 🦀", "x".repeat(65_536), "é".repeat(1 << 18)]) {
     ws.send(text);
     same(await next(ws), text, "the echo");
   }
 }));
+
+await check("extensions", () => inPage(async ({ opened, same }, compresses) => {
+  const ws = await opened("/echo");
+  same(/^permessage-deflate/.test(ws.extensions), compresses, `permessage-deflate is in the extensions (${ws.extensions})`);
+}, compresses));
+
+await check("compressible", () => inPage(async ({ opened, next, same }, messages) => {
+  const ws = await opened("/echo");
+  const echo = async data => {
+    ws.send(data);
+    const back = await next(ws);
+    if (typeof data === "string") return same(back, data, "the echo");
+    const bytes = new Uint8Array(back);
+    same(bytes.length, data.length, "the echo's length");
+    same(bytes.findIndex((byte, at) => byte !== data[at]), -1, "the first byte that differs");
+  };
+  const records = new Uint8Array(1 << 20).map((_, at) => at % 16 < 4 ? (at >> 4) >> 8 * (at % 4) : at % 16);
+  const random = new Uint8Array(1 << 20);
+  for (let at = 0; at < random.length; at += 65_536) crypto.getRandomValues(random.subarray(at, at + 65_536));
+  for (const data of [...messages, records, "", random, new Uint8Array(1), ...messages]) await echo(data);
+  // All are sent before any is received.
+  for (const data of messages) ws.send(data);
+  for (const data of messages) same(await next(ws), data, "the next echo");
+}, [everyPlane().repeat(2), numbered("word", 1 << 20), numbered("é", 4 << 20), ...Array.from({ length: 300 }, (_, at) => similar(at))]));
 
 await check("binary", () => inPage(async ({ opened, next, same }) => {
   const ws = await opened("/echo");
@@ -140,10 +164,10 @@ async function say(text) {
   await page.locator("#log li.received", { hasText: text }).first().waitFor();
 }
 
-// Runs `body` in the page with the tools; what it throws fails the check.
-async function inPage(body) {
+// Runs `body` in the page with the tools, and with `value`; what it throws fails the check.
+async function inPage(body, value) {
   try {
-    await page.evaluate(body, await page.evaluateHandle(() => globalThis.tools));
+    await page.evaluate(`(${body})(globalThis.tools, ${JSON.stringify(value)})`);
   } finally {
     await page.evaluate(() => globalThis.tools.closeAll());
   }

@@ -11,6 +11,9 @@ const [host, pid] = process.argv.slice(2);
 export const serverHost = host;
 export const serverPid = Number(pid);
 
+// Whether the server compresses.
+export const compresses = (process.env.CLIENT_DEFLATE ?? "off") !== "off";
+
 // Packages are installed in a cache, not beside these files.
 export const load = createRequire(`${process.env.CLIENT_MODULES}/`);
 
@@ -42,6 +45,27 @@ export function expect(actual, wanted, what) {
     ? Buffer.isBuffer(actual) && wanted.equals(actual)
     : Object.is(actual, wanted);
   assert(equal, `${what}: wanted ${shorten(wanted)}, got ${shorten(actual)}`);
+}
+
+// Text of nearly so many bytes; unlike one character again and again, it does not compress by the hundredfold.
+export function numbered(word, length) {
+  const words = [];
+  const count = length / (Buffer.byteLength(word) + 8);
+  for (let number = 0; number < count; number++) words.push(word + number);
+  return words.join(" ");
+}
+
+// What an application sends again and again.
+export const similar = number =>
+  JSON.stringify({ type: "position", vehicle: `tram-${number % 40}`, number, stops: Array(9).fill(["Grüße", "世界"]) });
+
+// A character of every plane of Unicode, and many of some.
+export function everyPlane() {
+  let text = "";
+  for (let point = 0; point < 0x110000; point += 331) {
+    if (point < 0xd800 || point > 0xdfff) text += String.fromCodePoint(point);
+  }
+  return text;
 }
 
 function shorten(value) {

@@ -1,16 +1,31 @@
 """Python `websockets`, its asyncio client with its default settings except the size limit."""
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 
 import websockets
-from checks import Closed, Suite, expect
+from checks import Closed, Suite, compressible_messages, expect, similar
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+
+# Does not get smaller.
+RANDOM = os.urandom(1 << 20)
+
+# What a client may offer beside the library's default, which asks for nothing.
+OFFERS = [
+    {"server_max_window_bits": 9, "client_max_window_bits": 9},
+    {"server_max_window_bits": 12, "client_max_window_bits": True},
+    {"server_no_context_takeover": True},
+    {"client_no_context_takeover": True, "client_max_window_bits": None},
+    {"server_no_context_takeover": True, "client_no_context_takeover": True, "server_max_window_bits": 10},
+]
 
 
 class Connection:
     def __init__(self, ws):
         self._ws = ws
         self.subprotocol = ws.subprotocol
+        self.compressed = any(it.name == "permessage-deflate" for it in ws.protocol.extensions)
 
     async def send_text(self, text):
         await self._ws.send(text)
@@ -40,8 +55,8 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(url):
-    async with websockets.connect(url, max_size=None) as ws:
+async def connect(url, **options):
+    async with websockets.connect(url, max_size=None, **options) as ws:
         yield Connection(ws)
 
 
@@ -63,10 +78,27 @@ async def fragmented(suite):
         expect(await ws.recv(), b"one two three", "the echo of fragments with pings between")
 
 
+async def fragmented_text_that_compresses(suite):
+    async with suite.connect("/echo") as ws:
+        pieces = [similar(number) for number in range(100)]
+        await ws.send_fragments(pieces)
+        expect(await ws.recv(), "".join(pieces), "the echo of a long text in fragments")
+
+
+async def offers(suite):
+    for offer in OFFERS:
+        async with suite.connect("/echo", extensions=[ClientPerMessageDeflateFactory(**offer)]) as ws:
+            for message in [*compressible_messages(), RANDOM, RANDOM, *map(similar, range(20))]:
+                await (ws.send_text(message) if isinstance(message, str) else ws.send_binary(message))
+                expect(await ws.recv(), message, f"the echo of {len(message)} after the offer {offer}")
+
+
 async def main():
     suite = Suite(connect)
     await suite.check_all()
     await suite.check("fragmented", lambda: fragmented(suite))
+    await suite.check("fragmented-compressible", lambda: fragmented_text_that_compresses(suite))
+    await suite.check("offers", lambda: offers(suite))
     await suite.check("topics", suite.topics)
     await suite.check("chat", suite.chat)
     await suite.check("server-close", suite.server_close)

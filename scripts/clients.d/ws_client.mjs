@@ -3,16 +3,29 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 
-import { check, expect, load, serverHost, serverPid, within } from "./report.mjs";
+import {
+  check, compresses, everyPlane, expect, load, numbered, serverHost, serverPid, similar, within,
+} from "./report.mjs";
 
 const WebSocket = load("ws");
 
 const PIPELINED_MESSAGES = 10_000;
+const SIMILAR_MESSAGES = 300;
+const MEDIUM = 1 << 20;
 const LARGE = 4 << 20;
 // More than the server's limit for a message.
 const OVER_THE_LIMIT = 9 << 20;
 // More than the server's interval between pings.
 const SERVER_PING_LIMIT_MS = 8_000;
+
+// What a client may offer beside the default, which asks for nothing.
+const OFFERS = [
+  { serverMaxWindowBits: 9, clientMaxWindowBits: 9 },
+  { serverMaxWindowBits: 12 },
+  { serverNoContextTakeover: true },
+  { clientNoContextTakeover: true, clientMaxWindowBits: 10 },
+  { serverNoContextTakeover: true, clientNoContextTakeover: true, serverMaxWindowBits: 10, threshold: 0 },
+];
 
 // A connection whose messages are awaited one after the other.
 class Client {
@@ -20,8 +33,8 @@ class Client {
   #messages = [];
   #waiting = null;
 
-  static async connect(path) {
-    const client = new Client(new WebSocket(`ws://${serverHost}${path}`));
+  static async connect(path, options = {}) {
+    const client = new Client(new WebSocket(`ws://${serverHost}${path}`, options));
     await once(client.#socket, "open");
     return client;
   }
@@ -71,17 +84,25 @@ class Client {
 }
 
 // Connects to each path, and drops the connections when the body has ended.
-async function using(paths, body) {
+async function using(paths, body, options) {
   const clients = [];
   try {
-    for (const path of paths) clients.push(await Client.connect(path));
+    for (const path of paths) clients.push(await Client.connect(path, options));
     await body(...clients);
   } finally {
     for (const client of clients) client.socket.terminate();
   }
 }
 
-const onEcho = body => () => using(["/echo"], body);
+const onEcho = (body, options) => () => using(["/echo"], body, options);
+
+// Messages that compress well, among some that do not.
+async function echoCompressible(ws) {
+  const records = Buffer.alloc(MEDIUM, "1234\0\0\0\x07celsius\0");
+  for (let at = 0; at < MEDIUM; at += 16) records.writeUInt32BE(at / 16, at);
+  const messages = [everyPlane().repeat(2), numbered("word", MEDIUM), "", records, randomBytes(MEDIUM), Buffer.alloc(1), "a"];
+  for (const data of messages) await ws.echo(data);
+}
 
 // First, when no earlier connection's deadline wakes the server's loop.
 await check("server-ping", onEcho(async ws => {
@@ -89,7 +110,10 @@ await check("server-ping", onEcho(async ws => {
   await ws.echo("after the ping");
 }));
 
-await check("handshake", onEcho(async ws => expect(ws.socket.protocol, "", "the subprotocol")));
+await check("handshake", onEcho(async ws => {
+  expect(ws.socket.protocol, "", "the subprotocol");
+  expect(ws.socket.extensions, compresses ? "permessage-deflate" : "", "the extensions");
+}));
 
 await check("text", onEcho(async ws => {
   for (const text of ["", "a", "Grüße, κόσμε, 世界, 🦀"]) await ws.echo(text);
@@ -102,8 +126,28 @@ await check("binary", onEcho(async ws => {
 
 await check("large", onEcho(async ws => {
   await ws.echo(randomBytes(LARGE));
-  await ws.echo("é".repeat(LARGE / 2));
+  await ws.echo(numbered("é", LARGE));
 }));
+
+await check("compressible", onEcho(async ws => {
+  await echoCompressible(ws);
+  for (let number = 0; number < SIMILAR_MESSAGES; number++) await ws.echo(similar(number));
+  await echoCompressible(ws);
+}));
+
+await check("offers", async () => {
+  for (const offer of OFFERS) {
+    await using(["/echo"], async ws => {
+      await echoCompressible(ws);
+      for (let number = 0; number < 20; number++) await ws.echo(similar(number));
+    }, { perMessageDeflate: offer });
+  }
+});
+
+await check("offers-nothing", onEcho(async ws => {
+  expect(ws.socket.extensions, "", "the extensions");
+  await echoCompressible(ws);
+}, { perMessageDeflate: false }));
 
 await check("fragmented", onEcho(async ws => {
   // Cut in the middle of a character.
@@ -120,6 +164,14 @@ await check("fragmented", onEcho(async ws => {
     if (at === 50_000) ws.socket.ping("between fragments");
   }
   expect(await ws.receive(), data, "the echo of 100 binary fragments");
+
+  // The first is long enough for the library to compress the message whatever was agreed to.
+  const words = numbered("wörter", 200_000);
+  for (let at = 0; at < words.length; at += 5000) {
+    ws.send(words.slice(at, at + 5000), { fin: at + 5000 >= words.length, binary: false });
+    if (at === 50_000) ws.socket.ping("between fragments");
+  }
+  expect(await ws.receive(), words, "the echo of a text in fragments that compress");
 }));
 
 await check("pipelined", onEcho(async ws => {

@@ -25,6 +25,7 @@ class Client:
 
     It prints one line for each, `ok NAME` or `FAIL NAME why`. Its last check ends the server
     with SIGTERM, since a close by the server is among the things that are checked.
+    CLIENT_DEFLATE says how the server compresses (its --deflate).
     """
 
     command: tuple
@@ -49,17 +50,21 @@ def install(names):
             _install_packages("Chromium", "chromium")
 
 
-def checks(client, server, scratch, limit_s):
-    """Runs a client; yields ("ok" or "FAIL", name, why) for each check that it makes."""
+def checks(client, server, scratch, limit_s, host=None, deflate="off"):
+    """Runs a client; yields ("ok" or "FAIL", name, why) for each check that it makes.
+
+    It connects to the server, or to `host`, a proxy before it.
+    """
     environment = {
         **os.environ,
         "PYTHONDONTWRITEBYTECODE": "1",
         "CLIENT_MODULES": str(NODE_CACHE),
         "CLIENT_SCRATCH": str(scratch),
+        "CLIENT_DEFLATE": deflate,
     }
     # A session of its own, so that a browser's processes end with it.
     process = subprocess.Popen(
-        [*client.command, server.host, str(server.pid)], text=True, env=environment,
+        [*client.command, host or server.host, str(server.pid)], text=True, env=environment,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
     )
     watchdog = threading.Timer(limit_s, _end_session, [process])
