@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use corecast_protocol::Limits;
-use corecast_protocol::deflate::{Acceptance, ContextDeflater, Deflater, Params};
+use corecast_protocol::deflate::{Acceptance, Context, Deflater, Params};
 use corecast_protocol::frame::{FrameKind, Opcode, RSV1};
 use corecast_protocol::message::Inflation;
 
@@ -79,8 +79,10 @@ impl Deflate {
     }
 
     /// Each connection has contexts of its own, in which a message refers to earlier ones: many small messages become much
-    /// smaller. It takes memory per connection, which a window of fewer bits (9 to 15) makes less, and what is published is
-    /// compressed for each subscriber anew. Clients that ask for it are served as in [`shared`](Self::shared).
+    /// smaller. It takes memory: for each connection as much as it was sent and has sent, each up to a window of 2 to the power of
+    /// `window_bits` bytes (9 to 15). And time: the window is read anew for each message, with 12 bits some microseconds, with
+    /// 15 some tens of them; and what is published is compressed for each subscriber. Clients that ask for it are served as
+    /// in [`shared`](Self::shared).
     #[must_use]
     pub const fn dedicated(window_bits: u8) -> Self {
         let window_bits = match window_bits {
@@ -199,23 +201,26 @@ pub(crate) fn inflation(params: &Params) -> Inflation {
     }
 }
 
+/// Sizes of windows that a compressor can be held to.
+const WINDOWS: usize = (*WINDOW_BITS.end() - *WINDOW_BITS.start()) as usize + 1;
+
 /// A core's compressors. They are made when they are first needed.
 pub(crate) struct Compression {
     settings: Deflate,
     stats: Arc<CoreStats>,
-    usual: Option<Deflater>,
-    small: Option<Deflater>,
-    fast: Option<Deflater>,
-    fast_small: Option<Deflater>,
+    /// At the usual level and at the fastest, by the bits of their window.
+    usual: [Option<Box<Deflater>>; WINDOWS],
+    fast: [Option<Box<Deflater>>; WINDOWS],
     /// Of connections with a context of their own.
     own: HashMap<u32, Own>,
     /// What was compressed last.
     scratch: Vec<u8>,
 }
 
+/// What a connection's next message may refer to.
 struct Own {
     window_bits: u8,
-    deflater: Option<Box<ContextDeflater>>,
+    context: Context,
 }
 
 impl Compression {
@@ -223,10 +228,8 @@ impl Compression {
         Self {
             settings,
             stats,
-            usual: None,
-            small: None,
-            fast: None,
-            fast_small: None,
+            usual: Default::default(),
+            fast: Default::default(),
             own: HashMap::new(),
             scratch: Vec::new(),
         }
@@ -242,7 +245,7 @@ impl Compression {
         if Wire::agreed(params) == Wire::Own {
             let own = Own {
                 window_bits: params.server_max_window_bits,
-                deflater: None,
+                context: Context::new(),
             };
             self.own.insert(index, own);
         }
@@ -255,10 +258,8 @@ impl Compression {
 
     /// What is sent to a connection from now on refers to nothing that it was sent before.
     pub(crate) fn forget(&mut self, index: u32) {
-        if let Some(own) = self.own.get_mut(&index)
-            && let Some(deflater) = &mut own.deflater
-        {
-            deflater.forget();
+        if let Some(own) = self.own.get_mut(&index) {
+            own.context.forget();
         }
     }
 
@@ -312,21 +313,16 @@ impl Compression {
         opcode: Opcode,
         payload: &'a [u8],
     ) -> (FrameKind, &'a [u8]) {
-        let fast = payload.len() > FAST_ABOVE;
-        let level = if fast {
-            FAST_LEVEL
-        } else {
-            self.settings.level
+        let window_bits = match wire {
+            Wire::DeflateSmall => *WINDOW_BITS.start(),
+            _ => *WINDOW_BITS.end(),
         };
-        let (deflater, window_bits) = match (wire, fast) {
-            (Wire::DeflateSmall, false) => (&mut self.small, *WINDOW_BITS.start()),
-            (Wire::DeflateSmall, true) => (&mut self.fast_small, *WINDOW_BITS.start()),
-            (_, false) => (&mut self.usual, *WINDOW_BITS.end()),
-            (_, true) => (&mut self.fast, *WINDOW_BITS.end()),
-        };
-        let deflater = deflater.get_or_insert_with(|| Deflater::new(level, window_bits));
         clear(&mut self.scratch);
         self.stats.compressed.add(1);
+        let deflater = match payload.len() > FAST_ABOVE {
+            true => deflater(&mut self.fast, FAST_LEVEL, window_bits),
+            false => deflater(&mut self.usual, self.settings.level, window_bits),
+        };
         match deflater.deflate(payload, &mut self.scratch) {
             true => (compressed(opcode), &self.scratch),
             false => (opcode.into(), payload),
@@ -339,24 +335,31 @@ impl Compression {
         opcode: Opcode,
         payload: &'a [u8],
     ) -> (FrameKind, &'a [u8]) {
-        if payload.len() > FAST_ABOVE {
-            // By itself, and what follows must not refer to what came before it.
-            self.forget(index);
-            let wire = self.without_context(index, Wire::Own);
-            return self.common(wire, opcode, payload);
-        }
         let Some(own) = self.own.get_mut(&index) else {
             return (opcode.into(), payload);
         };
-        let level = self.settings.level;
-        let deflater = own
-            .deflater
-            .get_or_insert_with(|| Box::new(ContextDeflater::new(level, own.window_bits)));
         clear(&mut self.scratch);
         self.stats.compressed.add(1);
-        deflater.deflate(payload, &mut self.scratch);
-        (compressed(opcode), &self.scratch)
+        let deflater = match payload.len() > FAST_ABOVE {
+            true => deflater(&mut self.fast, FAST_LEVEL, own.window_bits),
+            false => deflater(&mut self.usual, self.settings.level, own.window_bits),
+        };
+        match deflater.deflate_with(&mut own.context, payload, &mut self.scratch) {
+            true => (compressed(opcode), &self.scratch),
+            false => (opcode.into(), payload),
+        }
     }
+}
+
+/// The compressor for a window.
+fn deflater(
+    deflaters: &mut [Option<Box<Deflater>>; WINDOWS],
+    level: u8,
+    window_bits: u8,
+) -> &mut Deflater {
+    let bits = window_bits.clamp(*WINDOW_BITS.start(), *WINDOW_BITS.end());
+    let place = &mut deflaters[usize::from(bits - WINDOW_BITS.start())];
+    place.get_or_insert_with(|| Box::new(Deflater::new(level, bits)))
 }
 
 fn clear(scratch: &mut Vec<u8>) {

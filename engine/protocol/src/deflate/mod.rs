@@ -5,12 +5,11 @@
 //! [`ClientRequest`](crate::handshake::ClientRequest) and finds [`Params`] in the
 //! [`Response`](crate::handshake::Response).
 //!
-//! [`Deflater`] compresses messages that stand alone, [`ContextDeflater`] those of a connection that keeps a context. A
+//! [`Deflater`] compresses messages, those that stand alone and those that refer to the [`Context`] of their connection. A
 //! [`Receiver`](crate::Receiver) inflates what comes in.
 
 mod bits;
 mod context;
-mod context_deflater;
 mod deflater;
 mod inflater;
 mod negotiation;
@@ -18,7 +17,6 @@ mod seal;
 mod zlib;
 
 pub use context::Context;
-pub use context_deflater::ContextDeflater;
 pub use deflater::Deflater;
 pub(crate) use inflater::{INFLATER_BYTES, Inflater, STEP_INPUT, STEP_OUTPUT, Step, TAIL, Window};
 pub(crate) use negotiation::NAME;

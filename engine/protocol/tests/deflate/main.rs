@@ -2,7 +2,6 @@
 
 mod inflaters;
 mod memory;
-mod own_stream;
 mod payloads;
 mod with_context;
 mod without_context;

@@ -1,7 +1,7 @@
 //! What compression takes, as an allocator sees it.
 
 use allocation_counter::measure;
-use corecast_protocol::deflate::{Context, ContextDeflater, Deflater};
+use corecast_protocol::deflate::{Context, Deflater};
 
 use crate::payloads::{Kind, LENGTHS, WINDOWS, payload};
 
@@ -37,18 +37,5 @@ fn a_context_takes_less_than_its_window() {
             out.clear();
         }
         assert!(context.memory() > Context::max_memory(window_bits) / 2);
-    }
-}
-
-#[test]
-fn a_stream_of_its_own_takes_what_it_says() {
-    for window_bits in WINDOWS {
-        let mut deflater = None;
-        let taken = measure(|| deflater = Some(ContextDeflater::new(6, window_bits)));
-        assert_eq!(
-            taken.bytes_current,
-            ContextDeflater::memory(window_bits) as i64,
-            "{window_bits}"
-        );
     }
 }
