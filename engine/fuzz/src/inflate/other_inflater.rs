@@ -73,6 +73,10 @@ impl OtherInflater {
                 break stop;
             }
             stream_begin = made;
+            // It may be the one that was taken away.
+            if read == input.len() {
+                break stop;
+            }
         };
         out.truncate(made);
         let message = out[begin..].to_vec();

@@ -86,6 +86,7 @@ fn empty_compressed_messages() {
         for payload in [
             &b""[..],
             b"\x00",
+            b"\x01",
             b"\x02\x00",
             b"\x03\x00\x00",
             b"\x00\x00\x00\xff\xff\x00",
@@ -134,6 +135,7 @@ fn where_rsv1_may_stand() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a stream cut everywhere")]
 fn plain_messages_between_compressed_ones() {
     for mode in MODES {
         let mut compressor = Compressor::new(6, mode);
@@ -176,6 +178,7 @@ fn a_plain_frame_is_lent_on_a_compressed_connection() {
 
 /// §6.1: fragments are cut anywhere, and control frames come between them at once.
 #[test]
+#[cfg_attr(miri, ignore = "a stream cut everywhere")]
 fn fragments_of_a_compressed_message() {
     for mode in MODES {
         let data = json(5000);
@@ -204,6 +207,7 @@ fn fragments_of_a_compressed_message() {
 
 /// RFC 6455 §8.1, on what is inflated.
 #[test]
+#[cfg_attr(miri, ignore = "messages of several steps")]
 fn compressed_text_must_be_utf8() {
     for mode in MODES {
         for bad in [&b"\xff"[..], b"ok \xe2\x82", b"\xed\xa0\x80", b"a\x80b"] {
@@ -265,6 +269,7 @@ fn what_is_no_deflate_data() {
 /// §7.2.3.4: a final block ends a stream. Another may follow in the same message, and the next message begins a new one;
 /// the octet behind the final block may be missing.
 #[test]
+#[cfg_attr(miri, ignore = "streams cut everywhere")]
 fn final_blocks() {
     for mode in MODES {
         let mut compressor = Compressor::new(6, mode);
@@ -296,6 +301,7 @@ fn final_blocks() {
 
 /// References reach back over many messages, as far as the window does and no further.
 #[test]
+#[cfg_attr(miri, ignore = "some hundred kilobytes")]
 fn context_over_many_messages() {
     for window_bits in 8..=15 {
         let inflation = Inflation::Context { window_bits };
@@ -340,6 +346,7 @@ fn an_unused_context_costs_nothing_to_speak_of() {
 
 /// Lengths around every border of a step, by noise (which is read as fast as made) and zeros (which are made of nothing).
 #[test]
+#[cfg_attr(miri, ignore = "some megabytes")]
 fn messages_of_several_steps() {
     let lens = [STEP_INPUT, STEP_OUTPUT, 2 * STEP_OUTPUT, 3 * STEP_OUTPUT];
     let lens = lens.iter().flat_map(|len| [len - 1, *len, len + 1]);
@@ -367,6 +374,7 @@ fn messages_of_several_steps() {
 
 /// Control frames and messages behind a large one wait for it.
 #[test]
+#[cfg_attr(miri, ignore = "half a megabyte, cut everywhere")]
 fn order_is_kept_behind_a_message_of_many_steps() {
     for mode in MODES {
         let data = vec![0; 500_000];
@@ -405,7 +413,7 @@ fn any_sent() -> impl Strategy<Value = Sent> {
         3 => ".{0,60}",
         2 => "([a-z]{3}€){0,60}",
         1 => (any::<[char; 3]>(), 1..3000_usize).prop_map(|(chars, times)| String::from_iter(chars).repeat(times)),
-        1 => (1..200_000_usize).prop_map(|len| String::from_utf8(json(len)).unwrap()),
+        1 => (1..LONGEST).prop_map(|len| String::from_utf8(json(len)).unwrap()),
     ];
     let flushes = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
     (
@@ -520,6 +528,9 @@ fn few_cases() -> ProptestConfig {
         ..usual
     }
 }
+
+/// Of a compressor that Miri interprets, too.
+const LONGEST: usize = if cfg!(miri) { 500 } else { 200_000 };
 
 proptest! {
     #![proptest_config(few_cases())]
