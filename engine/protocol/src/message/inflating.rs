@@ -241,7 +241,7 @@ impl Bound {
 
     /// What a step may make of a message that has `made` bytes: enough to see that it is too long, and no more.
     fn room(&self, made: u64) -> u64 {
-        (self.most() - made).saturating_add(1)
+        self.most().saturating_sub(made).saturating_add(1)
     }
 
     fn check(&self, made: u64) -> Result<(), ProtocolError> {
