@@ -38,7 +38,7 @@ const SMALL: Limits = Limits {
 /// Limits that messages of several steps reach.
 const LARGE: Limits = Limits {
     max_frame: 100_000,
-    max_message: 150_000,
+    max_message: 100_000,
     max_fragments: 100,
     max_inflation: Limits::DEFAULT_MAX_INFLATION,
 };

@@ -23,10 +23,10 @@ const FINAL: u8 = 8;
 const REPEATED: u8 = 16;
 
 /// Bytes of content at most.
-const MAX_CONTENT: usize = 200_000;
+const MAX_CONTENT: usize = 110_000;
 
 /// Bytes of all contents and payloads at most: no more messages are read then.
-const MAX_SENT: usize = 500_000;
+const MAX_SENT: usize = 250_000;
 
 /// Of the last byte's block and its flush: what a sender takes away (§7.2.1).
 const FLUSH_TAIL: &[u8] = &[0, 0, 0xFF, 0xFF];
