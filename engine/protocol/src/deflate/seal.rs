@@ -109,11 +109,8 @@ fn end_of_dynamic(stream: &[u8], mut bits: Bits<'_>) -> Option<usize> {
     let last = stream.iter().rposition(|&byte| byte != 0)?;
     let last_one = last * 8 + stream[last].ilog2() as usize;
     let end = last_one + 1 + code.trailing_zeros() as usize;
-    // Whoever wrote the stream did so by the same rules.
+    // If it is there, whoever wrote the stream did so by the same rules, and filled it up with zeros.
     let begin = end.checked_sub(length)?;
-    if begin + bits.left() < stream.len() * 8 {
-        return None;
-    }
     let mut tail = Bits::new(&stream[begin / 8..]);
     tail.skip(begin % 8)?;
     (tail.peek_code(length) == code).then_some(end)
@@ -163,8 +160,7 @@ fn canonical(counts: &[usize; MAX_CODE + 1], before: usize, length: usize) -> Op
         return None;
     }
     let first = (1..length).fold(0, |code, shorter| (code + counts[shorter]) << 1);
-    let code = first + before;
-    (code < 1 << length).then_some((code as u32, length))
+    Some(((first + before) as u32, length))
 }
 
 /// The codes for code lengths, by the next seven bits of the stream.

@@ -34,25 +34,38 @@ impl Writer {
         Self::default().number(1, 1).number(kind, 2)
     }
 
-    /// The header of a dynamic block that lists these lengths, with one code for distances.
-    fn dynamic(literals: &[(usize, u32)]) -> Self {
-        let symbols = 258;
-        // Codes of four bits for the lengths 0 to 15, in their order.
+    /// A dynamic block's header up to the list of lengths.
+    fn lengths(symbols: u32) -> Self {
         let mut writer = Self::final_block(2)
             .number(symbols - 257, 5)
             .number(0, 5)
             .number(15, 4);
         for symbol in super::LENGTHS_ORDER {
-            writer = writer.number(if symbol < 16 { 4 } else { 0 }, 3);
+            writer = writer.number(if symbol < 13 { 4 } else { 5 }, 3);
         }
+        writer
+    }
+
+    /// An entry of that list: a length, or a kind of run.
+    fn length(self, symbol: u32) -> Self {
+        match symbol {
+            ..13 => self.code(symbol, 4),
+            _ => self.code(13 + symbol, 5),
+        }
+    }
+
+    /// The header of a dynamic block that lists these lengths one by one, with one code for distances.
+    fn dynamic(literals: &[(usize, u32)]) -> Self {
+        let symbols = 258;
+        let mut writer = Self::lengths(symbols);
         for symbol in 0..symbols as usize {
             let length = literals
                 .iter()
                 .find_map(|&(of, length)| (of == symbol).then_some(length))
                 .unwrap_or(0);
-            writer = writer.code(length, 4);
+            writer = writer.length(length);
         }
-        writer.code(1, 4)
+        writer.length(1)
     }
 }
 
@@ -221,6 +234,47 @@ fn ends_with_zeros_behind_their_last_one() {
         assert_eq!(inflate_finished(&stream), Some(payload.clone()));
         assert_eq!(sealed(&stream), Some(payload));
     }
+}
+
+#[test]
+fn an_end_whose_length_comes_in_a_run() {
+    // 97 ("a") has one bit, 250 to 257 have four: 250 by itself, then three and four "as before".
+    let stream = Writer::lengths(258)
+        .length(18)
+        .number(97 - 11, 7)
+        .length(1)
+        .length(18)
+        .number(138 - 11, 7)
+        .length(18)
+        .number(14 - 11, 7)
+        .length(4)
+        .length(16)
+        .number(0, 2)
+        .length(16)
+        .number(1, 2)
+        // Of the distances.
+        .length(1)
+        .code(0, 1)
+        .code(0b1110, 4)
+        .bytes;
+    assert_eq!(inflate_finished(&stream), Some(b"a".to_vec()));
+    assert_eq!(sealed(&stream), Some(b"a".to_vec()));
+}
+
+#[test]
+fn streams_filled_up_with_ones_are_not_sealed() {
+    let mut seen = 0;
+    for length in 300..400 {
+        let mut stream = whole(&text(length), 6);
+        let last = stream.last_mut().expect("not empty");
+        if *last < 0x80 {
+            // Beside a code of zeros alone in front of it, it may be the one that is looked for.
+            *last |= 0x80;
+            seen += 1;
+            assert!(!seal(&mut stream, 0), "{length}");
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }
 
 #[test]
