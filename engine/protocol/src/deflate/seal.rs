@@ -96,7 +96,8 @@ fn end_of_static(stream: &[u8], mut bits: Bits<'_>) -> Option<usize> {
             4..=29 => distance / 2 - 1,
             _ => return None,
         };
-        bits.skip(5 + extra as usize)?;
+        bits.skip(5)?;
+        bits.skip(extra as usize)?;
     }
 }
 

@@ -160,9 +160,14 @@ fn static_blocks() {
         .number(3, 5)
         .code(7, 5)
         .number(0, 2);
+    // Length 258 from 1 back until there is enough for length 3 from 32,768 back (thirteen bits).
+    for _ in 0..128 {
+        stream = stream.code(0xc0 + 5, 8).code(0, 5);
+    }
+    stream = stream.code(1, 7).code(29, 5).number(0x1fff, 13);
     let stream = stream.code(0, 7).bytes;
     let payload = inflate_finished(&stream).expect("a valid stream");
-    assert_eq!(payload.len(), 4 + 3 + 12 + 258 + 134);
+    assert_eq!(payload.len(), 4 + 3 + 12 + 258 + 134 + 128 * 258 + 3);
     assert_eq!(sealed(&stream), Some(payload));
 }
 
