@@ -1,4 +1,5 @@
-//! A blocking client on this crate, for Autobahn's fuzzing server: it plays every case, and echoes.
+//! A blocking client on this crate, for Autobahn's fuzzing server: it plays every case, and echoes. It offers
+//! permessage-deflate, which the server accepts where a case is about it; then whatever can be compressed is.
 //!
 //! `cargo run -p corecast-protocol --example autobahn_client -- 127.0.0.1:9001 corecast`
 //!
@@ -11,9 +12,11 @@ use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use corecast_protocol::deflate::{ClientWindow, ContextDeflater, Deflater, Offer, Params};
+use corecast_protocol::frame::{FrameKind, RSV1};
 use corecast_protocol::handshake::{ClientHandshake, ClientRequest};
 use corecast_protocol::{
-    CloseCode, Event, Input, Limits, Opcode, Receiver, Role, Shared, encode_client,
+    CloseCode, Event, Inflation, Input, Limits, Opcode, Receiver, Role, Shared, encode_client,
     encode_close_client,
 };
 
@@ -21,6 +24,17 @@ const USAGE: &str = "usage: autobahn_client HOST:PORT AGENT [HOST:PORT to connec
 
 /// Bytes of one read, and of the response head at most.
 const READ_LEN: usize = 64 * 1024;
+
+/// The server may limit our window: what cases ask for it with. Anything else it may ask for in any case.
+const OFFER: Offer = Offer {
+    server_no_context_takeover: false,
+    client_no_context_takeover: false,
+    server_max_window_bits: None,
+    client_max_window_bits: ClientWindow::Named,
+};
+
+/// zlib's own choice.
+const LEVEL: u8 = 6;
 
 /// No case keeps a connection silent for longer, on a slow machine either.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
@@ -104,6 +118,7 @@ struct Connection {
     incoming: Vec<u8>,
     /// Bytes at the front of `incoming` that came with the response head.
     early: usize,
+    receiver: Receiver,
     outgoing: Outgoing,
 }
 
@@ -114,7 +129,8 @@ impl Connection {
         stream.set_read_timeout(Some(SILENCE_LIMIT))?;
         stream.set_write_timeout(Some(SILENCE_LIMIT))?;
         let mut random = Random::new()?;
-        let request = ClientRequest::new(host, path, random.draw());
+        let mut request = ClientRequest::new(host, path, random.draw());
+        request.deflate = Some(OFFER);
         let mut head = Vec::new();
         request.encode(&mut head)?;
         stream.write_all(&head)?;
@@ -122,7 +138,7 @@ impl Connection {
         let handshake = ClientHandshake::new(&request);
         let mut incoming = vec![0; READ_LEN];
         let mut filled = 0;
-        let consumed = loop {
+        let (consumed, deflate) = loop {
             // A head that fills the buffer was refused before.
             let read = stream.read(&mut incoming[filled..])?;
             if read == 0 {
@@ -130,7 +146,7 @@ impl Connection {
             }
             filled += read;
             if let Some(response) = handshake.handle(&incoming[..filled])? {
-                break response.consumed;
+                break (response.consumed, response.deflate);
             }
         };
         incoming.copy_within(consumed..filled, 0);
@@ -138,9 +154,12 @@ impl Connection {
             stream,
             incoming,
             early: filled - consumed,
+            receiver: Receiver::with_inflation(inflation(deflate)),
             outgoing: Outgoing {
                 bytes: Vec::new(),
                 random,
+                compressor: deflate.and_then(Compressor::new),
+                compressed: Vec::new(),
             },
         })
     }
@@ -149,13 +168,12 @@ impl Connection {
     /// answered here; `on_event` sees every event and may send.
     fn run(mut self, mut on_event: impl FnMut(&Event<'_>, &mut Outgoing)) -> io::Result<()> {
         let mut shared = Shared::new(Role::Client, Limits::default());
-        let mut receiver = Receiver::new();
         let mut filled = self.early;
         let mut closing = false;
         loop {
             let mut input = Input::new(&mut self.incoming[..filled]);
             loop {
-                match receiver.poll(&mut shared, &mut input) {
+                match self.receiver.poll(&mut shared, &mut input) {
                     Ok(None) => break,
                     Ok(Some(event)) => {
                         closing |= matches!(event, Event::Close(_));
@@ -193,15 +211,69 @@ fn is_reset(error: &io::Error) -> bool {
     matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
+/// How the server compresses what it sends.
+fn inflation(deflate: Option<Params>) -> Inflation {
+    match deflate {
+        None => Inflation::Off,
+        Some(params) if params.server_no_context_takeover => Inflation::Whole,
+        Some(params) => Inflation::Context {
+            window_bits: params.server_max_window_bits,
+        },
+    }
+}
+
+/// How we compress what we send.
+enum Compressor {
+    Whole(Deflater),
+    Context(ContextDeflater),
+}
+
+impl Compressor {
+    /// `None` when the server holds us to a window that is too small to compress with.
+    fn new(params: Params) -> Option<Self> {
+        match params.client_max_window_bits {
+            ..9 => None,
+            bits if params.client_no_context_takeover => {
+                Some(Self::Whole(Deflater::new(LEVEL, bits)))
+            }
+            bits => Some(Self::Context(ContextDeflater::new(LEVEL, bits))),
+        }
+    }
+
+    /// Whether `out` is now the message, compressed; if not, it has to go out as it is.
+    fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        out.clear();
+        match self {
+            Self::Whole(deflater) => deflater.deflate(payload, out),
+            Self::Context(deflater) => {
+                deflater.deflate(payload, out);
+                true
+            }
+        }
+    }
+}
+
 /// Frames to send, each masked with a key of its own.
 struct Outgoing {
     bytes: Vec<u8>,
     random: Random,
+    compressor: Option<Compressor>,
+    /// The last message that was compressed.
+    compressed: Vec<u8>,
 }
 
 impl Outgoing {
+    /// Sends a message.
     fn send(&mut self, opcode: Opcode, payload: &[u8]) {
-        encode_client(&mut self.bytes, opcode, payload, self.random.draw());
+        let key = self.random.draw();
+        let compressor = self.compressor.as_mut();
+        if compressor.is_some_and(|it| it.compress(payload, &mut self.compressed)) {
+            let mut kind = FrameKind::from(opcode);
+            kind.rsv = RSV1;
+            encode_client(&mut self.bytes, kind, &self.compressed, key);
+        } else {
+            encode_client(&mut self.bytes, opcode, payload, key);
+        }
     }
 
     fn close(&mut self, code: CloseCode) {
@@ -211,7 +283,9 @@ impl Outgoing {
     /// What the protocol itself asks for: a pong for a ping (§5.5.2), the same code for a Close (§5.5.1).
     fn answer(&mut self, event: &Event<'_>) {
         match event {
-            Event::Ping(payload) => self.send(Opcode::Pong, payload),
+            Event::Ping(payload) => {
+                encode_client(&mut self.bytes, Opcode::Pong, payload, self.random.draw());
+            }
             Event::Close(reason) => {
                 self.close(reason.map_or(CloseCode::NO_STATUS, |(code, _)| code))
             }
