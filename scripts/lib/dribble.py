@@ -6,78 +6,25 @@ segment there.
 """
 
 import asyncio
-import contextlib
 import socket
-import struct
-import threading
 import time
 
-READ_LEN = 64 * 1024
+from . import proxy
 
 # For so long each direction of a connection lets its receiver read byte by byte: some thousands of
 # bytes. Then it hurries, since who sends may have a time limit.
 PACED_S = 0.3
 
-# Closing with this drops what is not sent yet and sends RST (socket(7)).
-ABORT = struct.pack("ii", 1, 0)
 
-# Far more than it takes to end a thread that waits for events only.
-END_LIMIT_S = 10
+class Proxy(proxy.Proxy):
+    """See `proxy.Proxy`."""
 
-
-class Proxy:
-    """Listens on a free port of 127.0.0.1 while the block runs, and forwards to `target`.
-
-    `target` and `address` are (host, port). An end of stream and a reset are passed on too.
-    """
-
-    def __init__(self, target):
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.setblocking(False)
-        self.address = self._listener.getsockname()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="dribble", daemon=True)
-
-    def __enter__(self):
-        self._accepting = self._loop.create_task(self._accept())
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._loop.call_soon_threadsafe(self._accepting.cancel)
-        self._thread.join(END_LIMIT_S)
-
-    def _run(self):
-        with contextlib.suppress(asyncio.CancelledError):
-            self._loop.run_until_complete(self._accepting)
-        self._loop.close()
-
-    async def _accept(self):
-        with self._listener:
-            async with asyncio.TaskGroup() as connections:
-                while True:
-                    near, _ = await self._loop.sock_accept(self._listener)
-                    connections.create_task(self._forward(near))
-
-    async def _forward(self, near):
-        far = socket.socket()
-        with near, far:
-            for end in (near, far):
-                end.setblocking(False)
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                await self._loop.sock_connect(far, self._target)
-                async with asyncio.TaskGroup() as directions:
-                    directions.create_task(self._pump(near, far))
-                    directions.create_task(self._pump(far, near))
-            except* OSError:
-                for end in (near, far):
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+    def directions(self, near, far):
+        return self._pump(near, far), self._pump(far, near)
 
     async def _pump(self, source, sink):
         paced = 0.0
-        while data := await self._loop.sock_recv(source, READ_LEN):
+        while data := await self.loop.sock_recv(source, proxy.READ_LEN):
             view = memoryview(data)
             for at in range(len(view)):
                 await self._send(sink, view[at : at + 1])
@@ -97,11 +44,11 @@ class Proxy:
 
     async def _until_writable(self, sink):
         writable = asyncio.Event()
-        self._loop.add_writer(sink, writable.set)
+        self.loop.add_writer(sink, writable.set)
         try:
             await writable.wait()
         finally:
-            self._loop.remove_writer(sink)
+            self.loop.remove_writer(sink)
 
 
 def _let_others_run():

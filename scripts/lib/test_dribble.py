@@ -7,7 +7,8 @@ import struct
 import threading
 import unittest
 
-from .dribble import ABORT, Proxy
+from .dribble import Proxy
+from .proxy import ABORT
 
 LIMIT_S = 60
 
