@@ -168,12 +168,14 @@ class Suite:
             self.connect("/topics?pub=a") as publisher,
             self.connect("/topics?pub=c") as bystander,
         ):
-            for number in range(100):
-                await publisher.send_text(f"news {number}")
+            # Short ones are left as they are by a server that compresses.
+            news = [text for number in range(100) for text in (f"news {number}", similar(number))]
+            for text in news:
+                await publisher.send_text(text)
             await publisher.send_binary(b"\x00\xff")
             for subscriber in (both, one):
-                for number in range(100):
-                    expect(await subscriber.recv(), f"news {number}", "what a subscriber receives")
+                for text in news:
+                    expect(await subscriber.recv(), text, "what a subscriber receives")
                 expect(await subscriber.recv(), b"\x00\xff", "what a subscriber receives")
             # Had any of it gone to another topic's subscriber, it would come first.
             await bystander.send_text("quiet")

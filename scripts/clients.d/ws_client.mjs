@@ -224,6 +224,27 @@ await check("topics", () => using(["/topics?sub=a&sub=b", "/topics?sub=a", "/top
     expect(await other.receive(), "quiet", "what the other topic's subscriber receives");
   }));
 
+// Subscribers that have agreed to different things get the same messages, while others join.
+await check("topics-offers", () => using(["/topics?pub=mixed"], async publisher => {
+  const news = number => number % 20 === 0 ? numbered(`news-${number}-`, 100_000) : similar(number).repeat(1 + number % 9);
+  const subscribers = [];
+  let sent = 0;
+  try {
+    for (const offer of [true, false, ...OFFERS, true]) {
+      subscribers.push(await Client.connect("/topics?sub=mixed", { perMessageDeflate: offer }));
+      const first = sent;
+      while (sent < first + 40) publisher.send(news(sent++));
+      for (const subscriber of subscribers) {
+        for (let number = first; number < sent; number++) {
+          expect(await subscriber.receive(), news(number), `message ${number} for who agreed to "${subscriber.socket.extensions}"`);
+        }
+      }
+    }
+  } finally {
+    for (const subscriber of subscribers) subscriber.socket.terminate();
+  }
+}));
+
 await check("chat", () => using(["/chat", "/chat"], async (ann, ben) => {
   for (const ws of [ann, ben]) expect((await ws.ask({ join: "tea" })).joined, "tea", "the answer to join");
   ann.send(JSON.stringify({ say: 'héllo "tea" 🫖', in: "tea" }));
