@@ -7,6 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
+use super::deflate::{Agreed, Deflate};
 
 pub(crate) const CONTINUATION: u8 = 0x0;
 pub(crate) const TEXT: u8 = 0x1;
@@ -15,6 +16,8 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 const FIN: u8 = 0x80;
+/// The message is compressed (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
 
 /// The nonce and its answer from RFC 6455 §1.3.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -26,9 +29,16 @@ pub(crate) struct Frame {
     pub(crate) fin: bool,
     pub(crate) opcode: u8,
     pub(crate) payload: Vec<u8>,
+    /// What it carried, if that was the payload compressed (RFC 7692 §6).
+    pub(crate) deflated: Option<Vec<u8>>,
 }
 
 impl Frame {
+    /// Whether it came compressed.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.deflated.is_some()
+    }
+
     /// The code and reason of a Close frame; no code gives `None`.
     pub(crate) fn close_code(&self) -> Option<(u16, &str)> {
         assert_eq!(self.opcode, CLOSE, "a Close frame, not {self:?}");
@@ -210,6 +220,8 @@ pub(crate) struct Client {
     start: usize,
     /// The head of the server's answer.
     pub(crate) head: String,
+    /// If compression was agreed.
+    deflate: Option<Box<Deflate>>,
 }
 
 impl Client {
@@ -240,6 +252,7 @@ impl Client {
             buffer: Vec::new(),
             start: 0,
             head: String::new(),
+            deflate: None,
         };
         let end = loop {
             if let Some(end) = client.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -255,7 +268,20 @@ impl Client {
             "{}",
             client.head
         );
+        let agreed = client.extensions().map(Agreed::read);
+        client.deflate = agreed.map(|agreed| Box::new(Deflate::new(agreed)));
         client
+    }
+
+    /// The extensions that the server has agreed to.
+    pub(crate) fn extensions(&self) -> Option<&str> {
+        let mut lines = self.head.lines();
+        lines.find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "))
+    }
+
+    /// What was agreed about compression, if it was.
+    pub(crate) fn agreed(&self) -> Option<Agreed> {
+        Some(self.deflate.as_ref()?.agreed)
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
@@ -280,6 +306,20 @@ impl Client {
         self.write(&frame(opcode, payload));
     }
 
+    /// What the frames of a compressed message have to carry. It has to be sent: later messages may refer to it.
+    #[track_caller]
+    pub(crate) fn deflate(&mut self, payload: &[u8]) -> Vec<u8> {
+        let deflate = self.deflate.as_mut().expect("compression was agreed");
+        deflate.deflate(payload)
+    }
+
+    /// Sends a message compressed.
+    #[track_caller]
+    pub(crate) fn send_deflated(&mut self, opcode: u8, payload: &[u8]) {
+        let compressed = self.deflate(payload);
+        self.write(&raw_frame(FIN | RSV1 | opcode, &compressed));
+    }
+
     pub(crate) fn text(&mut self, text: &str) {
         self.send(TEXT, text.as_bytes());
     }
@@ -287,11 +327,23 @@ impl Client {
     /// The next frame; an error of kind `UnexpectedEof` at the end of the connection.
     pub(crate) fn try_frame(&mut self) -> io::Result<Frame> {
         loop {
-            if let Some((frame, len)) = parse(&self.buffer[self.start..]) {
+            if let Some((mut frame, len)) = parse(&self.buffer[self.start..]) {
                 self.start += len;
+                self.inflate(&mut frame);
                 return Ok(frame);
             }
             self.fill()?;
+        }
+    }
+
+    fn inflate(&mut self, frame: &mut Frame) {
+        if let Some(compressed) = &frame.deflated {
+            assert!(
+                frame.fin && [TEXT, BINARY].contains(&frame.opcode),
+                "whole messages are compressed: {frame:?}"
+            );
+            let deflate = self.deflate.as_mut().expect("compression was agreed");
+            frame.payload = deflate.inflate(compressed);
         }
     }
 
@@ -425,7 +477,7 @@ impl Client {
 /// A whole frame at the front of the bytes, and its length.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
-    assert_eq!(first & 0x70, 0, "reserved bits are not set");
+    assert_eq!(first & 0x30, 0, "reserved bits are not set");
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (len, at) = match second {
         126 => (u16::from_be_bytes(*rest.first_chunk()?).into(), 2),
@@ -439,6 +491,7 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
         fin: first & FIN != 0,
         opcode: first & 0x0f,
         payload: payload.to_vec(),
+        deflated: (first & RSV1 != 0).then(|| payload.to_vec()),
     };
     Some((frame, 2 + at + len as usize))
 }

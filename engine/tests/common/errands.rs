@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use corecast::{Accept, Conn, CoreId, Handler, Io, Message, Reject, Request, Server};
 
-use super::client::{BINARY, Client, Frame, PING, PONG};
+use super::client::{BINARY, Client, Frame, PING, PONG, narrow_tcp, request_with, tcp};
 use super::{Running, next, processors, serve_with};
 
 /// What a connection's own callbacks have seen.
@@ -18,6 +18,44 @@ use super::{Running, next, processors, serve_with};
 pub(crate) struct Seen {
     /// `buffered` in each `drain`.
     pub(crate) drains: Vec<usize>,
+}
+
+/// What a client offers about compression: with [`corecast::Deflate::dedicated`] each gets its messages in a form of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offers {
+    Nothing,
+    /// Messages that stand alone.
+    Alone,
+    /// The same within a small window.
+    AloneAndSmall,
+    /// Messages that refer to earlier ones.
+    Context,
+}
+
+impl Offers {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Nothing,
+        Self::Alone,
+        Self::AloneAndSmall,
+        Self::Context,
+    ];
+
+    /// The request's header, or nothing.
+    pub(crate) fn header(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Alone => {
+                "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n"
+            }
+            Self::AloneAndSmall => {
+                "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                 server_max_window_bits=10\r\n"
+            }
+            Self::Context => {
+                "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+            }
+        }
+    }
 }
 
 type Errand = Box<dyn FnOnce(&mut Conn<'_, Seen>) + Send>;
@@ -95,6 +133,19 @@ impl Errands {
     /// One that receives into a small buffer, so that the server soon feels when it does not read.
     pub(crate) fn narrow_member(&self) -> Member {
         self.enrol(Client::connect_narrow(self.address()))
+    }
+
+    /// One that offers this; and receives into a small buffer, or not.
+    pub(crate) fn member_that(&self, offers: Offers, narrow: bool) -> Member {
+        let stream = match narrow {
+            true => narrow_tcp(self.address()),
+            false => tcp(self.address()),
+        };
+        let request = request_with("/", offers.header());
+        let member = self.enrol(Client::upgrade(stream, &request));
+        let agreed = member.agreed().is_some();
+        assert_eq!(agreed, offers != Offers::Nothing, "{}", member.head);
+        member
     }
 
     /// So many on each of two cores; the kernel spreads connections.

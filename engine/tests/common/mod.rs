@@ -12,6 +12,7 @@
 pub(crate) mod alone;
 pub(crate) mod bounds;
 pub(crate) mod client;
+pub(crate) mod deflate;
 pub(crate) mod errands;
 pub(crate) mod flood;
 pub(crate) mod payload;

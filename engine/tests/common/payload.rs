@@ -53,6 +53,33 @@ pub(crate) fn text(seed: u64, len: usize) -> String {
     text
 }
 
+/// A message as applications send it, of so many bytes, which are at least 24: text that deflate makes a third of, and
+/// that says which it is.
+pub(crate) fn record(n: u64, len: usize) -> String {
+    let mut numbers = Numbers::new(n);
+    let mut text = format!("{{\"record\":{n},\"of\":[");
+    assert!(text.len() <= len, "there is room for its number");
+    while text.len() < len {
+        let (sensor, value) = (numbers.below(20), numbers.below(100_000));
+        text.push_str(&format!("{{\"sensor\":\"s-{sensor}\",\"value\":{value}}},"));
+    }
+    text.truncate(len);
+    text
+}
+
+/// Which record this is. It must be whole.
+#[track_caller]
+pub(crate) fn record_of(payload: &[u8]) -> u64 {
+    let text = std::str::from_utf8(payload).expect("text");
+    let number = text.strip_prefix("{\"record\":").and_then(|rest| {
+        let (number, _) = rest.split_once(',')?;
+        number.parse().ok()
+    });
+    let n = number.expect("a record");
+    assert!(text == record(n, text.len()), "record {n} is torn");
+    n
+}
+
 /// A message that begins with its number.
 pub(crate) fn numbered(n: u64, size: usize) -> Vec<u8> {
     let mut bytes = n.to_be_bytes().to_vec();

@@ -8,6 +8,7 @@ mod backpressure;
 mod churn;
 mod close;
 mod deadlines;
+mod deflate;
 mod drain;
 mod echo;
 mod ending;

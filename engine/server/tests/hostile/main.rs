@@ -11,6 +11,9 @@ mod bounds;
 mod client;
 mod closing;
 mod coverage;
+#[allow(dead_code, reason = "the engine's tests use the rest")]
+#[path = "../../../tests/common/deflate.rs"]
+mod deflate;
 mod faults;
 #[path = "../../../tests/common/flood.rs"]
 mod flood;
