@@ -12,7 +12,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use corecast_protocol::deflate::{ClientWindow, ContextDeflater, Deflater, Offer, Params};
+use corecast_protocol::deflate::{ClientWindow, Context, Deflater, Offer, Params};
 use corecast_protocol::frame::{FrameKind, RSV1};
 use corecast_protocol::handshake::{ClientHandshake, ClientRequest};
 use corecast_protocol::{
@@ -223,32 +223,28 @@ fn inflation(deflate: Option<Params>) -> Inflation {
 }
 
 /// How we compress what we send.
-enum Compressor {
-    Whole(Deflater),
-    Context(ContextDeflater),
+struct Compressor {
+    deflater: Deflater,
+    /// What the server lets us refer to.
+    context: Option<Context>,
 }
 
 impl Compressor {
     /// `None` when the server holds us to a window that is too small to compress with.
     fn new(params: Params) -> Option<Self> {
-        match params.client_max_window_bits {
-            ..9 => None,
-            bits if params.client_no_context_takeover => {
-                Some(Self::Whole(Deflater::new(LEVEL, bits)))
-            }
-            bits => Some(Self::Context(ContextDeflater::new(LEVEL, bits))),
-        }
+        let bits = params.client_max_window_bits;
+        (bits >= 9).then(|| Self {
+            deflater: Deflater::new(LEVEL, bits),
+            context: (!params.client_no_context_takeover).then(Context::new),
+        })
     }
 
     /// Whether `out` is now the message, compressed; if not, it has to go out as it is.
     fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         out.clear();
-        match self {
-            Self::Whole(deflater) => deflater.deflate(payload, out),
-            Self::Context(deflater) => {
-                deflater.deflate(payload, out);
-                true
-            }
+        match &mut self.context {
+            None => self.deflater.deflate(payload, out),
+            Some(context) => self.deflater.deflate_with(context, payload, out),
         }
     }
 }
