@@ -356,7 +356,7 @@ impl Hub {
         }
         match content {
             Content::Message(message) => {
-                self.give_own_message(index, message.opcode(), message.as_bytes());
+                self.give_message(index, Wire::Own, message.opcode(), message.as_bytes());
             }
             Content::Frames(publication) => self.give_own_frames(index, &publication.frames),
         }

@@ -121,16 +121,15 @@ impl Hub {
     /// Gives plain frames to a connection with a context of its own.
     pub(crate) fn give_own_frames(&mut self, index: u32, frames: &[u8]) {
         for part in parts(frames) {
-            self.give_own_message(index, part.opcode, part.payload);
+            self.give_message(index, Wire::Own, part.opcode, part.payload);
         }
     }
 
-    /// Gives a message to a connection that has no backlog, in the form that is its own.
-    pub(crate) fn give_own_message(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
-        let conn = &mut self.conns[index];
-        let (kind, payload) = self.compression.of(index, conn.wire, opcode, payload);
-        self.output
-            .push_frame(index, &mut conn.pending, kind, payload);
+    /// Gives a message to a connection that has no backlog, in a form.
+    pub(crate) fn give_message(&mut self, index: u32, wire: Wire, opcode: Opcode, payload: &[u8]) {
+        let (kind, payload) = self.compression.of(index, wire, opcode, payload);
+        let pending = &mut self.conns[index].pending;
+        self.output.push_frame(index, pending, kind, payload);
     }
 }
 

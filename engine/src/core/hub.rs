@@ -159,11 +159,13 @@ impl Hub {
         if self.is_full(index, len) {
             return self.overflow(index, self.policy(index, None));
         }
-        let conn = &mut self.conns[index];
         let (opcode, payload) = (message.opcode(), message.as_bytes());
-        let (kind, payload) = self.compression.of(index, wire, opcode, payload);
-        self.output
-            .push_frame(index, &mut conn.pending, kind, payload);
+        if wire != Wire::Plain {
+            self.give_message(index, wire, opcode, payload);
+            return SendStatus::Sent;
+        }
+        let pending = &mut self.conns[index].pending;
+        self.output.push_frame(index, pending, opcode, payload);
         SendStatus::Sent
     }
 

@@ -215,13 +215,14 @@ impl Output {
         kind: impl Into<FrameKind>,
         payload: &[u8],
     ) {
-        let frame = self.encode(kind.into(), payload);
+        let frame = self.encode(kind, payload);
         self.push_encoded(index, pending, frame);
     }
 
     /// Encodes a frame once, for any number of connections.
     #[inline]
-    pub(crate) fn encode(&mut self, kind: FrameKind, payload: &[u8]) -> Encoded {
+    pub(crate) fn encode(&mut self, kind: impl Into<FrameKind>, payload: &[u8]) -> Encoded {
+        let kind = kind.into();
         if payload.len() >= REFERENCE_BYTES
             && let Some(payload) = self.reference(payload)
         {
