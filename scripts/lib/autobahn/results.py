@@ -1,6 +1,7 @@
 """Records what the runs came to: `summary.json` and `README.md`."""
 
 import collections
+import itertools
 import json
 import platform
 
@@ -13,25 +14,23 @@ SCHEMA = 2
 
 
 def save(folder, outcomes):
-    """Writes both files."""
+    """Writes both files. Runs that were recorded there before and are not among these stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    summary = summarise(outcomes)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    path = folder / "summary.json"
+    recorded = json.loads(path.read_text())["runs"] if path.exists() else []
+    # In the order in which they were first recorded.
+    runs = {_identity(run): run for run in [*recorded, *map(_run, outcomes)]}
+    summary = {"schema": SCHEMA, "suite": NAME, "runs": list(runs.values())}
+    path.write_text(json.dumps(summary, indent=1) + "\n")
     (folder / "README.md").write_text(readme(summary))
 
 
-def summarise(outcomes):
-    """The outcomes as plain data: per run and case behaviour, behaviour on close, and close code."""
-    return {
-        "schema": SCHEMA,
-        "suite": NAME,
-        "commit": machine.commit(),
-        "kernel": platform.release(),
-        "runs": [_run(outcome) for outcome in outcomes],
-    }
+def _identity(run):
+    return run["role"], run["transport"], run["bytewise"], run["deflate"], _is_about_compression(run)
 
 
 def _run(outcome):
+    """An outcome as plain data: per case behaviour, behaviour on close, and close code."""
     run = outcome.run
     return {
         "role": run.role,
@@ -39,6 +38,8 @@ def _run(outcome):
         "bytewise": run.bytewise,
         "deflate": run.deflate,
         "messages": run.messages,
+        "commit": machine.commit(),
+        "kernel": platform.release(),
         "seconds": round(outcome.seconds, 1),
         "problems": outcome.problems,
         "findings": outcome.findings,
@@ -56,14 +57,14 @@ def _run(outcome):
 def readme(summary):
     """The tables, made of a summary."""
     runs = summary["runs"]
-    compressed = [run for run in runs if any(map(is_about_compression, run["cases"]))]
-    others = [run for run in runs if run not in compressed]
+    compressed = list(filter(_is_about_compression, runs))
+    others = list(itertools.filterfalse(_is_about_compression, runs))
     lines = [
         "# Conformance: Autobahn",
         "",
-        f"`scripts/autobahn`: {summary['suite']}, commit {summary['commit']}, Linux {summary['kernel']}. A cell",
-        "says how many cases of a section are OK, both in behaviour and in how the connection closed, out of how",
-        "many were run. The verdicts of every case, and the close codes, are in `summary.json`.",
+        f"`scripts/autobahn`: {summary['suite']}, Linux {', '.join(sorted({run['kernel'] for run in runs}))}. A cell says how",
+        "many cases of a section are OK, both in behaviour and in how the connection closed, out of how many were run.",
+        "The verdicts of every case, and the close codes, are in `summary.json`.",
         "",
         *_plain_table(others),
         "The client is the client role of `corecast-protocol` over a blocking socket (`std`): the engine has no",
@@ -80,7 +81,7 @@ def readme(summary):
 
 def _plain_table(runs):
     sections = [number for number in TITLES if any(_of_section(run, number) for run in runs)]
-    titles = ["role", "transport", "bytes arrive", *(f"{it} {TITLES[it]}" for it in sections), "all", "seconds"]
+    titles = ["role", "transport", "bytes arrive", *(f"{it} {TITLES[it]}" for it in sections), "all", "seconds", "commit"]
     rows = [
         [run["role"], run["transport"], "one by one" if run["bytewise"] else "as sent", *_cells(run, sections)]
         for run in runs
@@ -94,7 +95,7 @@ def _compression_table(runs):
     sections = [number for number in COMPRESSION_SECTIONS if any(_of_section(run, number) for run in runs)]
     parts = sorted({part for run in runs for part in run["compressed_to"]}, key=_order)
     titles = ["role", "transport", "permessage-deflate", "messages per case"]
-    titles += [*(f"{it} {TITLES[it]}" for it in sections), "all", "seconds"]
+    titles += [*(f"{it} {TITLES[it]}" for it in sections), "all", "seconds", "commit"]
     rows = [[run["role"], run["transport"], run["deflate"], run["messages"], *_cells(run, sections)] for run in runs]
     shares = [
         [run["role"], run["transport"], run["deflate"], *(run["compressed_to"].get(part, "—") for part in parts)]
@@ -126,7 +127,11 @@ def _table(titles, rows):
 
 def _cells(run, sections):
     counts = [_count(_of_section(run, number)) for number in sections]
-    return [*counts, _count(run["cases"].values()), f"{run['seconds']:.0f}"]
+    return [*counts, _count(run["cases"].values()), f"{run['seconds']:.0f}", run["commit"]]
+
+
+def _is_about_compression(run):
+    return any(map(is_about_compression, run["cases"]))
 
 
 def _of_section(run, number):
@@ -150,7 +155,7 @@ def _not_ok(runs):
     found = collections.defaultdict(list)
     for run in runs:
         name = f"{run['role']}/{run['transport']}" + ("/bytes" if run["bytewise"] else "")
-        name += f"/{run['deflate']}" if any(map(is_about_compression, run["cases"])) else ""
+        name += f"/{run['deflate']}" if _is_about_compression(run) else ""
         for problem in run["problems"]:
             found[f"**Failed:** {problem}."].append(name)
         for case, finding in run["findings"].items():

@@ -4,6 +4,7 @@ import json
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from . import results
 from .runs import Outcome, Run
@@ -25,10 +26,13 @@ def compressed(way, counted, **entries):
     return Outcome(run, entries, [], {}, counted, 12.34)
 
 
+@mock.patch.object(results.machine, "commit", lambda: "abc")
 class Results(unittest.TestCase):
-    def saved(self, *outcomes):
+    def saved(self, *outcomes, before=()):
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, "new", "folder")
+            if before:
+                results.save(target, before)
             results.save(target, outcomes)
             return json.loads((target / "summary.json").read_text()), (target / "README.md").read_text()
 
@@ -40,9 +44,9 @@ class Results(unittest.TestCase):
     def test_count_by_section(self):
         entries = {"1.1.1": entry(), "1.2.1": entry(), "6.4.1": entry("NON-STRICT"), "6.4.2": entry()}
         _, readme = self.saved(outcome(entries), outcome({"1.1.1": entry()}, "epoll", bytewise=True))
-        self.assertIn("| role | transport | bytes arrive | 1 framing | 6 UTF-8 | all | seconds |", readme)
-        self.assertIn("| server | ring | as sent | 2 of 2 | 1 of 2 | 3 of 4 | 12 |", readme)
-        self.assertIn("| server | epoll | one by one | 1 of 1 | — | 1 of 1 | 12 |", readme)
+        self.assertIn("| role | transport | bytes arrive | 1 framing | 6 UTF-8 | all | seconds | commit |", readme)
+        self.assertIn("| server | ring | as sent | 2 of 2 | 1 of 2 | 3 of 4 | 12 | abc |", readme)
+        self.assertIn("| server | epoll | one by one | 1 of 1 | — | 1 of 1 | 12 | abc |", readme)
 
     def test_give_the_reason_of_what_is_not_ok_once(self):
         entries = {"7.13.1": entry("INFORMATIONAL", "INFORMATIONAL", 1002)}
@@ -69,13 +73,24 @@ class Results(unittest.TestCase):
         summary, readme = self.saved(outcome({"1.1.1": entry()}), shared, dedicated)
         self.assertEqual(summary["runs"][1]["compressed_to"], {"12.1": 0.15, "13.1": 1.0})
         for row in (
-            "| server | ring | as sent | 1 of 1 | 1 of 1 | 12 |",
-            "| server | ring | shared | 1000 | 1 of 2 | 1 of 1 | 2 of 3 | 12 |",
-            "| server | ring | dedicated:9 | 1000 | 1 of 2 | — | 1 of 2 | 12 |",
+            "| server | ring | as sent | 1 of 1 | 1 of 1 | 12 | abc |",
+            "| server | ring | shared | 1000 | 1 of 2 | 1 of 1 | 2 of 3 | 12 | abc |",
+            "| server | ring | dedicated:9 | 1000 | 1 of 2 | — | 1 of 2 | 12 | abc |",
             "| server | ring | shared | 0.15 | 1.0 |",
             "| server | ring | dedicated:9 | 0.02 | — |",
         ):
             self.assertIn(row, readme.splitlines())
+
+    def test_stay_until_the_same_run_is_recorded_again(self):
+        before = [
+            outcome({"1.1.1": entry(code=1)}, "ring"), outcome({"1.1.1": entry(code=2)}, "epoll"),
+            compressed("shared", {}, _12_1_4=entry(code=3)), compressed("off", {}, _12_1_4=entry(code=4)),
+        ]
+        again = [outcome({"1.1.1": entry(code=5)}, "ring"), compressed("shared", {}, _12_1_5=entry(code=6))]
+        summary, _ = self.saved(*again, before=before)
+        self.assertEqual([run["cases"] for run in summary["runs"]], [
+            {"1.1.1": "OK, OK, 5"}, {"1.1.1": "OK, OK, 2"}, {"12.1.5": "OK, OK, 6"}, {"12.1.4": "OK, OK, 4"},
+        ])
 
     def test_say_so_when_everything_is_ok(self):
         _, readme = self.saved(outcome({"1.1.1": entry()}))
