@@ -1,5 +1,7 @@
 """Run with `python3 -m unittest discover -s scripts/lib -t scripts`."""
 
+import os
+import signal
 import tempfile
 import time
 import unittest
@@ -41,6 +43,22 @@ class Each(unittest.TestCase):
     def test_passes_on_what_is_raised(self):
         with self.assertRaises(ValueError):
             list(jobs.each(int, ["1", "no number"], 2))
+
+    def test_notices_a_process_that_is_killed(self):
+        with self.assertRaisesRegex(common.Failure, "ended with -9"):
+            list(jobs.each(lambda number: number and os.kill(os.getpid(), signal.SIGKILL), range(4), 2))
+
+    def test_runs_no_more_than_so_many_at_a_time(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def work(number):
+                mark = Path(folder, str(number))
+                mark.touch()
+                time.sleep(0.05)
+                seen = len(os.listdir(folder))
+                mark.unlink()
+                return seen
+
+            self.assertLessEqual(max(jobs.each(work, range(9), 3)), 3)
 
     def test_ends_what_runs_when_it_is_left(self):
         with tempfile.TemporaryDirectory() as folder:
