@@ -17,11 +17,12 @@ use super::stats::CoreStats;
 const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
 
 /// Payloads above this are compressed at the fastest level: at the usual one a megabyte would take ten milliseconds, in
-/// which everybody else on the core waits.
-const FAST_ABOVE: usize = 256 << 10;
+/// which everybody else on the core waits. Fewer in the simulation, which has few messages of that size.
+pub(super) const FAST_ABOVE: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 
 /// Payloads above this are not compressed: even at the fastest level it would take longer than a message may.
-const PLAIN_ABOVE: usize = 4 << 20;
+/// Fewer in the simulation.
+pub(super) const PLAIN_ABOVE: usize = if cfg!(test) { 32 << 10 } else { 4 << 20 };
 
 /// What compresses the payloads above [`FAST_ABOVE`].
 const FAST_LEVEL: u8 = 1;
@@ -254,6 +255,12 @@ impl Compression {
     /// A connection has ended.
     pub(crate) fn leave(&mut self, index: u32) {
         self.own.remove(&index);
+    }
+
+    /// Connections with a context of their own.
+    #[cfg(test)]
+    pub(crate) fn contexts(&self) -> usize {
+        self.own.len()
     }
 
     /// What is sent to a connection from now on refers to nothing that it was sent before.

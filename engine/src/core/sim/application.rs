@@ -45,6 +45,7 @@ impl App for Application {
             self.panic();
         }
         let accepts = !self.one_in(20);
+        let agreed = self.with_stage(|stage, dice| stage.frames.compressing().any_params(dice));
         let text = match accepts {
             true => format!("HTTP/1.1 101 Switching Protocols\r\nX-Number: {id}\r\n\r\n"),
             false => {
@@ -59,11 +60,14 @@ impl App for Application {
         }
         // From here on `open` may come.
         conversation.opened = accepts;
+        if let Some(params) = agreed.filter(|_| accepts) {
+            conversation.agree(params);
+        }
         match accepts {
             true => Decision::Accept {
                 route: 0,
                 data: id,
-                deflate: None,
+                deflate: agreed,
             },
             false => Decision::Respond,
         }
@@ -121,6 +125,7 @@ impl App for Application {
             c.owed_drain = false;
             in_order
         });
+        self.judge_failure(id);
         if !in_order {
             self.violation(|| format!("close on connection {id} which is not open"));
         }
@@ -262,6 +267,24 @@ impl Application {
             let limit = self.with_stage(|_, dice| dice.up_to(2 * largest));
             hub.conns[index].backlog_limit = limit as u32;
             self.conversation(id, |c| c.backlog_limit = c.backlog_limit.max(limit));
+        }
+    }
+
+    /// What cannot be inflated, or becomes too much, ends with the code that says so.
+    fn judge_failure(&mut self, id: u32) {
+        let (code, deserved) = self.conversation(id, |c| (c.code, c.deserves));
+        match deserved {
+            Some(deserved) if deserved == code => {
+                let sight = match code {
+                    1009 => "refused a bomb",
+                    _ => "refused corrupt data",
+                };
+                self.stage.borrow_mut().saw(sight);
+            }
+            _ if matches!(code, 1002 | 1007 | 1009) && deserved.is_some() => {
+                self.violation(|| format!("connection {id} failed with {code}, not {deserved:?}"));
+            }
+            _ => {}
         }
     }
 

@@ -15,7 +15,7 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Bytes that it takes on the wire.
+    /// Bytes that it takes on the wire as it is.
     pub(super) fn frame_len(&self) -> usize {
         server_header_len(self.payload.len()) + self.payload.len()
     }
@@ -41,6 +41,10 @@ pub(super) type Key = (Option<usize>, Option<u64>);
 #[derive(Clone, Debug)]
 pub(super) struct Accepted {
     pub(super) said: Said,
+    /// Bytes that it counts for where it waits.
+    pub(super) len: usize,
+    /// It must not refer to other messages.
+    pub(super) alone: bool,
     /// The topic that it was published to. Messages of different topics may overtake each other.
     pub(super) topic: Option<usize>,
     /// Where it lies in a backlog as the latest of its key.
@@ -123,7 +127,7 @@ impl Awaited {
     pub(super) fn not_due(&self, turn_began: Duration) -> usize {
         let messages = self.messages.iter();
         let waiting = messages.filter(|accepted| accepted.due.is_some_and(|due| due >= turn_began));
-        waiting.map(|accepted| accepted.said.frame_len()).sum()
+        waiting.map(|accepted| accepted.len).sum()
     }
 
     /// The peer does not read, so whatever is on its way waits for that.
@@ -144,7 +148,7 @@ impl Awaited {
     }
 
     fn bytes(&self) -> usize {
-        let lens = self.messages.iter().map(|a| a.said.frame_len());
+        let lens = self.messages.iter().map(|a| a.len);
         lens.sum()
     }
 
@@ -170,7 +174,7 @@ impl Awaited {
         let (position, missing) = self.find(said)?;
         for &missing in missing.iter().rev() {
             let missing = self.messages.remove(missing).expect("found just now");
-            self.lost -= missing.said.frame_len();
+            self.lost -= missing.len;
             self.missed += 1;
         }
         self.messages.remove(position - missing.len())
@@ -181,7 +185,7 @@ impl Awaited {
         for (position, accepted) in self.messages.iter().enumerate() {
             if accepted.said == *said {
                 let missing = self.missing_before(position);
-                let lens = missing.iter().map(|&m| self.messages[m].said.frame_len());
+                let lens = missing.iter().map(|&m| self.messages[m].len);
                 let may_be = missing.iter().all(|&m| self.messages[m].droppable)
                     && lens.sum::<usize>() <= self.lost;
                 if may_be {

@@ -6,10 +6,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use corecast_protocol::deflate::Params;
 
 use super::admission::Standing;
 use super::answer::refusal;
 use super::awaited::{Accepted, Awaited, Said};
+use super::compressing::Form;
+use super::streams::{Reader, inflate_alone};
 use super::topics::FILTERS;
 use crate::core::config::SlowPolicy;
 use crate::core::hub::Hub;
@@ -90,6 +93,12 @@ pub(super) struct Conversation {
     pub(super) slow: bool,
     /// When the first of what was taken in this turn had to go out.
     pub(super) due: Option<Duration>,
+    /// What was agreed of compression, and in which form it gets messages.
+    pub(super) agreed: Option<Params>,
+    pub(super) form: Form,
+    /// The code with which the server has to fail what the peer says last.
+    pub(super) deserves: Option<u16>,
+    reader: Option<Reader>,
     wire: Wire,
 }
 
@@ -142,6 +151,24 @@ impl Conversation {
             head,
             ..Self::default()
         }
+    }
+
+    /// This was agreed of compression.
+    pub(super) fn agree(&mut self, params: Params) {
+        self.agreed = Some(params);
+        self.form = Form::agreed(&params);
+        self.reader = Some(Reader::new(&params));
+    }
+
+    /// How many messages it was sent compressed, and how.
+    pub(super) fn compressed(&self) -> Option<(&'static str, u64)> {
+        let reader = self.reader.as_ref().filter(|reader| reader.read > 0)?;
+        let how = match (reader.has_context(), reader.window_bits) {
+            (true, _) => "compressed for one peer",
+            (false, 15) => "compressed for all",
+            (false, _) => "compressed for all with a small window",
+        };
+        Some((how, reader.read))
     }
 
     /// Whether it gets what is published to a topic.
@@ -200,10 +227,10 @@ impl Conversation {
         grown: isize,
         drops: bool,
     ) -> Result<bool, String> {
-        let len = accepted.said.frame_len() as isize;
+        let len = accepted.len as isize;
         let latest = accepted.key.and_then(|key| self.to_peer.latest(key));
         match (accepted.key, latest) {
-            (Some(key), Some(latest)) if grown == len - latest.said.frame_len() as isize => {
+            (Some(key), Some(latest)) if grown == len - latest.len as isize => {
                 self.to_peer.replace(key, accepted);
                 Ok(true)
             }
@@ -308,18 +335,23 @@ impl Conversation {
         }
     }
 
-    fn on_frame(&mut self, (opcode, payload): (u8, Bytes), mailed: &Mailed) -> Result<(), String> {
+    fn on_frame(&mut self, frame: Frame, mailed: &Mailed) -> Result<(), String> {
+        let Frame {
+            opcode, payload, ..
+        } = frame;
         if self.wire.closed {
             return Err(format!("a frame of opcode {opcode} after a Close frame"));
         }
         match opcode {
-            1 | 2 => self.on_message(
-                Said {
+            1 | 2 if frame.compressed => self.on_compressed(opcode == 1, &payload, mailed),
+            _ if frame.compressed => Err(format!("opcode {opcode} with RSV1")),
+            1 | 2 => {
+                let said = Said {
                     text: opcode == 1,
                     payload,
-                },
-                mailed,
-            ),
+                };
+                self.on_message(said, mailed).map(drop)
+            }
             8 => {
                 self.wire.closed = true;
                 match self.to_peer.is_complete() {
@@ -356,10 +388,35 @@ impl Conversation {
         }
     }
 
-    fn on_message(&mut self, said: Said, mailed: &Mailed) -> Result<(), String> {
+    fn on_compressed(
+        &mut self,
+        text: bool,
+        compressed: &[u8],
+        mailed: &Mailed,
+    ) -> Result<(), String> {
+        let Some(reader) = &mut self.reader else {
+            return Err("RSV1, and nothing was agreed".to_owned());
+        };
+        let payload = reader.read(compressed)?;
+        let said = Said {
+            text,
+            payload: payload.clone(),
+        };
+        let accepted = self.on_message(said, mailed)?;
+        match &mut self.reader {
+            // Others may have been dropped around it.
+            Some(reader) if accepted.is_some_and(|accepted| accepted.alone) => {
+                reader.must_stand_alone(compressed, &payload)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives what is known of a message that was to come.
+    fn on_message(&mut self, said: Said, mailed: &Mailed) -> Result<Option<Accepted>, String> {
         if let Some(accepted) = self.to_peer.arrive(&said) {
             self.due = self.due.into_iter().chain(accepted.due).min();
-            return Ok(());
+            return Ok(Some(accepted));
         }
         let came_by = &mut self.wire.mail;
         let number = mailed
@@ -370,7 +427,7 @@ impl Conversation {
             let came_by = came_by.entry(mailed[number].0).or_default();
             if number >= *came_by {
                 *came_by = number + 1;
-                return Ok(());
+                return Ok(None);
             }
         }
         Err(format!(
@@ -380,27 +437,60 @@ impl Conversation {
     }
 }
 
-/// The messages that are whole frames one behind the other.
+/// The messages that are whole frames one behind the other, none of them compressed.
 pub(super) fn messages(frames: &[u8]) -> Vec<Said> {
-    let mut unread = BytesMut::from(frames);
-    let mut messages = Vec::new();
-    while let Some((opcode, payload)) = next_frame(&mut unread).expect("frames of a server") {
-        messages.push(Said {
-            text: opcode == 1,
-            payload,
-        });
-    }
-    assert!(unread.is_empty(), "whole frames");
-    messages
+    let frames = whole_frames(frames).expect("frames of a server");
+    let said = frames.into_iter().map(|frame| {
+        assert!(!frame.compressed, "it is for those who cannot inflate, too");
+        Said {
+            text: frame.opcode == 1,
+            payload: frame.payload,
+        }
+    });
+    said.collect()
 }
 
-/// The frame at the front, if all of it is there: its opcode and payload. A server's frames are whole messages,
-/// unmasked, without reserved bits, and their lengths take the shortest form (RFC 6455 §5.1, §5.2).
-fn next_frame(unread: &mut BytesMut) -> Result<Option<(u8, Bytes)>, String> {
+/// The same of frames that may be compressed, each by itself.
+pub(super) fn compressed_messages(frames: &[u8]) -> Result<Vec<Said>, String> {
+    let said = whole_frames(frames)?.into_iter().map(|frame| {
+        let payload = match frame.compressed {
+            true => inflate_alone(&frame.payload)?,
+            false => frame.payload,
+        };
+        Ok(Said {
+            text: frame.opcode == 1,
+            payload,
+        })
+    });
+    said.collect()
+}
+
+fn whole_frames(frames: &[u8]) -> Result<Vec<Frame>, String> {
+    let mut unread = BytesMut::from(frames);
+    let mut whole = Vec::new();
+    while let Some(frame) = next_frame(&mut unread)? {
+        whole.push(frame);
+    }
+    match unread.is_empty() {
+        true => Ok(whole),
+        false => Err("a part of a frame".to_owned()),
+    }
+}
+
+/// A whole message or control frame of a server's.
+struct Frame {
+    opcode: u8,
+    compressed: bool,
+    payload: Bytes,
+}
+
+/// The frame at the front, if all of it is there. A server's frames are whole messages, unmasked, without reserved bits but
+/// the one that says it is compressed, and their lengths take the shortest form (RFC 6455 §5.1, §5.2).
+fn next_frame(unread: &mut BytesMut) -> Result<Option<Frame>, String> {
     let &[first, second, ..] = &unread[..] else {
         return Ok(None);
     };
-    if first & 0xF0 != 0x80 || second & 0x80 != 0 {
+    if first & 0xB0 != 0x80 || second & 0x80 != 0 {
         return Err(format!("not a server's frame: {first:#04x} {second:#04x}"));
     }
     let (header, len) = match second {
@@ -426,5 +516,9 @@ fn next_frame(unread: &mut BytesMut) -> Result<Option<(u8, Bytes)>, String> {
         return Ok(None);
     }
     unread.advance(header);
-    Ok(Some((first & 0x0F, unread.split_to(len as usize).freeze())))
+    Ok(Some(Frame {
+        opcode: first & 0x0F,
+        compressed: first & 0x40 != 0,
+        payload: unread.split_to(len as usize).freeze(),
+    }))
 }

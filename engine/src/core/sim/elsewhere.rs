@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::awaited::Said;
-use super::conversation::messages;
+use super::conversation::{compressed_messages, messages};
 use super::topics::{FILTERS, TOPICS};
 use crate::core::hub::Published;
 use crate::core::interest::{Interests, Registry, TopicInterest};
@@ -274,7 +274,13 @@ impl Other {
         publication: &Publication,
         shared: &mut [(usize, usize)],
     ) -> Result<(), String> {
-        for said in messages(&publication.frames) {
+        let messages = messages(&publication.frames);
+        if let Some(deflated) = publication.deflated.get()
+            && compressed_messages(deflated)? != messages
+        {
+            return Err(format!("{messages:?} are not what they are compressed"));
+        }
+        for said in messages {
             let message = Forwarded {
                 topic: number(&publication.topic),
                 said,

@@ -62,6 +62,7 @@ impl Invariants {
             .and_then(|()| check_output(core, stage))
             .and_then(|()| check_subscriptions(core, stage))
             .and_then(|()| self.check_ends(core, world, stage))
+            .and_then(|()| check_contexts(core, stage))
             .and_then(|()| check_operations(core, pump))
             .and_then(|()| check_buffers(pump))
             .and_then(|()| check_memory(core, stage, self.pool))
@@ -170,6 +171,7 @@ impl Invariants {
             ("timers", usize::from(hub.wheel.next().is_some())),
             ("lists", usize::from(!hub.lists.is_empty())),
             ("output", hub.output.dirty().len()),
+            ("contexts", hub.compression.contexts()),
             ("counted connections", hub.stats.total() as usize),
             (
                 "connections of addresses",
@@ -258,6 +260,21 @@ fn check_subscriptions(core: &Core, stage: &Stage) -> Result<(), String> {
     Ok(())
 }
 
+/// There is a compressor for each connection that was promised one, until the application has heard of its end.
+fn check_contexts(core: &Core, stage: &Stage) -> Result<(), String> {
+    let hub = &core.hub;
+    let mut there = hub.conns.indices();
+    there.retain(|&index| {
+        let conn = &hub.conns[index];
+        let form = stage.conversations[link_of(conn) as usize].form;
+        conn.flags.has(Flags::OPENED) && form.context
+    });
+    match (hub.compression.contexts(), there.len()) {
+        (contexts, there) if contexts == there => Ok(()),
+        (contexts, there) => Err(format!("{contexts} contexts for {there} connections")),
+    }
+}
+
 /// Every operation that a connection counts is in flight, and the other way round.
 fn check_operations(core: &Core, pump: &Pump<SimulatedKernel>) -> Result<(), String> {
     let hub = &core.hub;
@@ -310,6 +327,12 @@ fn check_buffers(pump: &Pump<SimulatedKernel>) -> Result<(), String> {
     }
 }
 
+/// Bytes that inflating a long message takes beside the message.
+const INFLATER: usize = 49 << 10;
+
+/// Bytes that inflating keeps for the next message.
+const INFLATING_KEPT: usize = 180 << 10;
+
 /// Bytes that a frame's header and a Close frame take at most.
 const OVERHEAD: usize = 10 + 2 + 125;
 
@@ -324,6 +347,7 @@ fn check_memory(core: &Core, stage: &Stage, pool: usize) -> Result<(), String> {
     };
     within("connections", hub.conns.len(), slots)?;
     within("spare buffers", core.shared.spare_bytes(), 16 << 20)?;
+    within("inflating", core.shared.inflate_bytes(), INFLATING_KEPT)?;
     within("arena", hub.output.arena_bytes(), 1 << 20)?;
     // What is reached with the last callback, and what callbacks make that no input leads to.
     let batches = TURN_BATCHES + 12 * (stage.largest + OVERHEAD);
@@ -332,11 +356,13 @@ fn check_memory(core: &Core, stage: &Stage, pool: usize) -> Result<(), String> {
     for index in hub.conns.indices() {
         let conn = &hub.conns[index];
         let assembly = conn.receiver.buffered();
-        within(
-            "assembly",
-            assembly,
-            2 * config.limits.max_message as usize + 512,
-        )?;
+        let most = config.limits.max_message as usize;
+        let agreed = &stage.conversations[link_of(conn) as usize].agreed;
+        // As it came, what it has become so far, what that takes, and what later messages may refer to.
+        let inflating = agreed.map_or(0, |agreed| {
+            most + most / 8 + 256 + INFLATER + (1 << agreed.client_max_window_bits.max(9))
+        });
+        within("assembly", assembly, 2 * most + 512 + inflating)?;
         let held = conn.held.as_ref().map_or(0, |held| held.len());
         let most = if conn.state == State::Handshake {
             config.head.max_bytes

@@ -11,6 +11,7 @@ mod admission;
 mod answer;
 mod application;
 mod awaited;
+mod compressing;
 mod conversation;
 mod elsewhere;
 mod flushing;
@@ -21,6 +22,7 @@ mod scenario;
 mod sending;
 mod simulation;
 mod stage;
+mod streams;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -40,7 +42,7 @@ const SEEDS: u64 = 2_000;
 const REFUSALS: [u16; 6] = [400, 408, 429, 431, 500, 503];
 
 /// What else has to come up.
-const SIGHTS: [&str; 14] = [
+const SIGHTS: [&str; 20] = [
     "closed for being slow",
     "dropped the newest",
     "dropped the oldest",
@@ -55,6 +57,12 @@ const SIGHTS: [&str; 14] = [
     "refused by other cores",
     "refused by one of two cores",
     "looked for more before a flush",
+    "compressed for all",
+    "compressed for all with a small window",
+    "compressed for one peer",
+    "compressed by a peer",
+    "refused a bomb",
+    "refused corrupt data",
 ];
 
 /// Sums over many runs.

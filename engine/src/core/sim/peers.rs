@@ -3,16 +3,19 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use corecast_protocol::frame::RSV1;
 use corecast_protocol::{FrameKind, Opcode, encode_client};
 
 use super::admission::any_address;
 use super::awaited::Said;
-use super::conversation::{Conversation, Head, Ping};
+use super::compressing::Window;
+use super::conversation::{Conversation, Head, Ping, messages};
 use super::stage::Stage;
+use super::streams::{Writer, broken};
 use super::topics::TOPICS;
 use crate::core::mailbox::{Mail, Mailboxes, Publication};
 use crate::transport::ring::simulated::{Arrived, Dice, LinkId, Outside, World};
@@ -61,6 +64,8 @@ struct Peer {
     /// Read, and not understood yet.
     inbox: BytesMut,
     past_response: bool,
+    /// If compression was agreed.
+    writer: Option<Writer>,
     /// Its Close frame, FIN or an error is in the outbox: it says nothing more.
     last_word: bool,
     /// FIN after the outbox.
@@ -168,6 +173,18 @@ impl Peers {
             corecast_protocol::encode_server(&mut frames, Opcode::Binary, &payload);
             payloads.push(Bytes::from(payload));
         }
+        let deflated = OnceLock::new();
+        if stage.frames.compressing().is_on() && world.dice.one_in(2) {
+            // That core had use for it.
+            let said = messages(&frames);
+            let compressed = said
+                .iter()
+                .map(|said| stage.frames.frame(Some(Window::Usual), said))
+                .collect::<Vec<_>>();
+            deflated
+                .set(compressed.concat().into())
+                .expect("it was empty");
+        }
         let (number, len) = (stage.numbered, frames.len());
         let alone = payloads.len() == 1;
         let key = alone && world.dice.one_in(3);
@@ -175,7 +192,7 @@ impl Peers {
         let publication = Publication {
             topic: TOPICS[topic].into(),
             frames: frames.into(),
-            deflated: Default::default(),
+            deflated,
             key: key.then(|| world.dice.among(0..=2) as u64),
             retain: alone && stage.play.watches_mail && world.dice.one_in(4),
         };
@@ -226,6 +243,7 @@ impl Peer {
             sent: 0,
             inbox: BytesMut::new(),
             past_response: false,
+            writer: None,
             last_word: false,
             wants_fin: false,
             sent_fin: false,
@@ -435,7 +453,7 @@ impl Peer {
             return;
         }
         if self.left_to_say == 0 {
-            return self.end(world, id);
+            return self.end(world, id, stage);
         }
         if self.outbox.len() > 2 * stage.largest + 1_000 {
             return;
@@ -454,24 +472,41 @@ impl Peer {
         let text = dice.one_in(2);
         let len = dice.length(stage.largest);
         let payload = stage.patterns.payload(dice, text, len);
-        let mut opcode = if text { Opcode::Text } else { Opcode::Binary };
-        let mut rest = &payload[..];
+        let opcode = if text { Opcode::Text } else { Opcode::Binary };
+        let mut kind = FrameKind::from(opcode);
+        let writer = self.writer(dice, id, stage).filter(|_| !dice.one_in(4));
+        let compressed = writer.map(|writer| writer.write(dice, &payload));
+        if compressed.is_some() {
+            kind.rsv = RSV1;
+            stage.saw("compressed by a peer");
+        }
+        let mut rest = compressed.as_deref().unwrap_or(&payload);
         let cuts = if dice.one_in(4) { dice.among(1..=3) } else { 0 };
         for _ in 0..cuts {
             let (part, after) = rest.split_at(dice.among(0..=rest.len()));
-            self.say(dice, opcode.unfinished(), part);
-            (opcode, rest) = (Opcode::Continuation, after);
+            self.say(dice, FrameKind { fin: false, ..kind }, part);
+            (kind, rest) = (Opcode::Continuation.into(), after);
             if dice.one_in(3) {
                 self.say_ping(dice, id, stage);
             }
         }
-        self.say(dice, opcode, rest);
+        self.say(dice, kind, rest);
         stage.conversations[id as usize]
             .to_application
             .push_back(Said {
                 text,
                 payload: payload.into(),
             });
+    }
+
+    /// What compresses its messages, if that was agreed and it knows of it.
+    fn writer(&mut self, dice: &mut Dice, id: LinkId, stage: &Stage) -> Option<&mut Writer> {
+        let agreed = stage.conversations[id as usize].agreed;
+        let params = agreed.filter(|_| self.past_response)?;
+        Some(
+            self.writer
+                .get_or_insert_with(|| Writer::new(&params, dice)),
+        )
     }
 
     fn say_ping(&mut self, dice: &mut Dice, id: LinkId, stage: &mut Stage) {
@@ -501,7 +536,7 @@ impl Peer {
         encode_client(&mut self.outbox, kind, payload, key);
     }
 
-    fn end(&mut self, world: &mut World, id: LinkId) {
+    fn end(&mut self, world: &mut World, id: LinkId, stage: &mut Stage) {
         match self.ending {
             Ending::Stays => {}
             Ending::Close => {
@@ -516,11 +551,43 @@ impl Peer {
                 self.next = None;
             }
             Ending::BreaksTheRules => {
-                let broken = BROKEN[world.dice.among(0..=BROKEN.len() - 1)];
-                self.outbox.extend_from_slice(broken);
+                let agreed = stage.conversations[id as usize].agreed.is_some();
+                if agreed && self.past_response && !world.dice.one_in(4) {
+                    self.say_broken(&mut world.dice, id, stage);
+                } else {
+                    // Whether the first of them is broken is not known before the response.
+                    let first = usize::from(agreed || !self.past_response);
+                    let broken = BROKEN[world.dice.among(first..=BROKEN.len() - 1)];
+                    self.outbox.extend_from_slice(broken);
+                }
                 self.last_word = true;
             }
         }
+    }
+
+    /// What breaks the rules of compression: data that is none or too much, or RSV1 where it must not be.
+    fn say_broken(&mut self, dice: &mut Dice, id: LinkId, stage: &mut Stage) {
+        let compressed = |opcode: Opcode| FrameKind {
+            rsv: RSV1,
+            ..opcode.into()
+        };
+        let deserves = match dice.among(0..=3) {
+            0 => {
+                self.say(dice, compressed(Opcode::Ping), b"");
+                1002
+            }
+            1 => {
+                self.say(dice, Opcode::Text.unfinished(), b"as it is");
+                self.say(dice, compressed(Opcode::Continuation), &[0]);
+                1002
+            }
+            _ => {
+                let (payload, code) = broken(dice, stage.largest);
+                self.say(dice, compressed(Opcode::Text), &payload);
+                code
+            }
+        };
+        stage.conversations[id as usize].deserves = Some(deserves);
     }
 
     /// Sends a part of what there is to send, and the FIN behind the last of it.
@@ -545,7 +612,7 @@ impl Peer {
     }
 }
 
-/// What breaks the protocol: reserved bit, no mask, reserved opcode, a ping without FIN, a continuation of nothing,
+/// What breaks the protocol: a reserved bit (unless compression was agreed), no mask, reserved opcode, a ping without FIN, a continuation of nothing,
 /// bad UTF-8, a length with its top bit set, a Close frame of one byte.
 const BROKEN: &[&[u8]] = &[
     b"\xc1\x80\0\0\0\0",

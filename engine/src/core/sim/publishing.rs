@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::application::{Application, message, said};
 use super::awaited::{Accepted, Said};
-use super::conversation::messages;
+use super::compressing::plain;
+use super::conversation::{compressed_messages, messages};
 use super::elsewhere::Forwarded;
 use super::sending::{Before, CLOSE_FRAME, closes, drops};
 use super::stage::Stage;
 use super::topics::{FILTERS, TOPICS};
+use crate::core::TURN_OUTPUT;
 use crate::core::app::Message;
 use crate::core::config::SlowPolicy;
 use crate::core::fanout::{Content, PublishRequest};
@@ -154,6 +154,12 @@ impl Application {
             hub.deliver_mail(publication);
             None
         });
+        if let Some(deflated) = publication.deflated.get()
+            && compressed_messages(deflated).as_ref() != Ok(&publishing.messages)
+        {
+            let messages = &publishing.messages;
+            self.violation(|| format!("{messages:?} are not what they are compressed"));
+        }
         if publication.retain {
             self.note_retained(hub, topic, &publishing.messages[0]);
         }
@@ -166,15 +172,16 @@ impl Application {
         let stage = &mut *self.stage.borrow_mut();
         match &kept[..] {
             [] => {
-                let most =
-                    hub.retained.bytes() + 2 * name.len() + said.frame_len() + RETAINED_EXTRA;
+                let forms = 1 + usize::from(stage.frames.compressing().is_on());
+                let frames = forms * said.frame_len();
+                let most = hub.retained.bytes() + 2 * name.len() + frames + RETAINED_EXTRA;
                 if most <= hub.config.max_retained {
                     self.violation(|| format!("{said:?} is not retained, and would make {most}"));
                 }
                 stage.retained.remove(&topic);
                 stage.saw("had no room to retain");
             }
-            [kept] if *kept == frame(said) => drop(stage.retained.insert(topic, said.clone())),
+            [kept] if *kept == plain(said) => drop(stage.retained.insert(topic, said.clone())),
             _ => self.violation(|| format!("{said:?} is not what is retained")),
         }
     }
@@ -211,7 +218,8 @@ impl Application {
             let stage = self.stage.borrow();
             messages.iter().any(|said| stage.is_ambiguous(said))
         };
-        if (messages.len() > 1 && !known) || ambiguous || !hub.conns[index].is_open() {
+        let full = hub.buffered(index) >= TURN_OUTPUT / 2;
+        if (messages.len() > 1 && (!known || full)) || ambiguous || !hub.conns[index].is_open() {
             // It could not be told what it gets.
             return;
         }
@@ -239,6 +247,13 @@ impl Application {
     ) -> Option<Published> {
         let mut open = hub.conns.indices();
         open.retain(|&index| hub.conns[index].is_open());
+        let len: usize = publishing.messages.iter().map(Said::frame_len).sum();
+        for &index in &open {
+            // Else it would not be known how much of this was there before.
+            if hub.buffered(index) + len >= TURN_OUTPUT / 2 {
+                hub.catch_up(index);
+            }
+        }
         let before: Vec<Before> = open.iter().map(|&index| Before::of(hub, index)).collect();
         let dropped_before = hub.stats.dropped.get();
         let published = publish(hub);
@@ -267,6 +282,11 @@ impl Application {
 struct Sight<'a> {
     before: &'a Before,
     publishing: &'a Publishing,
+    /// Bytes that each message is for it.
+    lens: Vec<usize>,
+    /// What goes out to it refers to earlier messages, so that its length is not known.
+    context: bool,
+    changed: bool,
     policy: SlowPolicy,
     open: bool,
     /// By how many bytes more is buffered.
@@ -278,12 +298,23 @@ struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    fn accepted(&self, said: &Said) -> Accepted {
+    /// How many messages were taken, from the first on, where there is no backlog.
+    fn taken(&self) -> Option<usize> {
+        match self.context {
+            // All of them or none: there is room, or it has been seen that there is none.
+            true => Some(if self.changed { self.lens.len() } else { 0 }),
+            false => prefix(&self.lens, self.grown),
+        }
+    }
+
+    fn accepted(&self, number: usize) -> Accepted {
         let slow = self.before.slow;
         let topic = self.publishing.topic();
         let conflates = slow && topic.is_some() && self.policy == SlowPolicy::Conflate;
         Accepted {
-            said: said.clone(),
+            said: self.publishing.messages[number].clone(),
+            len: self.lens[number],
+            alone: slow,
             topic,
             key: conflates.then_some((topic, self.publishing.key)),
             turn: self.turn,
@@ -309,9 +340,17 @@ fn conclude(
     publishing: &Publishing,
     tally: &mut Tally,
 ) -> Result<(), String> {
+    let form = stage.conversations[before.id as usize].form;
+    let window = form.of_message(before.slow);
+    let messages = publishing.messages.iter();
     let sight = Sight {
         before,
         publishing,
+        lens: messages
+            .map(|said| stage.frames.len(window, said))
+            .collect(),
+        context: form.context && !before.slow,
+        changed: before.has_changed(hub),
         policy: stage.policy(before.id, publishing.topic()),
         open: hub.conns[before.index].is_open(),
         grown: before.grown(hub),
@@ -320,7 +359,9 @@ fn conclude(
         delays: !stage.play.settings.longest_delay().is_zero(),
     };
     if !publishing.is_for(stage, before) || publishing.messages.is_empty() {
-        return match sight.open && sight.grown == 0 {
+        // To leave it out, it was given what came before.
+        let caught_up = publishing.except == Some(before.index) && hub.batched(before.index) == 0;
+        return match sight.open && (sight.grown == 0 || (sight.context && caught_up)) {
             true => Ok(()),
             false => sight.wrong(),
         };
@@ -335,7 +376,10 @@ fn conclude(
 /// It was closed for being too slow: behind what was taken comes the Close frame.
 fn conclude_closed(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> Result<(), String> {
     let messages = &sight.publishing.messages;
-    let taken = prefix(messages, sight.grown - CLOSE_FRAME as isize);
+    let taken = match sight.context {
+        true => Some(0),
+        false => prefix(&sight.lens, sight.grown - CLOSE_FRAME as isize),
+    };
     let Some(taken) = taken.filter(|&taken| taken < messages.len() && closes(sight.policy)) else {
         return sight.wrong();
     };
@@ -345,8 +389,8 @@ fn conclude_closed(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> R
         return sight.wrong();
     }
     let conversation = &mut stage.conversations[sight.before.id as usize];
-    for said in &messages[..taken] {
-        conversation.to_peer.push(sight.accepted(said));
+    for number in 0..taken {
+        conversation.to_peer.push(sight.accepted(number));
     }
     conversation.ended_by_server = true;
     let dropped = if one_by_one {
@@ -365,7 +409,7 @@ fn conclude_closed(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> R
 fn conclude_fast(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> Result<(), String> {
     let messages = &sight.publishing.messages;
     let one_by_one = sight.publishing.topic().is_none();
-    let Some(taken) = prefix(messages, sight.grown) else {
+    let Some(taken) = sight.taken() else {
         return sight.wrong();
     };
     let all = taken == messages.len();
@@ -373,8 +417,8 @@ fn conclude_fast(stage: &mut Stage, sight: &Sight<'_>, tally: &mut Tally) -> Res
         return sight.wrong();
     }
     let conversation = &mut stage.conversations[sight.before.id as usize];
-    for said in &messages[..taken] {
-        conversation.to_peer.push(sight.accepted(said));
+    for number in 0..taken {
+        conversation.to_peer.push(sight.accepted(number));
     }
     conversation.owed_drain |= !all;
     let (sent, dropped) = match one_by_one {
@@ -395,16 +439,15 @@ fn conclude_slow(
 ) -> Result<(), String> {
     let messages = &sight.publishing.messages;
     let drops_any = stage.play.drops();
+    let window = stage.conversations[sight.before.id as usize].form.alone;
     let conversation = &mut stage.conversations[sight.before.id as usize];
     let taken = match (sight.policy, &messages[..]) {
         (SlowPolicy::DropOldest, [said]) => {
             let index = sight.before.index;
             let backlog = hub.conns[index].backlog.as_ref().expect("it stays slow");
-            let taken: Vec<&Said> = messages
-                .iter()
-                .filter(|_| backlog.ends_with(&frame(said)))
-                .collect();
-            let len: usize = taken.iter().map(|said| said.frame_len()).sum();
+            let is_last = backlog.ends_with(&stage.frames.frame(window, said));
+            let taken: Vec<usize> = is_last.then_some(0).into_iter().collect();
+            let len: usize = taken.iter().map(|&number| sight.lens[number]).sum();
             let Ok(lost) = usize::try_from(len as isize - sight.grown) else {
                 return sight.wrong();
             };
@@ -413,14 +456,14 @@ fn conclude_slow(
             }
             taken
         }
-        (SlowPolicy::Conflate, [said]) if sight.publishing.topic().is_some() => {
-            let replaced = conversation.queue(sight.accepted(said), sight.grown, drops_any)?;
+        (SlowPolicy::Conflate, [_]) if sight.publishing.topic().is_some() => {
+            let replaced = conversation.queue(sight.accepted(0), sight.grown, drops_any)?;
             tally.queued += 1;
             tally.replaced += usize::from(replaced);
             return Ok(());
         }
         (SlowPolicy::Close | SlowPolicy::Conflate | SlowPolicy::DropNewest, _) => {
-            let Some(taken) = subset(messages, sight.grown) else {
+            let Some(taken) = subset(&sight.lens, sight.grown) else {
                 return sight.wrong();
             };
             if closes(sight.policy) && taken.len() < messages.len() {
@@ -433,8 +476,8 @@ fn conclude_slow(
     tally.queued += taken.len();
     tally.dropped += messages.len() - taken.len();
     conversation.owed_drain |= taken.len() < messages.len();
-    for said in taken {
-        conversation.to_peer.push(sight.accepted(said));
+    for number in taken {
+        conversation.to_peer.push(sight.accepted(number));
     }
     Ok(())
 }
@@ -492,34 +535,25 @@ fn agree(
 }
 
 /// How many messages from the first on have so many bytes.
-fn prefix(messages: &[Said], bytes: isize) -> Option<usize> {
+fn prefix(lens: &[usize], bytes: isize) -> Option<usize> {
     let mut rest = bytes;
-    (0..=messages.len()).find(|&count| {
+    (0..=lens.len()).find(|&count| {
         if count > 0 {
-            rest -= messages[count - 1].frame_len() as isize;
+            rest -= lens[count - 1] as isize;
         }
         rest == 0
     })
 }
 
-/// Which of the messages have so many bytes. Each is longer than all before it together.
-fn subset(messages: &[Said], bytes: isize) -> Option<Vec<&Said>> {
+/// Which of the messages have so many bytes, by number. Each is longer than all before it together.
+fn subset(lens: &[usize], bytes: isize) -> Option<Vec<usize>> {
     let mut rest = bytes;
-    let mut taken: Vec<&Said> = Vec::new();
-    for said in messages.iter().rev() {
-        let len = said.frame_len() as isize;
-        if len <= rest {
-            rest -= len;
-            taken.insert(0, said);
+    let mut taken = Vec::new();
+    for (number, &len) in lens.iter().enumerate().rev() {
+        if len as isize <= rest {
+            rest -= len as isize;
+            taken.insert(0, number);
         }
     }
     (rest == 0).then_some(taken)
-}
-
-/// As it goes out.
-fn frame(said: &Said) -> Bytes {
-    let mut frame = Vec::new();
-    let message = message(said);
-    corecast_protocol::encode_server(&mut frame, message.opcode(), message.as_bytes());
-    frame.into()
 }

@@ -7,9 +7,9 @@ use corecast_protocol::Limits;
 use corecast_protocol::handshake::HeadLimits;
 
 use super::admission::{Allowance, HOSTS};
+use super::compressing::Compressing;
 use super::elsewhere::Room;
 use super::stage::Play;
-use crate::core::Deflate;
 use crate::core::config::Config;
 use crate::core::upkeep::Upkeep;
 use crate::transport::ring::simulated::{Dice, Pool, Queues};
@@ -35,6 +35,7 @@ pub(super) struct Scenario {
     pub(super) room: Room,
     /// Topics and policies.
     pub(super) play: Play,
+    pub(super) compressing: Compressing,
 }
 
 impl Scenario {
@@ -53,9 +54,11 @@ impl Scenario {
         let crowd = largest < 10_000 && dice.one_in(10) && !cfg!(miri);
         let allowance = Allowance::draw(dice);
         let play = Play::draw(dice);
+        let compressing = Compressing::draw(dice);
         Self {
             config: Config {
                 addresses: allowance.table(),
+                deflate: compressing.deflate(),
                 ..config(dice, largest, &play, crowd)
             },
             allowance,
@@ -78,6 +81,7 @@ impl Scenario {
                 bytes: 10 + dice.up_to(8 * largest),
             },
             play,
+            compressing,
         }
     }
 }
@@ -123,7 +127,7 @@ fn config(dice: &mut Dice, largest: usize, play: &Play, crowd: bool) -> Config {
         flush_delay: play.settings.flush_delay(),
         topics: play.settings.options(),
         max_retained: [300, 1_000, 1 << 20][dice.among(0..=2)],
-        deflate: Deflate::off(),
+        deflate: Default::default(),
         zero_copy: (!dice.one_in(3)).then(|| 1 + dice.up_to(100)),
         handshake_timeout: millis(dice, 10_000),
         idle_timeout: sometimes(dice, 90_000),
@@ -147,8 +151,8 @@ pub(super) struct Patterns {
 impl Patterns {
     const PERIOD: usize = 65_521;
 
-    /// Patterns with room for payloads of this length.
-    pub(super) fn new(largest: usize) -> Self {
+    /// Patterns with room for payloads of this length. Half of them can be `compressed`.
+    pub(super) fn new(largest: usize, compressed: bool) -> Self {
         let mut state = 1_u32;
         let mut bytes: Vec<u8> = (0..Self::PERIOD.min(2 * largest))
             .map(|_| {
@@ -158,6 +162,9 @@ impl Patterns {
             .collect();
         while bytes.len() < 2 * largest {
             bytes.extend_from_within(..Self::PERIOD.min(2 * largest - bytes.len()));
+        }
+        if compressed {
+            repeat(&mut bytes);
         }
         let text = bytes.iter().map(|byte| b'a' + byte % 26).collect();
         Self { bytes, text }
@@ -170,5 +177,16 @@ impl Patterns {
         };
         let start = dice.among(0..=from.len() - len);
         from[start..start + len].to_vec()
+    }
+}
+
+/// Stretches of 200 bytes become as regular as what people write.
+fn repeat(bytes: &mut [u8]) {
+    for stretch in bytes.chunks_mut(200).step_by(2) {
+        for at in 9..stretch.len() {
+            if at % 12 > 2 {
+                stretch[at] = stretch[at - 9];
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::application::{Application, message, said};
 use super::awaited::{Accepted, Key, Said};
+use crate::core::TURN_OUTPUT;
 use crate::core::app::Message;
 use crate::core::config::SlowPolicy;
 use crate::core::connection::State;
@@ -18,7 +19,9 @@ pub(super) struct Before {
     pub(super) id: u32,
     pub(super) open: bool,
     pub(super) slow: bool,
-    buffered: usize,
+    pub(super) buffered: usize,
+    /// Of that, what lies in batches.
+    pub(super) batched: usize,
     dropped: u64,
 }
 
@@ -30,6 +33,7 @@ impl Before {
             open: hub.conns[index].is_open(),
             slow: hub.conns[index].backlog.is_some(),
             buffered: hub.buffered(index),
+            batched: hub.batched(index),
             dropped: hub.stats.dropped.get(),
         }
     }
@@ -39,10 +43,23 @@ impl Before {
         hub.buffered(self.index) as isize - self.buffered as isize
     }
 
+    /// Whether anything was added, or is elsewhere now.
+    pub(super) fn has_changed(&self, hub: &Hub) -> bool {
+        (self.buffered, self.batched) != (hub.buffered(self.index), hub.batched(self.index))
+    }
+
     /// How many messages were thrown away since, of all connections.
     pub(super) fn dropped(&self, hub: &Hub) -> u64 {
         hub.stats.dropped.get() - self.dropped
     }
+}
+
+/// How a message is sent to one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    Usual,
+    Uncompressed,
+    Keyed(u64),
 }
 
 /// Sending.
@@ -74,7 +91,7 @@ impl Application {
     pub(super) fn send_own_keyed(&mut self, hub: &mut Hub, index: u32) {
         let said = self.own(None);
         let key = self.among(0..=2) as u64;
-        self.send_said(hub, index, &said, message(&said), Some(key));
+        self.send_said(hub, index, &said, message(&said), Sending::Keyed(key));
     }
 
     /// Sends a message from wherever it lies.
@@ -83,7 +100,11 @@ impl Application {
         if self.stage.borrow().is_ambiguous(&original) {
             return self.send_own(hub, index);
         }
-        self.send_said(hub, index, &original, message, None);
+        let sending = match self.one_in(12) {
+            true => Sending::Uncompressed,
+            false => Sending::Usual,
+        };
+        self.send_said(hub, index, &original, message, sending);
     }
 
     fn send_said(
@@ -92,19 +113,20 @@ impl Application {
         index: u32,
         said: &Said,
         message: Message<'_>,
-        key: Option<u64>,
+        sending: Sending,
     ) {
         if hub.conns[index].state == State::Free {
             return;
         }
         let before = Before::of(hub, index);
-        let status = match key {
-            Some(key) => hub.send_keyed(index, key, message),
-            None => hub.send(index, message),
+        let status = match sending {
+            Sending::Usual => hub.send(index, message),
+            Sending::Uncompressed => hub.send_plain(index, message),
+            Sending::Keyed(key) => hub.send_keyed(index, key, message),
         };
         self.note("app sends", before.id, message.len() as i64);
         self.note("status", before.id, status as u8);
-        let as_it_should = self.concludes(hub, &before, status, said, key);
+        let as_it_should = self.concludes(hub, &before, status, said, sending);
         as_it_should.unwrap_or_else(|what| {
             self.violation(|| {
                 format!(
@@ -122,29 +144,53 @@ impl Application {
         before: &Before,
         status: SendStatus,
         said: &Said,
-        key: Option<u64>,
+        sending: Sending,
     ) -> Result<(), String> {
         let stage = &mut *self.stage.borrow_mut();
         let drops_any = stage.play.drops();
         let policy = stage.policy(before.id, None);
-        let key: Option<Key> = key
-            .filter(|_| before.slow && policy == SlowPolicy::Conflate)
-            .map(|key| (None, Some(key)));
+        let key: Option<Key> = match sending {
+            Sending::Keyed(key) if before.slow && policy == SlowPolicy::Conflate => {
+                Some((None, Some(key)))
+            }
+            _ => None,
+        };
+        let form = stage.conversations[before.id as usize].form;
+        let window = form.of_message(before.slow);
+        let window = window.filter(|_| sending != Sending::Uncompressed);
+        let len = stage.frames.len(window, said);
         let grown = before.grown(hub);
         let dropped = before.dropped(hub);
-        let len = said.frame_len() as isize;
         let accepted = Accepted {
             said: said.clone(),
+            len,
+            alone: before.slow,
             topic: None,
             key,
             turn: hub.output.turn(),
             droppable: before.slow,
             due: None,
         };
+        let len = len as isize;
         let open = hub.conns[before.index].is_open();
         let wrong = || Err(format!("{before:?}, {policy:?}, grown by {grown}"));
         let conversation = &mut stage.conversations[before.id as usize];
         conversation.owed_drain |= matches!(status, SendStatus::Queued | SendStatus::Dropped);
+        if before.open && !before.slow && form.context {
+            // How long it has become is not known.
+            let right = match status {
+                SendStatus::Sent => open && dropped == 0 && before.has_changed(hub),
+                SendStatus::Closed => !open && closes(policy) && is_full(hub, before.index),
+                SendStatus::Dropped => open && drops(policy) && is_full(hub, before.index),
+                SendStatus::Queued => false,
+            };
+            match status {
+                SendStatus::Sent => conversation.to_peer.push(accepted),
+                SendStatus::Closed => conversation.ended_by_server = true,
+                _ => {}
+            }
+            return if right { Ok(()) } else { wrong() };
+        }
         match status {
             SendStatus::Closed if !before.open => return Ok(()),
             SendStatus::Closed if !open && closes(policy) && grown == CLOSE_FRAME as isize => {
@@ -224,6 +270,11 @@ impl Application {
             payload: payload.into(),
         }
     }
+}
+
+/// Whether a turn has made so much for a connection that has no backlog that it may get no more.
+fn is_full(hub: &Hub, index: u32) -> bool {
+    hub.buffered(index) >= hub.limit(index).max(TURN_OUTPUT)
 }
 
 /// Whether a connection that is too slow is closed.

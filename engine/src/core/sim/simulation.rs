@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::application::Application;
+use super::compressing::Frames;
+use super::conversation::Conversation;
 use super::elsewhere::Elsewhere;
 use super::invariants::{Invariants, link_of};
 use super::peers::Peers;
@@ -74,7 +76,8 @@ impl Simulation {
         let stage = Rc::new(RefCell::new(Stage {
             conversations: Vec::new(),
             mailed: Vec::new(),
-            patterns: Patterns::new(scenario.largest),
+            patterns: Patterns::new(scenario.largest, scenario.compressing.is_on()),
+            frames: Frames::new(scenario.compressing),
             largest: scenario.largest,
             play: scenario.play.clone(),
             elsewhere: Elsewhere::new(&mut dice, posts, room, &registry),
@@ -361,6 +364,14 @@ impl Simulation {
         if let Some(id) = unclosed {
             return Err(format!("connection {id} was never closed"));
         }
+        let mut sights = stage.sights.clone();
+        for (sight, count) in stage
+            .conversations
+            .iter()
+            .flat_map(Conversation::compressed)
+        {
+            *sights.entry(sight).or_default() += count;
+        }
         let world = self.world.borrow();
         let refusals = stage.conversations.iter();
         Ok(Outcome {
@@ -370,7 +381,7 @@ impl Simulation {
             opened: self.core.hub.stats.opened.get(),
             refusals: refusals.filter_map(|c| c.refused_with).collect(),
             skipped: stage.conversations.iter().map(|c| c.skipped).sum(),
-            sights: stage.sights.clone(),
+            sights,
         })
     }
 

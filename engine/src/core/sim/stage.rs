@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::awaited::Said;
+use super::compressing::Frames;
 use super::conversation::{Conversation, Mailed};
 use super::elsewhere::Elsewhere;
 use super::scenario::Patterns;
@@ -17,6 +18,8 @@ pub(super) struct Stage {
     pub(super) conversations: Vec<Conversation>,
     pub(super) mailed: Mailed,
     pub(super) patterns: Patterns,
+    /// As the server has to compress.
+    pub(super) frames: Frames,
     pub(super) largest: usize,
     pub(super) play: Play,
     /// The other cores.
@@ -143,9 +146,11 @@ impl Stage {
     }
 
     /// How many messages another core's mail may be: in all of their lengths together it can then be seen which of them
-    /// were taken, if none has to go for another.
+    /// were taken, if none has to go for another. Of compressed ones only which was the first that was not.
     pub(super) fn messages_of_mail(&self, dice: &mut Dice) -> usize {
-        let several = self.play.keeps_all() && self.largest < 10_000 && dice.one_in(3);
+        let compressed = self.frames.compressing().is_on() && !self.play.closes();
+        let told = self.play.keeps_all() && !compressed;
+        let several = told && self.largest < 10_000 && dice.one_in(3);
         if several { dice.among(2..=4) } else { 1 }
     }
 
