@@ -87,6 +87,10 @@ pub(crate) use upkeep::Upkeep;
 /// socket first, so that a policy for slow connections never meets one that was not given a chance.
 const TURN_OUTPUT: usize = 512 << 10;
 
+/// What a received byte counts for against a connection's share of a turn where it may be compressed: what takes most time to
+/// inflate makes next to nothing (blocks that are all Huffman codes).
+const INFLATING: usize = 8;
+
 /// How long accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -385,18 +389,13 @@ impl Core {
         let mut input = Input::new(bytes);
         let mut consumed = 0;
         while share > 0 {
+            let mut made = 0;
             match receiver.poll(&mut self.shared, &mut input) {
-                Ok(Some(Event::Inflating { bytes })) => {
-                    if bytes == 0 {
-                        // Others are before it.
-                        consumed = input.consumed();
-                        break;
-                    }
-                    share = share.saturating_sub(bytes as u32);
-                }
+                // One step of a large message, or others are before it: the rest is for later turns.
+                Ok(Some(Event::Inflating { .. })) => share = 0,
                 Ok(Some(event)) => {
                     if inflates {
-                        share = share.saturating_sub(payload_len(&event) as u32);
+                        made = payload_len(&event);
                     }
                     self.on_event(index, event);
                 }
@@ -409,7 +408,11 @@ impl Core {
                     self.hub.fail(index, error.close_code(), &error.to_string());
                 }
             }
-            share = share.saturating_sub((input.consumed() - consumed) as u32 + MESSAGE_INPUT);
+            let read = input.consumed() - consumed;
+            share = share.saturating_sub(read as u32 + MESSAGE_INPUT);
+            if made > 0 {
+                share = share.saturating_sub((INFLATING * read + made) as u32);
+            }
             consumed = input.consumed();
             let conn = &self.hub.conns[index];
             if !matches!(conn.state, State::Open | State::Closing)
@@ -524,7 +527,7 @@ impl Core {
     }
 }
 
-/// Bytes of a message, which a few received ones may have become.
+/// Bytes of a message, which a few received ones may have become; 0 for anything else.
 fn payload_len(event: &Event<'_>) -> usize {
     match event {
         Event::Text(text) => text.len(),
