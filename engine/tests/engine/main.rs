@@ -9,6 +9,8 @@ mod churn;
 mod close;
 mod deadlines;
 mod deflate;
+mod deflate_fanout;
+mod deflate_policies;
 mod drain;
 mod echo;
 mod ending;
