@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use corecast::{Conn, CoreId, Io, Message, Publisher};
+use corecast::{Conn, CoreId, Deflate, Io, Message, Publisher, Server};
 
 use crate::common::client::{BINARY, CLOSE, Frame, TEXT};
-use crate::common::errands::{Errands, Member, Seen};
+use crate::common::errands::{Errands, Member, Offers, Seen};
 use crate::common::payload::{Numbers, pattern};
 use crate::common::{eventually, over_every_transport};
 
 over_every_transport![
     everybody_gets_everything_once_and_in_order_on_one_core,
     everybody_gets_everything_once_and_in_order_on_two_cores,
+    everybody_gets_everything_in_every_form_on_one_core,
+    everybody_gets_everything_in_every_form_on_two_cores,
     a_callbacks_own_order_is_kept,
 ];
 
@@ -32,24 +34,51 @@ thread_local! {
     static PUBLISHED: RefCell<[u32; PUBLISHERS]> = const { RefCell::new([0; PUBLISHERS]) };
 }
 
+fn roomy(server: Server) -> Server {
+    server.backlog(64 << 20)
+}
+
+/// With it what clients offer decides in which form each gets its messages.
+fn dedicated(server: Server) -> Server {
+    roomy(server).deflate(Deflate::dedicated(15))
+}
+
 fn everybody_gets_everything_once_and_in_order_on_one_core(io: Io) {
-    storm(&Errands::serve(io, |server| server.backlog(64 << 20)));
+    storm(&Errands::serve(io, roomy), &[Offers::Nothing]);
 }
 
 fn everybody_gets_everything_once_and_in_order_on_two_cores(io: Io) {
-    if let Some(server) = Errands::serve_on_two_cores(io, |server| server.backlog(64 << 20)) {
-        storm(&server);
+    if let Some(server) = Errands::serve_on_two_cores(io, roomy) {
+        storm(&server, &[Offers::Nothing]);
     }
 }
 
-/// A message that says who published it.
+fn everybody_gets_everything_in_every_form_on_one_core(io: Io) {
+    storm(&Errands::serve(io, dedicated), &Offers::ALL);
+}
+
+fn everybody_gets_everything_in_every_form_on_two_cores(io: Io) {
+    if let Some(server) = Errands::serve_on_two_cores(io, dedicated) {
+        storm(&server, &Offers::ALL);
+    }
+}
+
+/// A message that says who published it. Two of three can be compressed.
 fn message(publisher: usize, n: u32) -> Vec<u8> {
     let size = match n % 50 {
         0 => 20_000,
         _ => n as usize * 37 % 1_500,
     };
     let head = [&[publisher as u8], &n.to_be_bytes()[..]].concat();
-    [head, pattern(u64::from(n), size)].concat()
+    let body = match n % 3 {
+        0 => pattern(u64::from(n), size),
+        _ => pattern(u64::from(n), 40)
+            .into_iter()
+            .cycle()
+            .take(size)
+            .collect(),
+    };
+    [head, body].concat()
 }
 
 /// Publishes the next messages of a publisher, each between two of the connection's own.
@@ -86,8 +115,10 @@ fn leave(ws: &mut Conn<'_, Seen>, filter: &str) {
     mark(ws, "out");
 }
 
-fn storm(server: &Errands) {
-    let mut publishers: Vec<_> = (0..PUBLISHERS).map(|_| server.member()).collect();
+fn storm(server: &Errands, kinds: &[Offers]) {
+    let kind = |n: usize| kinds[n % kinds.len()];
+    let publishers = (0..PUBLISHERS).map(|n| server.member_that(kind(n), false));
+    let mut publishers: Vec<_> = publishers.collect();
     let homes: Arc<[CoreId]> = publishers.iter().map(|member| member.core).collect();
     for member in &mut publishers {
         member.subscribe(&["storm/a"]);
@@ -98,15 +129,12 @@ fn storm(server: &Errands) {
         let mut restless = Vec::new();
         for seed in 0..6 {
             let (over, homes) = (Arc::clone(&over), Arc::clone(&homes));
-            restless.push(scope.spawn(move || come_and_go(server, seed, &homes, &over)));
+            restless.push(scope.spawn(move || come_and_go(server, kinds, seed, &homes, &over)));
         }
         let mut stayers = Vec::new();
-        for narrow in [false, true, false] {
+        for n in 0..kinds.len().max(3) {
             let (known, homes) = (Arc::clone(&known), Arc::clone(&homes));
-            let mut member = match narrow {
-                true => server.narrow_member(),
-                false => server.member(),
-            };
+            let mut member = server.member_that(kind(n), n % 2 == 1);
             member.run(|ws| enter(ws, "storm/a"));
             stayers.push(scope.spawn(move || stay(member, &homes, &known)));
         }
@@ -237,14 +265,18 @@ impl Order {
 }
 
 /// Begins and ends subscriptions in many ways, until the storm is over. Gives how often.
-fn come_and_go(server: &Errands, seed: u64, homes: &Arc<[CoreId]>, over: &AtomicBool) -> usize {
+fn come_and_go(
+    server: &Errands,
+    kinds: &[Offers],
+    seed: u64,
+    homes: &Arc<[CoreId]>,
+    over: &AtomicBool,
+) -> usize {
     let mut numbers = Numbers::new(seed);
     let mut stays = 0;
     while !over.load(Ordering::Acquire) || stays < 2 {
-        let mut member = match numbers.below(2) {
-            0 => server.member(),
-            _ => server.narrow_member(),
-        };
+        let kind = kinds[numbers.below(kinds.len() as u64) as usize];
+        let mut member = server.member_that(kind, numbers.below(2) == 1);
         let mut order = Order::new(&member, homes);
         for _ in 0..numbers.below(5) {
             one_stay(&mut member, &mut order, &mut numbers);
