@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    closing, faults, floods, frames, handshake, headers, lifecycle, messages, requests, slow,
+    closing, compression, faults, floods, frames, handshake, headers, lifecycle, messages,
+    requests, slow,
 };
 
 /// The rows of the project's page on hostile input: what was promised from the start.
@@ -66,6 +67,7 @@ const TESTED: &[&[&str]] = &[
     frames::ROWS,
     messages::ROWS,
     closing::ROWS,
+    compression::ROWS,
     handshake::ROWS,
     headers::ROWS,
     requests::ROWS,

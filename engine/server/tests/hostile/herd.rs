@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::client::{request, tcp};
+use crate::client::{request_with, tcp};
 
 /// Descriptors of this process that other tests may need meanwhile, where there are many.
 const SPARE: u64 = 1000;
@@ -21,15 +21,25 @@ pub(crate) struct Herd {
 impl Herd {
     /// Opens so many connections, or as many as the descriptors allow, which is said then.
     pub(crate) fn connect(address: SocketAddr, path: &str, wanted: usize) -> Self {
-        Self::connect_by(BATCH, address, path, wanted)
+        Self::connect_with(address, path, "", wanted)
+    }
+
+    /// The same with further header lines.
+    pub(crate) fn connect_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &str,
+        wanted: usize,
+    ) -> Self {
+        Self::connect_by(BATCH, address, &request_with(path, headers), wanted)
     }
 
     /// The same, with all requests sent before the first answer is read.
     pub(crate) fn connect_at_once(address: SocketAddr, path: &str, wanted: usize) -> Self {
-        Self::connect_by(usize::MAX, address, path, wanted)
+        Self::connect_by(usize::MAX, address, &request_with(path, ""), wanted)
     }
 
-    fn connect_by(batch: usize, address: SocketAddr, path: &str, wanted: usize) -> Self {
+    fn connect_by(batch: usize, address: SocketAddr, request: &str, wanted: usize) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let count = affordable(wanted);
@@ -38,7 +48,6 @@ impl Herd {
             let opening: Vec<_> = (0..batch.min(count - streams.len()))
                 .map(|_| {
                     let mut stream = tcp(address);
-                    let request = request(path);
                     stream
                         .write_all(request.as_bytes())
                         .expect("the server reads");

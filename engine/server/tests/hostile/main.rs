@@ -10,6 +10,7 @@ mod bounds;
 #[path = "../../../tests/common/client.rs"]
 mod client;
 mod closing;
+mod compression;
 mod coverage;
 #[allow(dead_code, reason = "the engine's tests use the rest")]
 #[path = "../../../tests/common/deflate.rs"]

@@ -20,7 +20,7 @@ crate::rows![
 ];
 
 /// Not UTF-8: overlong forms, surrogates, beyond the last code point, stray and missing continuation bytes.
-const BAD_TEXT: &[&[u8]] = &[
+pub(crate) const BAD_TEXT: &[&[u8]] = &[
     &[0xc0, 0x80],
     &[0xc1, 0xbf],
     &[0xe0, 0x80, 0xaf],
@@ -42,7 +42,7 @@ const BAD_TEXT: &[&[u8]] = &[
 ];
 
 /// Characters that the message ends in the middle of.
-const CUT_TEXT: &[&[u8]] = &[&[0xc3], &[0xe2, 0x82], &[0xf0, 0x9f], &[0xf0, 0x9f, 0x92]];
+pub(crate) const CUT_TEXT: &[&[u8]] = &[&[0xc3], &[0xe2, 0x82], &[0xf0, 0x9f], &[0xf0, 0x9f, 0x92]];
 
 fn text_bad_utf8(io: &'static str) {
     let mut inputs = Vec::new();
@@ -78,9 +78,8 @@ fn text_bad_utf8_mid_frame(io: &'static str) {
     trial.over();
 }
 
-/// Writes fragments until the server ends it: what it read meanwhile is what it said.
-fn endless(client: &mut Client, piece: &[u8]) -> u16 {
-    client.write(&fragment(BINARY, b""));
+/// Writes fragments of a message that has begun until the server ends it: what it read meanwhile is what it said.
+pub(crate) fn endless(client: &mut Client, piece: &[u8]) -> u16 {
     let (mut writer, pieces) = (client.writer(), piece.repeat(1000));
     let writing = std::thread::spawn(move || {
         let start = Instant::now();
@@ -106,9 +105,11 @@ fn fragments_never_end(io: &'static str) {
     let trial = Trial::corecast(io, &["--max-message", "32k"]);
     for _ in 0..2 {
         let mut client = trial.connect();
+        client.write(&fragment(BINARY, b""));
         assert_eq!(endless(&mut client, &fragment(CONTINUATION, b"x")), 1009);
         // Empty ones never reach a size.
         let mut client = trial.connect();
+        client.write(&fragment(BINARY, b""));
         assert_eq!(endless(&mut client, &fragment(CONTINUATION, b"")), 1008);
     }
     trial.logs("peer broke the protocol", 4);
