@@ -7,6 +7,10 @@
 //! A core enters itself before its client can hear of the subscription. So whoever has heard of it, by whatever way, and
 //! publishes then on any core or thread, finds the entry: what was written before is seen by whoever was told after.
 //! For the same reason whatever says that the remembered is outdated is written before that client is told.
+//!
+//! A subscriber may go over from a topic to a pattern that matches it, or back, and must not be missed on the way: it has both for
+//! a moment, but whoever looks for the one first and for the other then may see neither. So a look at a topic's entry
+//! counts if the patterns are found unchanged after it, or cannot change meanwhile.
 
 mod patterns;
 mod registry;
@@ -78,12 +82,14 @@ impl Interests {
 
     /// The other cores that have a subscriber of a topic. Faster where this core has its own share at hand.
     pub(crate) fn elsewhere(&mut self, topic: &str, share: Option<&TopicInterest>) -> CoreSet {
-        let mut cores = match share {
-            Some(TopicInterest(Some(entry))) if self.registry.patterns.changes() == 0 => {
-                entry.cores()
+        let at_hand = match share {
+            Some(TopicInterest(Some(entry))) => {
+                let cores = entry.cores();
+                (self.registry.patterns.changes() == 0).then_some(cores)
             }
-            _ => self.look_up(topic),
+            _ => None,
         };
+        let mut cores = at_hand.unwrap_or_else(|| self.look_up(topic));
         cores.remove(self.own);
         cores
     }
@@ -102,45 +108,46 @@ impl Interests {
             false => &mut passing,
         };
         match place {
-            Some(known) if *known.name == *topic => {
-                known.refresh(&self.registry, shard);
-                known.cores()
-            }
+            Some(known) if *known.name == *topic => known.refresh(&self.registry, shard),
             _ => place
-                .insert(Remembered::look(&self.registry, shard, topic))
-                .cores(),
+                .insert(Remembered::new(shard, topic))
+                .refresh(&self.registry, shard),
         }
     }
 }
 
 impl Remembered {
-    fn look(registry: &Registry, shard: &Shard, topic: &str) -> Self {
-        let (by_pattern, changes) = match registry.patterns.changes() {
-            0 => (CoreSet::default(), 0),
-            _ => registry.patterns.find(topic),
-        };
+    /// Of a topic of which nothing is known; no pattern has ever changed.
+    fn new(shard: &Shard, topic: &str) -> Self {
         Self {
             name: topic.into(),
             exact: shard.find(topic),
-            by_pattern,
-            changes,
+            by_pattern: CoreSet::default(),
+            changes: 0,
         }
     }
 
+    /// The cores that have a subscriber now.
     #[inline]
-    fn refresh(&mut self, registry: &Registry, shard: &Shard) {
+    fn refresh(&mut self, registry: &Registry, shard: &Shard) -> CoreSet {
+        let exact = self.exact(shard);
+        if registry.patterns.changes() == self.changes {
+            return exact.union(self.by_pattern);
+        }
+        let name = self.name.clone();
+        let (by_pattern, changes, exact) = registry.patterns.find(&name, || self.exact(shard));
+        (self.by_pattern, self.changes) = (by_pattern, changes);
+        exact.union(by_pattern)
+    }
+
+    /// The cores that have a subscriber of exactly this topic.
+    #[inline]
+    fn exact(&mut self, shard: &Shard) -> CoreSet {
         if !shard.has_still(&self.exact) {
             self.exact = shard.find(&self.name);
         }
-        if registry.patterns.changes() != self.changes {
-            (self.by_pattern, self.changes) = registry.patterns.find(&self.name);
-        }
-    }
-
-    #[inline]
-    fn cores(&self) -> CoreSet {
-        let exact = self.exact.as_ref().map(|entry| entry.cores());
-        exact.unwrap_or_default().union(self.by_pattern)
+        let entry = self.exact.as_ref();
+        entry.map(|entry| entry.cores()).unwrap_or_default()
     }
 }
 

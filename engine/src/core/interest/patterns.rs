@@ -33,18 +33,11 @@ impl Patterns {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// The cores that have a subscriber of a pattern which matches the topic.
-    pub(super) fn cores(&self, topic: &str) -> CoreSet {
-        match self.changes() {
-            0 => CoreSet::default(),
-            _ => self.find(topic).0,
-        }
-    }
-
-    /// The same, and after how many changes that was so.
-    pub(super) fn find(&self, topic: &str) -> (CoreSet, u64) {
+    /// The cores that have a subscriber of a pattern which matches the topic, after how many changes that was so, and
+    /// what `meanwhile` gives, while no pattern changes.
+    pub(super) fn find<R>(&self, topic: &str, meanwhile: impl FnOnce() -> R) -> (CoreSet, u64, R) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        (table.cores(topic), self.changes())
+        (table.cores(topic), self.changes(), meanwhile())
     }
 
     pub(super) fn enter(&self, pattern: &str, core: usize) {

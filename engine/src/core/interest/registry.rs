@@ -60,9 +60,16 @@ impl Registry {
 
     /// The cores that have a subscriber of a topic.
     pub(crate) fn cores(&self, topic: &str) -> CoreSet {
-        let exact = self.shard(self.hash(topic)).read().get(topic).cloned();
-        let exact = exact.map(|entry| entry.cores()).unwrap_or_default();
-        exact.union(self.patterns.cores(topic))
+        let exact = || {
+            let entry = self.shard(self.hash(topic)).read().get(topic).cloned();
+            entry.map(|entry| entry.cores()).unwrap_or_default()
+        };
+        let cores = exact();
+        if self.patterns.changes() == 0 {
+            return cores;
+        }
+        let (by_pattern, _, cores) = self.patterns.find(topic, exact);
+        cores.union(by_pattern)
     }
 
     /// Connections that are subscribed to exactly this topic or filter, on all cores.

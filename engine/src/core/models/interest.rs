@@ -135,3 +135,25 @@ fn cores_that_come_and_go_at_one_time_leave_the_right_ones() {
         assert_eq!((registry.subscribers(TOPIC), registry.len()), (0, 0));
     });
 }
+
+/// A subscriber goes over from the topic to a pattern and back, and is subscribed to one of them all the time.
+#[test]
+fn whoever_goes_over_to_a_pattern_is_reached_on_the_way() {
+    loom::model(|| {
+        let (registry, subscriber, mut publisher) = cores();
+        let (mut topic, mut pattern) = (TopicInterest::default(), TopicInterest::default());
+        subscriber.subscribed(&mut topic, &TOPIC.into());
+        // What there was before is remembered.
+        assert!(publisher.elsewhere(TOPIC, None).iter().eq([0]));
+        let other = thread::spawn(move || {
+            subscriber.subscribed(&mut pattern, &"*".into());
+            subscriber.unsubscribed(&mut topic, TOPIC, true);
+            let mut topic = TopicInterest::default();
+            subscriber.subscribed(&mut topic, &TOPIC.into());
+            subscriber.unsubscribed(&mut pattern, "*", true);
+        });
+        assert!(publisher.elsewhere(TOPIC, None).iter().eq([0]), "a core");
+        assert!(registry.cores(TOPIC).iter().eq([0]), "a thread");
+        other.join().unwrap();
+    });
+}
