@@ -160,17 +160,18 @@ impl Shard {
 }
 
 impl Entry {
+    /// Who sees that a core has left sees, too, what that core had entered before.
     #[inline]
     pub(super) fn cores(&self) -> CoreSet {
         let words = self.cores.each_ref();
-        CoreSet::from_words(words.map(|word| word.load(Ordering::Relaxed)))
+        CoreSet::from_words(words.map(|word| word.load(Ordering::Acquire)))
     }
 
     fn enter(&self, core: usize) {
-        self.cores[core / 64].fetch_or(1 << (core % 64), Ordering::Relaxed);
+        self.cores[core / 64].fetch_or(1 << (core % 64), Ordering::Release);
     }
 
     fn leave(&self, core: usize) {
-        self.cores[core / 64].fetch_and(!(1 << (core % 64)), Ordering::Relaxed);
+        self.cores[core / 64].fetch_and(!(1 << (core % 64)), Ordering::Release);
     }
 }
