@@ -18,7 +18,7 @@ const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
 
 /// Payloads above this are compressed at the fastest level: at the usual one a megabyte would take ten milliseconds, in
 /// which everybody else on the core waits. Fewer in the simulation, which has few messages of that size.
-pub(super) const FAST_ABOVE: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };
+pub(super) const FAST_ABOVE: usize = if cfg!(test) { 2 << 10 } else { 256 << 10 };
 
 /// Payloads above this are not compressed: even at the fastest level it would take longer than a message may.
 /// Fewer in the simulation.

@@ -197,6 +197,7 @@ impl Application {
             71 => self.set_policy(hub, index),
             72..76 => self.unsubscribe(hub, index),
             93 => self.forget(hub),
+            94 => self.publish_in_a_row(hub),
             76..80 => self.ping(hub, index),
             80..83 => hub.pause(index),
             83..89 => {
@@ -227,6 +228,10 @@ impl Application {
 
     fn subscribe(&mut self, hub: &mut Hub, index: u32) {
         let filter = self.with_stage(|stage, dice| stage.play.any_filter(dice));
+        self.subscribe_to(hub, index, filter);
+    }
+
+    pub(super) fn subscribe_to(&mut self, hub: &mut Hub, index: u32, filter: usize) {
         let open = hub.conns[index].is_open();
         let id = self.id(hub, index);
         let is_new = hub.subscribe(index, FILTERS[filter].0);
@@ -241,6 +246,10 @@ impl Application {
 
     fn unsubscribe(&mut self, hub: &mut Hub, index: u32) {
         let filter = self.with_stage(|stage, dice| stage.play.any_filter(dice));
+        self.unsubscribe_from(hub, index, filter);
+    }
+
+    pub(super) fn unsubscribe_from(&mut self, hub: &mut Hub, index: u32, filter: usize) {
         let open = hub.conns[index].is_open();
         let id = self.id(hub, index);
         let was = hub.unsubscribe(index, FILTERS[filter].0);

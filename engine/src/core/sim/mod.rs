@@ -42,7 +42,7 @@ const SEEDS: u64 = 2_000;
 const REFUSALS: [u16; 6] = [400, 408, 429, 431, 500, 503];
 
 /// What else has to come up.
-const SIGHTS: [&str; 20] = [
+const SIGHTS: [&str; 21] = [
     "closed for being slow",
     "dropped the newest",
     "dropped the oldest",
@@ -61,6 +61,7 @@ const SIGHTS: [&str; 20] = [
     "compressed for all with a small window",
     "compressed for one peer",
     "compressed by a peer",
+    "inflated in several steps",
     "refused a bomb",
     "refused corrupt data",
 ];

@@ -40,6 +40,10 @@ enum Ending {
     Stays,
 }
 
+/// What is inflated at once, in bytes made and in bytes read.
+const STEP_OUTPUT: usize = 64 << 10;
+const STEP_INPUT: usize = 16 << 10;
+
 /// Acts in a row without anything to do, each after twice the time, until a peer only waits.
 const DOZES: u32 = 12;
 
@@ -476,9 +480,12 @@ impl Peer {
         let mut kind = FrameKind::from(opcode);
         let writer = self.writer(dice, id, stage).filter(|_| !dice.one_in(4));
         let compressed = writer.map(|writer| writer.write(dice, &payload));
-        if compressed.is_some() {
+        if let Some(compressed) = &compressed {
             kind.rsv = RSV1;
             stage.saw("compressed by a peer");
+            if payload.len() > STEP_OUTPUT || compressed.len() > STEP_INPUT {
+                stage.saw("inflated in several steps");
+            }
         }
         let mut rest = compressed.as_deref().unwrap_or(&payload);
         let cuts = if dice.one_in(4) { dice.among(1..=3) } else { 0 };

@@ -85,6 +85,36 @@ impl Application {
         let message = relayed.unwrap_or(message(&own));
         let key = self.one_in(3).then(|| self.among(0..=2) as u64);
         let retain = self.one_in(5);
+        self.publish(hub, topic, message, key, except, retain);
+    }
+
+    /// Several messages of a topic one after the other, while its subscribers come and go.
+    pub(super) fn publish_in_a_row(&mut self, hub: &mut Hub) {
+        let topic = self.with_stage(|stage, dice| stage.play.any_topic(dice));
+        for _ in 0..self.among(2..=4) {
+            let own = self.own(Some(topic));
+            self.publish(hub, topic, message(&own), None, None, false);
+            for index in hub.conns.indices() {
+                let id = self.id(hub, index);
+                let subscribed = self.conversation(id, |c| c.filters.contains(&topic));
+                match hub.conns[index].is_open() && self.one_in(4) {
+                    true if subscribed => self.unsubscribe_from(hub, index, topic),
+                    true => self.subscribe_to(hub, index, topic),
+                    false => {}
+                }
+            }
+        }
+    }
+
+    fn publish(
+        &mut self,
+        hub: &mut Hub,
+        topic: usize,
+        message: Message<'_>,
+        key: Option<u64>,
+        except: Option<u32>,
+        retain: bool,
+    ) {
         let publishing = Publishing {
             to: To::Topic(topic),
             messages: vec![said(message)],
