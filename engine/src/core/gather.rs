@@ -19,6 +19,10 @@ const PATIENCE: u32 = 4;
 /// From then on one flush, then two, four and so on, but so many at most.
 const LONGEST_PAUSE: u32 = 32;
 
+/// What a send is believed to take at most. A flush that seems to take longer was interrupted, by a pause of the machine for
+/// example: by that measure the next ones would wait for minutes.
+const MOST_PER_SEND: Duration = Duration::from_micros(200);
+
 /// When to look, and for how long.
 #[derive(Debug)]
 pub(super) struct Gather {
@@ -71,7 +75,7 @@ impl Gather {
     /// A flush of so many sends took so long.
     pub(super) fn flushed(&mut self, sends: usize, took: Duration) {
         let sends = u32::try_from(sends).unwrap_or(u32::MAX).max(1);
-        self.per_send = (self.per_send * 7 + took / sends) / 8;
+        self.per_send = (self.per_send * 7 + (took / sends).min(MOST_PER_SEND)) / 8;
     }
 }
 
@@ -96,6 +100,14 @@ mod tests {
         let budget = gather.budget(1_000).expect("a large flush");
         let (least, most) = (Duration::from_micros(190), Duration::from_micros(200));
         assert!((least..=most).contains(&budget), "{budget:?}");
+    }
+
+    #[test]
+    fn a_pause_of_the_machine_holds_no_flush_up() {
+        let mut gather = Gather::new();
+        gather.flushed(1_000, Duration::from_secs(86_400));
+        let budget = gather.budget(1_000).expect("a large flush");
+        assert!(budget < Duration::from_millis(2), "{budget:?}");
     }
 
     #[test]
