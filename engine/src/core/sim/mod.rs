@@ -11,6 +11,7 @@ mod admission;
 mod answer;
 mod application;
 mod awaited;
+mod breaking;
 mod compressing;
 mod conversation;
 mod elsewhere;

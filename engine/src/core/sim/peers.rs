@@ -12,10 +12,11 @@ use corecast_protocol::{FrameKind, Opcode, encode_client};
 
 use super::admission::any_address;
 use super::awaited::Said;
+use super::breaking::break_rules;
 use super::compressing::Window;
 use super::conversation::{Conversation, Head, Ping, messages};
 use super::stage::Stage;
-use super::streams::{Writer, broken};
+use super::streams::Writer;
 use super::topics::TOPICS;
 use crate::core::mailbox::{Mail, Mailboxes, Publication};
 use crate::transport::ring::simulated::{Arrived, Dice, LinkId, Outside, World};
@@ -558,43 +559,13 @@ impl Peer {
                 self.next = None;
             }
             Ending::BreaksTheRules => {
-                let agreed = stage.conversations[id as usize].agreed.is_some();
-                if agreed && self.past_response && !world.dice.one_in(4) {
-                    self.say_broken(&mut world.dice, id, stage);
-                } else {
-                    // Whether the first of them is broken is not known before the response.
-                    let first = usize::from(agreed || !self.past_response);
-                    let broken = BROKEN[world.dice.among(first..=BROKEN.len() - 1)];
-                    self.outbox.extend_from_slice(broken);
-                }
+                let conversation = &mut stage.conversations[id as usize];
+                let knows = self.past_response.then_some(conversation.agreed.is_some());
+                conversation.deserves =
+                    break_rules(&mut world.dice, knows, stage.largest, &mut self.outbox);
                 self.last_word = true;
             }
         }
-    }
-
-    /// What breaks the rules of compression: data that is none or too much, or RSV1 where it must not be.
-    fn say_broken(&mut self, dice: &mut Dice, id: LinkId, stage: &mut Stage) {
-        let compressed = |opcode: Opcode| FrameKind {
-            rsv: RSV1,
-            ..opcode.into()
-        };
-        let deserves = match dice.among(0..=3) {
-            0 => {
-                self.say(dice, compressed(Opcode::Ping), b"");
-                1002
-            }
-            1 => {
-                self.say(dice, Opcode::Text.unfinished(), b"as it is");
-                self.say(dice, compressed(Opcode::Continuation), &[0]);
-                1002
-            }
-            _ => {
-                let (payload, code) = broken(dice, stage.largest);
-                self.say(dice, compressed(Opcode::Text), &payload);
-                code
-            }
-        };
-        stage.conversations[id as usize].deserves = Some(deserves);
     }
 
     /// Sends a part of what there is to send, and the FIN behind the last of it.
@@ -618,16 +589,3 @@ impl Peer {
         }
     }
 }
-
-/// What breaks the protocol: a reserved bit (unless compression was agreed), no mask, reserved opcode, a ping without FIN, a continuation of nothing,
-/// bad UTF-8, a length with its top bit set, a Close frame of one byte.
-const BROKEN: &[&[u8]] = &[
-    b"\xc1\x80\0\0\0\0",
-    b"\x81\x01x",
-    b"\x83\x80\0\0\0\0",
-    b"\x09\x80\0\0\0\0",
-    b"\x80\x80\0\0\0\0",
-    b"\x81\x82\0\0\0\0\xc0\x80",
-    b"\x82\xff\xff\0\0\0\0\0\0\0\0\0\0\0",
-    b"\x88\x81\0\0\0\0x",
-];

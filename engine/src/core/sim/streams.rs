@@ -7,7 +7,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use crate::transport::ring::simulated::Dice;
 
 /// What is left out at the end of each message (RFC 7692 §7.2.1).
-const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
+pub(super) const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
 /// Output of one call. References that reach further back than the window show where calls are short.
 const STEP: usize = 512;
@@ -155,33 +155,6 @@ impl Writer {
             if rest.is_empty() && (has_room || status == Status::StreamEnd) {
                 return;
             }
-        }
-    }
-}
-
-/// Something compressed that a server must not take, with the close code that it deserves: a first frame's payload. `most`
-/// is what a message may have.
-pub(super) fn broken(dice: &mut Dice, most: usize) -> (Vec<u8>, u16) {
-    let mut deflater = Compress::new(Compression::new(6), false);
-    let mut writer = |message: &[u8]| {
-        let mut written = Vec::with_capacity(message.len() + 100);
-        let written_all = deflater.compress_vec(message, &mut written, FlushCompress::Sync);
-        written_all.expect("a new stream takes any");
-        written
-    };
-    // There is no such kind of block.
-    let corrupt = [0b111];
-    match dice.among(0..=3) {
-        0 => (corrupt.to_vec(), 1007),
-        1 => ([&writer(b"well so far")[..], &corrupt].concat(), 1007),
-        2 => {
-            let written = writer(b"\xc0\x80");
-            (written[..written.len() - TAIL.len()].to_vec(), 1007)
-        }
-        _ => {
-            let bomb = vec![0; most + 1 + dice.up_to(4 * most)];
-            let written = writer(&bomb);
-            (written[..written.len() - TAIL.len()].to_vec(), 1009)
         }
     }
 }
