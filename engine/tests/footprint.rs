@@ -4,20 +4,26 @@
 mod common;
 
 use std::env;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use corecast::{Io, Message, SlowPolicy};
+use corecast::{Deflate, Io, Message, SlowPolicy};
 
 use common::alone::resident;
-use common::errands::{Errands, Member};
-use common::{PATIENCE, eventually, next, over_every_transport};
+use common::client::{Client, TEXT, frame, header, raw_frame, request_with, tcp};
+use common::errands::{Errands, Member, Offers};
+use common::payload::record;
+use common::{Echo, PATIENCE, Running, eventually, next, over_every_transport, serve_with};
 
 over_every_transport![
     a_million_subscriptions_are_small_and_gone_at_once,
     a_large_message_waits_once_for_all_who_do_not_read,
     what_waits_for_a_stalled_core_is_not_kept_with_what_it_waited_with,
+    a_shared_compressor_costs_a_connection_nothing,
+    a_context_costs_a_connection_no_more_than_is_said,
 ];
 
 /// Set in the process that a test has to itself.
@@ -191,6 +197,85 @@ fn what_waits_for_a_stalled_core_is_not_kept_with_what_it_waited_with(io: Io) {
                 assert_eq!(subscriber.frame().payload, [7; SIZE]);
                 assert_eq!(publisher.frame().payload, [7; SIZE]);
             }
+        },
+    );
+}
+
+/// So many connections that have had messages echoed, compressed if that was agreed. Gives them, and how much memory each
+/// takes.
+fn connections(server: &Running, offers: Offers, count: usize) -> (Vec<TcpStream>, usize) {
+    let text = record(1, 10_000);
+    let request = request_with("/", offers.header());
+    let mut client = Client::upgrade(tcp(server.address()), &request);
+    let message = match offers {
+        Offers::Nothing => frame(TEXT, text.as_bytes()),
+        _ => raw_frame(0xc0 | TEXT, &client.deflate(text.as_bytes())),
+    };
+    client.write(&message);
+    let echo = client.frame();
+    assert_eq!(echo.is_compressed(), offers != Offers::Nothing);
+    let payload = echo.deflated.unwrap_or(echo.payload);
+    let answers = [
+        client.head.as_bytes(),
+        &header(0x80, payload.len(), false),
+        &payload,
+    ]
+    .concat();
+    // With what this end needs already there, so that it is no part of what is measured.
+    let mut answer = vec![0; answers.len()];
+    let mut streams = Vec::with_capacity(200 + count);
+    let mut connect = |streams: &mut Vec<TcpStream>| {
+        let mut stream = tcp(server.address());
+        stream.write_all(request.as_bytes()).expect("it reads");
+        stream.write_all(&message).expect("it reads");
+        stream.read_exact(&mut answer).expect("its answers");
+        assert!(answer.ends_with(&payload));
+        streams.push(stream);
+    };
+    // What is there once is there with the first ones.
+    (0..200).for_each(|_| connect(&mut streams));
+    let before = resident();
+    (0..count).for_each(|_| connect(&mut streams));
+    let taken = resident().saturating_sub(before) / count;
+    (streams, taken)
+}
+
+fn a_shared_compressor_costs_a_connection_nothing(io: Io) {
+    in_its_own_process("a_shared_compressor_costs_a_connection_nothing", io, || {
+        // Both ends of all of them are here.
+        let descriptors = corecast::raise_descriptor_limit() as usize;
+        let count = 5_000.min(descriptors / 5);
+        assert!(count >= 500, "{descriptors} descriptors are too few");
+        let settings = |server: corecast::Server| server.deflate(Deflate::shared());
+        let server = serve_with(io, settings, |_| Echo);
+        let (_plain, usual) = connections(&server, Offers::Nothing, count);
+        let (_compressed, each) = connections(&server, Offers::Context, count);
+        println!("{usual} bytes each, {each} where it was agreed");
+        assert!(each < usual + 16, "{each} instead of {usual} bytes");
+    });
+}
+
+fn a_context_costs_a_connection_no_more_than_is_said(io: Io) {
+    const CONNECTIONS: usize = 100;
+    in_its_own_process(
+        "a_context_costs_a_connection_no_more_than_is_said",
+        io,
+        || {
+            let [small, large] = [9, 15].map(|bits| {
+                let settings = |server: corecast::Server| server.deflate(Deflate::dedicated(bits));
+                let server = serve_with(io, settings, |_| Echo);
+                let (_streams, each) = connections(&server, Offers::Context, CONNECTIONS);
+                println!("{each} bytes each with {bits} bits");
+                // The compressor: its tables, and four bytes for each of its window. What the client may refer to: as much as
+                // its window. And what any connection takes, with a pending read of up to 64 KiB.
+                let most = (248 << 10) + (4 << bits) + (1 << bits) + (72 << 10);
+                assert!(each < most, "{each} bytes with {bits} bits, not {most}");
+                each
+            });
+            assert!(
+                small <= large,
+                "{small} bytes, {large} with the larger window"
+            );
         },
     );
 }
