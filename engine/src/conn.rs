@@ -108,6 +108,10 @@ impl<'a, D> Conn<'a, D> {
     /// Levels of a name are separated by `/`. A level that is `*` matches any one, and `#` as the last
     /// level matches all further ones, or none: `room/*` matches `room/1`, and `room/#` that, `room` and `room/1/door`. Whoever
     /// has several subscriptions that match gets a message once. Names that are published to are taken as they are.
+    ///
+    /// What is published from now on arrives, on whatever core. The first messages may be ones that another core or thread
+    /// had published before, and that were on the way to this core's other subscribers; if the last of these had left
+    /// meanwhile, they need not join with what comes then.
     pub fn subscribe(&mut self, filter: &str) -> bool {
         self.hub.subscribe(self.index, filter)
     }

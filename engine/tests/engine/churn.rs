@@ -4,6 +4,7 @@
 //! this core has published so far, so that not even the first message or the last can be missing unseen.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -115,6 +116,21 @@ fn leave(ws: &mut Conn<'_, Seen>, filter: &str) {
     mark(ws, "out");
 }
 
+/// A subscriber on each core that has none, for which nobody reads. A core that has lost its last one is sent nothing until
+/// there is one again, who may still get what was on the way before: to that one something would be missing in between.
+fn anchors(server: &Errands, subscribed: &[Member]) -> Vec<Member> {
+    let mut cores: HashSet<CoreId> = subscribed.iter().map(|member| member.core).collect();
+    let mut anchors = Vec::new();
+    while cores.len() < server.cores() {
+        let mut member = server.member();
+        if cores.insert(member.core) {
+            member.subscribe(&["storm/a"]);
+            anchors.push(member);
+        }
+    }
+    anchors
+}
+
 fn storm(server: &Errands, kinds: &[Offers]) {
     let kind = |n: usize| kinds[n % kinds.len()];
     let publishers = (0..PUBLISHERS).map(|n| server.member_that(kind(n), false));
@@ -123,6 +139,7 @@ fn storm(server: &Errands, kinds: &[Offers]) {
     for member in &mut publishers {
         member.subscribe(&["storm/a"]);
     }
+    let _anchors = anchors(server, &publishers);
     let over = Arc::new(AtomicBool::new(false));
     let known = Arc::new(Mutex::new(None));
     thread::scope(|scope| {
