@@ -1,8 +1,8 @@
 //! Compressed messages (RFC 7692), however the stream is cut: what a compressor was given, or what another inflater makes
 //! of bytes that no compressor made.
 //!
-//! Input: settings (see the constants), the window's bits if [`CONTEXT`], piece sizes, masking key, then messages: see
-//! [`messages`].
+//! Input: settings (see the constants), the window's bits if `CONTEXT`, piece sizes, masking key, then messages: see
+//! `messages`.
 
 use corecast_protocol::{Inflation, Limits, ProtocolError, Role};
 

@@ -93,7 +93,7 @@ pub(crate) struct Options {
     pub(crate) max_retained: Option<usize>,
 
     /// Compress messages for clients that can: shared compresses each by itself and what is published once for all;
-    /// dedicated[:BITS] keeps a window of 2^BITS bytes (9 to 15) for each connection and direction [default: off]
+    /// dedicated:BITS keeps a window of 2^BITS bytes (9 to 15) for each connection and direction [default: off]
     #[arg(long, value_name = "MODE", value_parser = deflate)]
     pub(crate) deflate: Option<Deflate>,
 
