@@ -441,11 +441,12 @@ fn permits_come_back() {
     // In another thread, as a receiver may be.
     let one = Loaded::start(&mut shared, mode, 200_000);
     std::thread::spawn(move || drop(one)).join().unwrap();
-    for _ in 0..4 {
+    let four = [(); 4].map(|()| {
         let mut one = Loaded::start(&mut shared, mode, 200_000);
         assert_eq!(one.step(&mut shared), STEP_OUTPUT);
-        std::mem::forget(one);
-    }
+        one
+    });
     let mut fifth = Loaded::start(&mut shared, mode, 200_000);
     assert_eq!(fifth.step(&mut shared), 0, "nobody gave one back");
+    drop(four);
 }
