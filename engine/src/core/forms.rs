@@ -58,7 +58,7 @@ pub(crate) struct Part<'a> {
     pub(crate) frame: &'a [u8],
 }
 
-/// The frames of messages that lie back to back as a server sends them, none of them compressed.
+/// The frames of whole messages that lie back to back as a server sends them, each payload as it lies there.
 pub(crate) fn parts(mut frames: &[u8]) -> impl Iterator<Item = Part<'_>> {
     std::iter::from_fn(move || {
         let header = Header::decode(frames).ok().flatten()?;
