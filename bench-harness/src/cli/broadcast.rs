@@ -1,0 +1,93 @@
+//! Flags of `broadcast`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Common;
+use crate::client::payload::PayloadKind;
+use crate::client::reply::Verify;
+use crate::target::Target;
+use crate::units::{self, Share};
+
+/// `broadcast`.
+#[derive(Debug, Args)]
+pub(crate) struct BroadcastArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Subscribers: each has to receive every message.
+    #[arg(short, long, value_name = "COUNT", default_value = "1k", value_parser = units::count)]
+    pub(crate) connections: u64,
+    /// Connections that publish, beside the subscribers.
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count)]
+    pub(crate) publishers: u64,
+    /// Where publishers connect, on the same host and port; such as ws://HOST/topics?pub=a when URL is
+    /// ws://HOST/topics?sub=a. Default: URL.
+    #[arg(long, value_name = "URL")]
+    pub(crate) publish_url: Option<Target>,
+    /// Every subscriber publishes, too, and receives its own messages; there are no other publishers.
+    #[arg(long, conflicts_with_all = ["publishers", "publish_url", "slow"])]
+    pub(crate) all_publish: bool,
+    /// Time to measure, after the warm-up.
+    #[arg(short = 'z', visible_short_alias = 'd', long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub(crate) duration: Duration,
+    /// Time under load before the measurement; not in the figures, but checked.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub(crate) warmup: Duration,
+    /// Payload bytes of a message, at least 28 (JSON: 91): each carries who sent it, its number, and when it was due.
+    #[arg(short, long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
+    pub(crate) size: u64,
+    /// What messages carry.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = PayloadKind::Random)]
+    pub(crate) payload: PayloadKind,
+    /// Offer permessage-deflate without context takeover, send compressed, and take compressed messages. A server that
+    /// does not agree makes the run fail.
+    #[arg(long)]
+    pub(crate) deflate: bool,
+    /// Messages on the way per publisher in the closed loop: the next is sent when all subscribers have one.
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count, conflicts_with = "rate")]
+    pub(crate) in_flight: u64,
+    /// Closed loop in bursts: every publisher sends so many at once, and again when all subscribers have
+    /// received all of them.
+    #[arg(long, value_name = "COUNT", value_parser = units::count, conflicts_with_all = ["rate", "in_flight"])]
+    pub(crate) burst: Option<u64>,
+    /// Messages published per second, in total over all publishers: an open loop, whose latencies count from
+    /// the time a message was due. Without it the loop is closed.
+    #[arg(short, long, value_name = "RATE", value_parser = units::count)]
+    pub(crate) rate: Option<u64>,
+    /// So many of the subscribers, such as 1% or 20, stop reading when they have joined. What became of them is
+    /// told; loss and latency are the others'.
+    #[arg(long, value_name = "SHARE", value_parser = units::share)]
+    pub(crate) slow: Option<Share>,
+    /// How much of each message's content is compared. Length, type, number and order always are.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Sample)]
+    pub(crate) verify: Verify,
+    /// Judge the run by server processor time per delivery only: a saturated client does not spoil it.
+    #[arg(long, requires = "server_pid")]
+    pub(crate) cost: bool,
+    /// Poll instead of sleeping, so that the server does not have to wake the client. The client is then always
+    /// saturated, hence --cost.
+    #[arg(long, requires = "cost")]
+    pub(crate) busy_poll: bool,
+}
+
+impl BroadcastArgs {
+    /// Subscribers that stop reading.
+    pub(crate) fn stalled(&self) -> u64 {
+        self.slow.map_or(0, |share| share.of(self.connections))
+    }
+
+    /// Connections that publish and do not subscribe.
+    pub(crate) fn only_publish(&self) -> u64 {
+        if self.all_publish { 0 } else { self.publishers }
+    }
+
+    /// Connections that publish.
+    pub(crate) fn all_publishers(&self) -> u64 {
+        if self.all_publish {
+            self.connections
+        } else {
+            self.publishers
+        }
+    }
+}

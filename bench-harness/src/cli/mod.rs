@@ -1,0 +1,90 @@
+//! The command line.
+
+mod broadcast;
+mod common;
+mod connect;
+mod echo;
+mod floor;
+mod idle;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use broadcast::BroadcastArgs;
+pub(crate) use common::Common;
+pub(crate) use connect::ConnectArgs;
+pub(crate) use echo::EchoArgs;
+pub(crate) use floor::{FloorArgs, FloorMode};
+pub(crate) use idle::IdleArgs;
+
+const EXIT_CODES: &str = "Counts take k and m (1000), sizes k, m and g (1024), times us, ms, s and m.\n\n\
+Exit codes: 0 ok, 1 error, 2 bad flags, 5 invalid run (client saturated, rate missed, connections \
+or replies missing): its figures must not be used.";
+
+/// Measures WebSocket servers.
+#[derive(Debug, Parser)]
+#[command(name = "corecast-bench", version, about, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send messages and check that each comes back.
+    Echo(EchoArgs),
+    /// Publish, and check that every subscriber receives everything once and in order.
+    Broadcast(BroadcastArgs),
+    /// Open and close connections.
+    Connect(ConnectArgs),
+    /// Hold connections that do nothing, and see what they cost.
+    Idle(IdleArgs),
+    /// Serve the barest echo of bytes, or the barest fan-out: the physical limit, driven with `echo tcp://HOST:PORT` or
+    /// `broadcast ws://HOST:PORT`.
+    Floor(FloorArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_three_names() {
+        for flag in ["-z", "-d", "--duration"] {
+            let cli = Cli::try_parse_from(["corecast-bench", "echo", "ws://h:1/", flag, "3s"]);
+            let Command::Echo(echo) = cli.unwrap().command else {
+                panic!("echo was asked for")
+            };
+            assert_eq!(echo.duration, Duration::from_secs(3));
+        }
+    }
+
+    #[test]
+    fn an_unknown_flag_names_the_nearest() {
+        let cli = Cli::try_parse_from(["corecast-bench", "echo", "ws://h:1/", "--conections", "3"]);
+        let error = cli.unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--connections"), "{error}");
+    }
+
+    #[test]
+    fn flags_that_would_do_nothing_are_refused() {
+        for args in [
+            &["connect", "ws://h:1/", "-z", "3s"][..],
+            &["connect", "ws://h:1/", "--churn", "-c", "5"],
+            &["echo", "ws://h:1/", "--cost"],
+        ] {
+            let all = ["corecast-bench"].iter().chain(args);
+            assert!(Cli::try_parse_from(all).is_err(), "{args:?}");
+        }
+    }
+}
