@@ -13,8 +13,11 @@ mod procfs;
 mod report;
 mod ring;
 mod rng;
+mod screen;
+mod session;
 mod stats;
 mod target;
+mod telemetry;
 mod units;
 
 use std::process::ExitCode;
@@ -30,10 +33,10 @@ fn main() -> ExitCode {
     // Bad flags end here with exit code 2, and the nearest known flag.
     let cli = Cli::parse();
     let outcome = match &cli.command {
-        Command::Echo(args) => commands::echo::run(args),
-        Command::Broadcast(args) => commands::broadcast::run(args),
-        Command::Connect(args) => commands::connect::run(args),
-        Command::Idle(args) => commands::idle::run(args),
+        Command::Echo(args) => session::run(args),
+        Command::Broadcast(args) => session::run(args),
+        Command::Connect(args) => session::run(args),
+        Command::Idle(args) => session::run(args),
         Command::Floor(args) => commands::floor::run(args),
     };
     match outcome {

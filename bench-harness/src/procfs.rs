@@ -37,7 +37,7 @@ pub(crate) struct Snapshot {
 }
 
 /// Resident memory in bytes, from /proc/PID/status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Memory {
     /// All resident memory.
     pub(crate) resident: u64,

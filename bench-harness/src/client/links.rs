@@ -14,12 +14,14 @@ use std::rc::Rc;
 use socket2::Socket;
 
 use super::sources::Sources;
+use super::team::Member;
 use super::upgrade::Upgrade;
 use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::ring::{Completion, Lent, Region, Ring, Wait};
 use crate::rng::Rng;
 use crate::target::{Target, Wire};
+use crate::telemetry::progress::Progress;
 
 /// Receive buffer that a connection that stalls asks for, in bytes: as good as none, so that what is sent to it stays with
 /// the server.
@@ -93,7 +95,7 @@ impl Outbox {
 }
 
 /// The connections of one thread.
-pub(crate) struct Links {
+pub(crate) struct Links<'a> {
     // The ring comes first: it is closed before the sockets are.
     ring: Ring,
     links: Vec<Link>,
@@ -107,6 +109,8 @@ pub(crate) struct Links {
     sources: Sources,
     clock: Clock,
     rng: Rng,
+    /// Where the connections' states are shown.
+    progress: &'a Progress,
     outbox: Outbox,
     /// Receives to arm again.
     rearm: Vec<u32>,
@@ -143,7 +147,7 @@ enum Stage {
     Ended(Box<(bool, End)>),
 }
 
-impl Links {
+impl<'a> Links<'a> {
     /// Prepares `slots` connections to `address`; `rng` draws the nonces.
     ///
     /// # Errors
@@ -153,8 +157,8 @@ impl Links {
         address: SocketAddr,
         sources: Sources,
         slots: usize,
-        clock: Clock,
         rng: Rng,
+        member: &Member<'a>,
     ) -> Result<Self, BenchError> {
         let mut links = Vec::new();
         links.resize_with(slots, Link::default);
@@ -166,8 +170,9 @@ impl Links {
             manners: Vec::new(),
             reads_stalled: false,
             sources,
-            clock,
+            clock: member.clock,
             rng,
+            progress: member.progress,
             outbox: Outbox::default(),
             rearm: Vec::new(),
             over: Vec::new(),
@@ -300,6 +305,7 @@ impl Links {
         }
         self.rearm()?;
         self.remove(driver, now);
+        self.progress.show_connections(self.opening, self.open);
         // Before the driver queues sends of its own: a control frame must not share a submission
         // with another send of its connection.
         self.flush_outbox()

@@ -20,7 +20,9 @@ use crate::target::Wire;
 const WHOLE: usize = 1 << 10;
 
 /// How much of a reply's content is compared. Length, opcode and order always are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verify {
     /// Every byte.

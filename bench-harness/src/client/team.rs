@@ -5,13 +5,14 @@
 //! hears all reports and names the time to go on.
 
 use std::panic;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use crate::clock::{Clock, Nanos};
 use crate::cores;
 use crate::error::BenchError;
+use crate::telemetry::progress::{Counts, Progress};
 
 /// One thread's view of the run.
 pub(crate) struct Member<'a> {
@@ -34,13 +35,6 @@ pub(crate) struct Report {
     pub(crate) thread: u32,
     /// Its connections that are open.
     pub(crate) open: u64,
-}
-
-/// The counter of one thread, on cache lines of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct Progress {
-    done: AtomicU64,
 }
 
 /// The main thread's view of the run.
@@ -74,24 +68,26 @@ impl Member<'_> {
     }
 }
 
-impl Progress {
-    /// Shows how many things are done so far.
-    #[inline]
-    pub(crate) fn show(&self, done: u64) {
-        self.done.store(done, Ordering::Relaxed);
-    }
-}
-
 impl Conductor<'_> {
-    /// Waits until every thread has reported.
+    /// Waits until every thread has reported. Meanwhile `tick` is called, and says how long to wait until the next time.
     ///
     /// # Errors
-    /// When a thread has ended instead.
-    pub(crate) fn gather(&self) -> Result<Vec<Report>, BenchError> {
-        self.reports
-            .iter()
-            .map(|reports| reports.recv().map_err(|_| BenchError::CalledOff))
-            .collect()
+    /// When a thread has ended instead, and what `tick` returns.
+    pub(crate) fn gather(
+        &self,
+        mut tick: impl FnMut() -> Result<Duration, BenchError>,
+    ) -> Result<Vec<Report>, BenchError> {
+        let mut list = Vec::new();
+        for reports in &self.reports {
+            list.push(loop {
+                match reports.recv_timeout(tick()?) {
+                    Ok(report) => break report,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Err(BenchError::CalledOff),
+                }
+            });
+        }
+        Ok(list)
     }
 
     /// Lets every thread go on, with a time to go by.
@@ -102,12 +98,18 @@ impl Conductor<'_> {
         }
     }
 
-    /// Sum of what the threads have shown.
-    pub(crate) fn progress(&self) -> u64 {
+    /// Sum of what the threads show.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
         self.progress
             .iter()
-            .map(|progress| progress.done.load(Ordering::Relaxed))
-            .sum()
+            .for_each(|progress| sum += progress.counts());
+        sum
+    }
+
+    /// What each thread shows.
+    pub(crate) fn progress(&self) -> &[Progress] {
+        self.progress
     }
 }
 
@@ -210,7 +212,10 @@ mod tests {
     #[test]
     fn a_thread_that_fails_is_heard() {
         let work = |_: Member<'_>| Err::<(), _>(BenchError::runtime("no luck"));
-        let error = run(&[], Clock::start(), work, |team| team.gather()).unwrap_err();
+        let error = run(&[], Clock::start(), work, |team| {
+            team.gather(|| Ok(Duration::from_secs(1)))
+        })
+        .unwrap_err();
         assert_eq!(error.to_string(), "no luck");
     }
 

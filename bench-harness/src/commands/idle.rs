@@ -1,36 +1,35 @@
 //! `idle`: what connections cost that do nothing.
 
-use std::thread;
 use std::time::Duration;
 
 use corecast_protocol::Receiver;
 
 use super::Setup;
 use super::echo::nothing_opened;
-use super::window::{Moment, Observer, Window};
-use crate::cli::IdleArgs;
+use crate::cli::{Common, IdleArgs};
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
 use crate::client::schedule::Schedule;
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, Nanos, nanos};
-use crate::error::{BenchError, Verdict};
-use crate::report;
+use crate::error::BenchError;
+use crate::report::Record;
 use crate::report::summary::{
     Connections, Errors, HeardCounts, MemoryPerConnection, Parameters, Summary,
 };
 use crate::ring::Wait;
 use crate::rng::Rng;
+use crate::session::{Load, Stage};
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 use crate::target::Wire;
+use crate::telemetry::monitor::{History, Monitor};
+use crate::telemetry::sample::Phase;
+use crate::telemetry::window::{Moment, Window};
 
 /// Connections on the way at once while opening, over all threads.
 const OPENING: usize = 128;
-
-/// The threads stay for this long after the window, so that the last look finds them.
-const LINGER: Duration = Duration::from_millis(50);
 
 /// What a thread brings home.
 struct Outcome {
@@ -51,11 +50,17 @@ struct Seen {
     window: Window,
 }
 
-/// Measures idle connections.
-///
-/// # Errors
-/// Bad flags, no io_uring, no connection at all, or a server that ended.
-pub(crate) fn run(args: &IdleArgs) -> Result<Verdict, BenchError> {
+impl Load for IdleArgs {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
+        measure(self, stage)
+    }
+}
+
+fn measure(args: &IdleArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
     let setup = Setup::new(&args.common, args.connections)?;
     if setup.watch.is_none() {
         let need = "idle measures the server's memory and processor time: pass --server-pid";
@@ -66,42 +71,44 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Verdict, BenchError> {
     }
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &member);
-    let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, conductor, clock);
-    let (outcomes, seen) = team::run(&setup.cores, clock, work, conduct)?;
+    let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, stage, conductor, clock);
+    let (outcomes, (seen, history)) = team::run(&setup.cores, clock, work, conduct)?;
     let outcome = merge(outcomes);
     if seen.open == 0 {
         return Err(nothing_opened(&outcome.refused));
     }
-    report::deliver(&summarize(args, &setup, &seen, &outcome), &args.common)
+    Ok(Record {
+        summary: summarize(args, &setup, &seen, &outcome),
+        history,
+    })
 }
 
 fn conduct(
     args: &IdleArgs,
     setup: &Setup<'_>,
+    stage: &mut Stage<'_>,
     conductor: &Conductor<'_>,
     clock: Clock,
-) -> Result<Seen, BenchError> {
-    let reports = conductor.gather()?;
-    let observer = Observer::new(conductor, setup.watch.as_ref(), &reports);
-    let before = observer.look()?;
+) -> Result<(Seen, History), BenchError> {
+    let plan = setup.plan("idle", args.connections, args.connect_rate);
+    let watch = setup.watch.as_ref();
+    let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
+    let before = monitor.latest();
     let start = clock.now();
     conductor.go(start);
-    let open = conductor.gather()?.iter().map(|report| report.open).sum();
+    let reports = monitor.gather(Phase::Opening)?;
     let opening = Duration::from_nanos(clock.now() - start);
     let from = clock.now() + nanos(args.settle);
     conductor.go(from);
-    thread::sleep(clock.until(from));
-    let first = observer.look()?;
-    thread::sleep(clock.until(from + nanos(args.duration)));
-    let after = observer.look()?;
-    let window = observer.window(&first, &after);
-    Ok(Seen {
-        open,
+    let window = monitor.measure(from..from + nanos(args.duration))?;
+    let seen = Seen {
+        open: reports.iter().map(|report| report.open).sum(),
         opening,
         before,
-        after,
+        after: monitor.latest(),
         window,
-    })
+    };
+    Ok((seen, monitor.finish()?))
 }
 
 /// The life of one thread.
@@ -126,14 +133,13 @@ fn drive(args: &IdleArgs, setup: &Setup<'_>, member: &Member<'_>) -> Result<Outc
         },
     )?;
     let from = member.rendezvous(links.open_now())?;
-    let clock = links.clock();
     listen_until(&mut links, &mut driver, from)?;
     driver.counting = true;
     let end = from + nanos(args.duration);
     listen_until(&mut links, &mut driver, end)?;
     driver.counting = false;
     driver.closing = true;
-    thread::sleep(clock.until(end + nanos(LINGER)));
+    member.rendezvous(links.open_now())?;
     Ok(driver.outcome)
 }
 

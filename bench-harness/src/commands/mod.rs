@@ -5,9 +5,10 @@ pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod floor;
 pub(crate) mod idle;
-mod window;
 
 use std::net::SocketAddr;
+
+use corecast_protocol::Opcode;
 
 use crate::cli::Common;
 use crate::client::links::Links;
@@ -16,6 +17,7 @@ use crate::client::team::Member;
 use crate::error::BenchError;
 use crate::procfs::Watch;
 use crate::rng::Rng;
+use crate::telemetry::monitor::Plan;
 
 /// What every load command finds out first.
 struct Setup<'a> {
@@ -25,6 +27,20 @@ struct Setup<'a> {
     watch: Option<Watch>,
     /// Connections that exist at once, for source addresses.
     connections: u64,
+}
+
+/// How a summary names an opcode of data.
+fn opcode_name(opcode: Opcode) -> &'static str {
+    if opcode == Opcode::Text {
+        "text"
+    } else {
+        "binary"
+    }
+}
+
+/// How a summary names the loop: open with a rate, closed without.
+fn loop_name(rate: Option<u64>) -> &'static str {
+    if rate.is_some() { "open" } else { "closed" }
 }
 
 impl<'a> Setup<'a> {
@@ -57,8 +73,17 @@ impl<'a> Setup<'a> {
         })
     }
 
+    /// What is run, for whoever watches.
+    fn plan(&self, command: &str, connections: u64, rate: Option<u64>) -> Plan {
+        Plan {
+            title: format!("{command} {}", self.common.target),
+            connections,
+            rate,
+        }
+    }
+
     /// The connections of one thread.
-    fn links(&self, member: &Member<'_>, slots: usize) -> Result<Links, BenchError> {
+    fn links<'m>(&self, member: &Member<'m>, slots: usize) -> Result<Links<'m>, BenchError> {
         // Stream 0 is the payload's; each thread starts at another source address.
         let rng = Rng::new(self.common.seed, 1 + member.index as u64);
         let sources = Sources::new(
@@ -72,8 +97,8 @@ impl<'a> Setup<'a> {
             self.address,
             sources,
             slots,
-            member.clock,
             rng,
+            member,
         )
     }
 }

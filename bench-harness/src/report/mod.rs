@@ -12,13 +12,24 @@ use serde::Serialize;
 
 use crate::cli::Common;
 use crate::error::{BenchError, Verdict};
+use crate::telemetry::monitor::History;
 use summary::Summary;
+
+/// What a run leaves.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Its figures.
+    pub(crate) summary: Summary,
+    /// Its course.
+    pub(crate) history: History,
+}
 
 /// Prints the summary and writes the files asked for.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub(crate) fn deliver(summary: &Summary, common: &Common) -> Result<Verdict, BenchError> {
+pub(crate) fn deliver(record: &Record, common: &Common) -> Result<Verdict, BenchError> {
+    let summary = &record.summary;
     if let Some(folder) = &common.output {
         let failed = |error| BenchError::runtime(format!("--output {}: {error}", folder.display()));
         fs::create_dir_all(folder).map_err(failed)?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::deflate::WireCounts;
 use crate::client::dial::Failures;
@@ -17,12 +17,12 @@ use crate::stats::validity::{JudgedBy, Judgement, LimitedBy, Reason};
 pub(crate) const SCHEMA: u32 = 1;
 
 /// All figures of a run. Parts that a command does not measure are left out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
     /// `echo`, `broadcast`, `connect` or `idle`.
-    pub(crate) command: &'static str,
+    pub(crate) command: String,
     /// The URL.
     pub(crate) target: String,
     /// The run does for what it is judged by.
@@ -69,7 +69,7 @@ pub(crate) struct Summary {
 }
 
 /// What was asked for. Parts that do not apply are left out.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Parameters {
     pub(crate) connections: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ pub(crate) struct Parameters {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wire_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) opcode: Option<&'static str>,
+    pub(crate) opcode: Option<String>,
     /// What messages carry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload: Option<PayloadKind>,
@@ -96,7 +96,7 @@ pub(crate) struct Parameters {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deflate: Option<bool>,
     #[serde(rename = "loop", skip_serializing_if = "Option::is_none")]
-    pub(crate) mode: Option<&'static str>,
+    pub(crate) mode: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) in_flight: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ pub(crate) struct Parameters {
 }
 
 /// Messages in the window.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Messages {
     /// Replies, or for `broadcast` deliveries, received.
     pub(crate) count: u64,
@@ -136,7 +136,7 @@ pub(crate) struct Messages {
 }
 
 /// What came, and how much smaller than what it stands for: over the whole run, with warm-up.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CompressionCounts {
     /// Messages that came compressed.
     pub(crate) compressed: u64,
@@ -154,7 +154,7 @@ pub(crate) struct CompressionCounts {
 }
 
 /// How long replies took.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Latencies {
     /// From the time a message was due; in a closed loop, when it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,7 +165,7 @@ pub(crate) struct Latencies {
 }
 
 /// What became of what was published.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Broadcast {
     /// Messages sent by publishers in the window.
     pub(crate) published: u64,
@@ -196,7 +196,7 @@ pub(crate) struct Broadcast {
 }
 
 /// What became of subscribers that stopped reading.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StalledFates {
     /// How many joined.
     pub(crate) count: u64,
@@ -211,7 +211,7 @@ pub(crate) struct StalledFates {
 }
 
 /// The server's memory during a broadcast, in bytes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BroadcastMemory {
     /// Before the first connection.
     pub(crate) empty: Memory,
@@ -223,7 +223,7 @@ pub(crate) struct BroadcastMemory {
 }
 
 /// Connections opened and closed.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Connections {
     /// Connections that were opened (with `--churn`: opened, upgraded and closed).
     pub(crate) count: u64,
@@ -253,14 +253,14 @@ pub(crate) struct Connections {
 }
 
 /// What came on idle connections in the window.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct HeardCounts {
     pub(crate) messages: u64,
     pub(crate) pings: u64,
 }
 
 /// Server memory in bytes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MemoryPerConnection {
     /// Before the first connection.
     pub(crate) before: Memory,
@@ -273,7 +273,7 @@ pub(crate) struct MemoryPerConnection {
 }
 
 /// The server in the window.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Server {
     pub(crate) pids: Vec<u32>,
     /// Processor time in all, user and system.
@@ -297,7 +297,7 @@ pub(crate) struct Server {
 }
 
 /// The client in the window.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Client {
     pub(crate) threads: usize,
     /// Share of the time in which its busiest thread ran, 0 to 1.
@@ -312,7 +312,7 @@ pub(crate) struct Client {
 }
 
 /// What went wrong.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Errors {
     /// Connections that could not be opened.
     pub(crate) refused: u64,
@@ -325,7 +325,7 @@ pub(crate) struct Errors {
 }
 
 /// One reason, and how often it was seen.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ErrorReason {
     pub(crate) reason: String,
     pub(crate) count: u64,
@@ -417,7 +417,7 @@ impl MemoryPerConnection {
 impl Summary {
     /// A summary with its verdict and nothing else yet.
     pub(crate) fn new(
-        command: &'static str,
+        command: &str,
         target: String,
         judgement: Judgement,
         judged_by: JudgedBy,
@@ -426,7 +426,7 @@ impl Summary {
     ) -> Self {
         Self {
             schema: SCHEMA,
-            command,
+            command: command.to_owned(),
             target,
             valid: judgement.valid(judged_by),
             judged_by,

@@ -83,7 +83,9 @@ fn load(summary: &Summary) -> String {
     if let Some(active) = p.active {
         text += &format!(", {active} of them send");
     }
-    if let (Some(size), Some(wire), Some(opcode)) = (p.payload_bytes, p.wire_bytes, p.opcode) {
+    if let (Some(size), Some(wire), Some(opcode)) =
+        (p.payload_bytes, p.wire_bytes, p.opcode.as_deref())
+    {
         let kind = match p.payload {
             Some(PayloadKind::Json) => "JSON",
             _ => opcode,
@@ -94,7 +96,7 @@ fn load(summary: &Summary) -> String {
         };
         text += &format!(", {size} B {kind} ({wire} B {how} the frame header)");
     }
-    match (p.mode, p.rate, p.in_flight) {
+    match (p.mode.as_deref(), p.rate, p.in_flight) {
         (Some("open"), Some(rate), Some(depth)) => {
             text += &format!(
                 ", open loop: {rate}/s in total over all connections, at most {depth} in flight each"
@@ -387,7 +389,7 @@ fn resident(memory: &Memory) -> String {
 
 /// What processor time is divided by.
 fn unit(summary: &Summary) -> &'static str {
-    match summary.command {
+    match summary.command.as_str() {
         "connect" => "connection",
         "broadcast" => "delivery",
         _ => "message",

@@ -1,7 +1,8 @@
 //! Latency histograms (HDR).
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
 
@@ -19,7 +20,7 @@ const DIGITS: u8 = 3;
 pub(crate) struct Latency(Histogram<u64>);
 
 /// A distribution in figures; all times in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Distribution {
     /// Values recorded.
     pub(crate) count: u64,
@@ -50,6 +51,39 @@ impl Latency {
     #[inline]
     pub(crate) fn record(&mut self, time: Nanos) {
         self.0.saturating_record(time);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// The histogram in HDR's V2 format, deflated.
+    pub(crate) fn pack(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&self.0, &mut bytes)
+            .expect("a vector takes everything");
+        bytes
+    }
+
+    /// What was packed.
+    ///
+    /// # Errors
+    /// When the bytes are no such histogram, or one of other bounds.
+    pub(crate) fn unpack(bytes: &[u8]) -> Result<Self, String> {
+        let read: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut &*bytes)
+            .map_err(|error| format!("not a histogram: {error:?}"))?;
+        let mut latency = Self::new();
+        let added = latency.0.add(&read);
+        added.map_err(|error| format!("not a histogram of latencies: {error}"))?;
+        Ok(latency)
+    }
+
+    /// The histogram itself.
+    pub(crate) fn histogram(&self) -> &Histogram<u64> {
+        &self.0
     }
 
     /// Adds what another thread recorded.
@@ -86,10 +120,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Nothing recorded yet.
-    pub(crate) fn new() -> Self {
+    /// Records into this one.
+    pub(crate) fn new(latency: Latency) -> Self {
         Self {
-            latency: Latency::new(),
+            latency,
             last: 0,
             count: 0,
         }
@@ -126,12 +160,27 @@ mod tests {
 
     #[test]
     fn a_tally_loses_nothing() {
-        let (mut tally, mut latency) = (Tally::new(), Latency::new());
+        let (mut tally, mut latency) = (Tally::new(Latency::new()), Latency::new());
         for time in [5_000, 5_000, 5_000, 70_000, 5_000, 0, 0] {
             tally.record(time);
             latency.record(time);
         }
         assert_eq!(tally.finish().distribution(), latency.distribution());
+    }
+
+    #[test]
+    fn what_was_packed_comes_back() {
+        let mut latency = Latency::new();
+        for time in [70, 5_000, 1_000_000_000] {
+            latency.record(time);
+        }
+        let packed = latency.pack();
+        assert!(packed.len() < 1_000, "{}", packed.len());
+        let back = Latency::unpack(&packed).unwrap();
+        assert_eq!(back.distribution(), latency.distribution());
+        assert!(Latency::unpack(&packed[1..]).is_err());
+        latency.clear();
+        assert_eq!(latency.distribution(), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! measured on the server and stays right when the client is the slower side. Both need every
 //! connection and every reply.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A client thread that is busy for more of the window than this could not have done more.
 const CLIENT_SATURATED: f64 = 0.97;
@@ -55,7 +55,7 @@ pub(crate) struct Load {
 }
 
 /// What the run is judged by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum JudgedBy {
     /// Everything must be right.
@@ -65,7 +65,7 @@ pub(crate) enum JudgedBy {
 }
 
 /// A reason against a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// Fewer connections than asked for.
@@ -87,7 +87,7 @@ pub(crate) enum Kind {
 }
 
 /// A reason, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reason {
     /// Which one.
     pub(crate) kind: Kind,
@@ -96,7 +96,7 @@ pub(crate) struct Reason {
 }
 
 /// What limited the throughput.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LimitedBy {
     /// The server had no time left.

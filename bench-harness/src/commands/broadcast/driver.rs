@@ -17,11 +17,11 @@ use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::publication::{Publication, Stamp};
 use crate::client::recent::Recent;
 use crate::client::reply::Verify;
-use crate::client::team::Progress;
 use crate::clock::{Nanos, nanos};
 use crate::error::BenchError;
 use crate::ring::Wait;
-use crate::stats::latency::Tally;
+use crate::telemetry::progress::Progress;
+use crate::telemetry::recorder::Recorder;
 
 /// Mask key of control frames: any will do, they are few.
 const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
@@ -53,8 +53,8 @@ pub(super) struct BroadcastDriver<'a> {
     closing: bool,
     deliveries: u64,
     outcome: Outcome,
-    corrected: Tally,
-    uncorrected: Option<Tally>,
+    /// From the begin of the load on.
+    recorder: Option<Recorder<'a>>,
 }
 
 impl<'a> BroadcastDriver<'a> {
@@ -86,8 +86,7 @@ impl<'a> BroadcastDriver<'a> {
             closing: false,
             deliveries: 0,
             outcome: Outcome::default(),
-            corrected: Tally::new(),
-            uncorrected: None,
+            recorder: None,
         }
     }
 
@@ -95,7 +94,7 @@ impl<'a> BroadcastDriver<'a> {
     pub(super) fn run(
         &mut self,
         links: &mut Links,
-        progress: &Progress,
+        progress: &'a Progress,
         start: Nanos,
         measured: Range<Nanos>,
         pace: Pace,
@@ -103,7 +102,6 @@ impl<'a> BroadcastDriver<'a> {
     ) -> Result<(), BenchError> {
         let clock = links.clock();
         self.measured = measured.clone();
-        self.uncorrected = matches!(pace, Pace::Open { .. }).then(Tally::new);
         // What may come before the start, such as a ping, is answered.
         while clock.now() < start {
             links.turn(Wait::AtMost(clock.until(start)), self)?;
@@ -111,12 +109,17 @@ impl<'a> BroadcastDriver<'a> {
         self.heard = clock.now();
         self.outcome.listening = self.listening.into();
         self.publishers.begin(pace);
+        let open_loop = matches!(pace, Pace::Open { .. });
+        let mut recorder = Recorder::new(progress, measured.clone(), open_loop);
+        recorder.look(clock.now());
+        self.recorder = Some(recorder);
         loop {
             let now = clock.now();
             if now >= measured.end {
                 break;
             }
             let next_due = self.publishers.fall_due(now).min(measured.end);
+            let next_due = next_due.min(self.look(now));
             self.pace_closed_loop(now);
             self.flush(links);
             let wait = clock.until(next_due).min(PATIENCE);
@@ -126,7 +129,7 @@ impl<'a> BroadcastDriver<'a> {
                 Wait::AtMost(wait)
             };
             links.turn(wait, self)?;
-            progress.show(self.deliveries);
+            self.show(progress);
         }
         if !matches!(pace, Pace::Open { .. }) {
             self.publishers.pace = Pace::Stopped;
@@ -171,7 +174,7 @@ impl<'a> BroadcastDriver<'a> {
                 self.flush(links);
             }
             links.turn(Wait::AtMost(GLANCE), self)?;
-            progress.show(self.deliveries);
+            self.show(progress);
         }
         self.publishers.pace = Pace::Stopped;
         if !told {
@@ -206,10 +209,16 @@ impl<'a> BroadcastDriver<'a> {
         Ok(())
     }
 
+    /// Hands over the last interval: nothing is recorded any more.
+    pub(super) fn stop_recording(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hand_over();
+        }
+    }
+
     /// What the thread brings home.
     pub(super) fn outcome(mut self) -> Outcome {
-        self.outcome.corrected = Some(self.corrected.finish());
-        self.outcome.uncorrected = self.uncorrected.map(Tally::finish);
+        self.outcome.latency = self.recorder.map(Recorder::finish);
         if let Some(awaited) = self.awaited {
             self.outcome.first = Some(awaited.first);
             self.outcome.last = Some(awaited.last);
@@ -218,6 +227,19 @@ impl<'a> BroadcastDriver<'a> {
         self.outcome.stalled = self.stalled;
         self.outcome.counts = self.recent.counts;
         self.outcome
+    }
+
+    /// Ends the interval if its time is over. Returns when the one that runs will end.
+    fn look(&mut self, now: Nanos) -> Nanos {
+        self.recorder.as_mut().map_or(Nanos::MAX, |recorder| {
+            recorder.look(now);
+            recorder.end()
+        })
+    }
+
+    fn show(&self, progress: &Progress) {
+        let errors = self.outcome.refused.total() + self.outcome.broken.total();
+        progress.show(self.deliveries, self.publishers.sent(), errors);
     }
 
     fn pace_closed_loop(&mut self, now: Nanos) {
@@ -279,16 +301,8 @@ impl<'a> BroadcastDriver<'a> {
         if arrival == Arrival::Duplicate {
             return Ok(());
         }
-        // An open loop counts what was due in the window, whenever it came.
-        let counts = match &self.uncorrected {
-            Some(_) => self.measured.contains(&stamp.due),
-            None => self.measured.contains(&now),
-        };
-        if counts {
-            self.corrected.record(now.saturating_sub(stamp.due));
-            if let Some(uncorrected) = &mut self.uncorrected {
-                uncorrected.record(now.saturating_sub(stamp.sent));
-            }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(stamp.due, stamp.sent, now);
         }
         if let (Arrival::New(missing), Some(awaited)) = (arrival, &mut self.awaited) {
             let mut over = 0;

@@ -13,19 +13,23 @@ use std::time::Duration;
 
 use super::Setup;
 use super::echo::nothing_opened;
-use super::window::{Observer, Window};
-use crate::cli::BroadcastArgs;
+use crate::cli::{BroadcastArgs, Common};
 use crate::client::deflate::WireCounts;
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::publication::Publication;
 use crate::client::schedule::Schedule;
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, nanos};
-use crate::error::{BenchError, Verdict};
+use crate::error::BenchError;
 use crate::procfs::{Memory, Watch};
-use crate::report;
+use crate::report::Record;
+use crate::session::{Load, Stage};
 use crate::stats::latency::Latency;
 use crate::target::Wire;
+use crate::telemetry::monitor::{History, Monitor};
+use crate::telemetry::recorder::Recorded;
+use crate::telemetry::sample::Phase;
+use crate::telemetry::window::Window;
 use cast::Cast;
 use driver::BroadcastDriver;
 use ledger::{Counts, Ledger};
@@ -59,8 +63,7 @@ const MAX_ACCOUNTS: u64 = 1 << 28;
 /// What a thread brings home.
 #[derive(Default)]
 struct Outcome {
-    corrected: Option<Latency>,
-    uncorrected: Option<Latency>,
+    latency: Option<Recorded>,
     /// Until the first and the last subscriber had a message: one thread only.
     first: Option<Latency>,
     last: Option<Latency>,
@@ -96,11 +99,17 @@ struct SeenMemory {
     most: Option<u64>,
 }
 
-/// Measures a server that sends to all what one has sent.
-///
-/// # Errors
-/// Bad flags, no io_uring, no connection at all, or a server that ended.
-pub(crate) fn run(args: &BroadcastArgs) -> Result<Verdict, BenchError> {
+impl Load for BroadcastArgs {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
+        measure(self, stage)
+    }
+}
+
+fn measure(args: &BroadcastArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
     check(args)?;
     let setup = Setup::new(&args.common, args.connections + args.only_publish())?;
     let empty = memory(&setup)?;
@@ -113,15 +122,17 @@ pub(crate) fn run(args: &BroadcastArgs) -> Result<Verdict, BenchError> {
     let published = Published::new(args.all_publishers() as usize, setup.cores.len().max(1));
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &publication, &published, &member);
-    let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, empty, conductor, clock);
-    let (outcomes, seen) = team::run(&setup.cores, clock, work, conduct)?;
+    let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, empty, stage, conductor, clock);
+    let (outcomes, (seen, history)) = team::run(&setup.cores, clock, work, conduct)?;
     let outcome = merge(outcomes);
     if seen.open == 0 {
         return Err(nothing_opened(&outcome.refused));
     }
     let counts = account(&outcome.ledgers, &published);
-    let summary = summarize::summary(args, &setup, &publication, &seen, &outcome, &counts);
-    report::deliver(&summary, &args.common)
+    Ok(Record {
+        summary: summarize::summary(args, &setup, &publication, &seen, &outcome, &counts),
+        history,
+    })
 }
 
 fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
@@ -168,18 +179,22 @@ fn conduct(
     args: &BroadcastArgs,
     setup: &Setup<'_>,
     empty: Option<Memory>,
+    stage: &mut Stage<'_>,
     conductor: &Conductor<'_>,
     clock: Clock,
-) -> Result<Seen, BenchError> {
-    let reports = conductor.gather()?;
+) -> Result<(Seen, History), BenchError> {
+    let plan = setup.plan("broadcast", setup.connections, args.rate);
+    let watch = setup.watch.as_ref();
+    let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
+    conductor.go(clock.now());
+    let reports = monitor.gather(Phase::Opening)?;
     let open = reports.iter().map(|report| report.open).sum();
     let joined = memory(setup)?;
     let peak_counts = setup.watch.as_ref().is_some_and(Watch::reset_peak);
     let start = clock.now() + nanos(LEAD);
     conductor.go(start);
     let from = start + nanos(args.warmup);
-    let observer = Observer::new(conductor, setup.watch.as_ref(), &reports);
-    let window = observer.measure(clock, from, from + nanos(args.duration))?;
+    let window = monitor.measure(from..from + nanos(args.duration))?;
     let peak = setup.watch.as_ref().filter(|_| peak_counts);
     let most = peak.map(Watch::peak).transpose()?;
     let memory = empty.zip(joined).map(|(empty, joined)| SeenMemory {
@@ -187,11 +202,12 @@ fn conduct(
         joined,
         most,
     });
-    Ok(Seen {
+    let seen = Seen {
         open,
         window,
         memory,
-    })
+    };
+    Ok((seen, monitor.finish()?))
 }
 
 /// The life of one thread.
@@ -214,6 +230,7 @@ fn drive(
         schedule: None,
     };
     let mut driver = BroadcastDriver::new(publication, published, args.verify, cast);
+    member.rendezvous(0)?;
     open_all(&mut links, &mut driver, &plan)?;
     let start = member.rendezvous(links.open_now())?;
     let from = start + nanos(args.warmup);
@@ -228,6 +245,8 @@ fn drive(
         args.busy_poll,
     )?;
     driver.drain(&mut links, member.progress, DRAIN_QUIET, DRAIN_LIMIT)?;
+    driver.stop_recording();
+    member.rendezvous(links.open_now())?;
     driver.close(&mut links, CLOSING)?;
     Ok(driver.outcome())
 }
@@ -245,14 +264,8 @@ fn pace(args: &BroadcastArgs, start: u64, member: &Member<'_>) -> Pace {
 
 fn merge(outcomes: Vec<Outcome>) -> Outcome {
     let merged = outcomes.into_iter().reduce(|mut all, one| {
-        let pairs = [
-            (&mut all.corrected, &one.corrected),
-            (&mut all.uncorrected, &one.uncorrected),
-        ];
-        for (all, one) in pairs {
-            if let (Some(all), Some(one)) = (all, one) {
-                all.merge(one);
-            }
+        if let (Some(all), Some(one)) = (&mut all.latency, &one.latency) {
+            all.merge(one);
         }
         all.listening += one.listening;
         all.published += one.published;

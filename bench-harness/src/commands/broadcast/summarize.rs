@@ -1,12 +1,10 @@
 //! From what a broadcast brought home to its summary.
 
-use corecast_protocol::Opcode;
-
 use super::{Counts, Outcome, Seen, SeenMemory, Stalled};
 use crate::cli::BroadcastArgs;
 use crate::client::dial::Failures;
 use crate::client::publication::Publication;
-use crate::commands::Setup;
+use crate::commands::{Setup, loop_name, opcode_name};
 use crate::report::summary::{
     Broadcast, BroadcastMemory, CompressionCounts, ErrorReason, Errors, Latencies, Messages,
     Parameters, StalledFates, Summary,
@@ -58,9 +56,10 @@ pub(super) fn summary(
         per_second,
         payload_bytes_per_second: per_second * publication.payload_len as f64,
     });
+    let latency = outcome.latency.as_ref();
     summary.latency_us = Some(Latencies {
-        corrected: distribution(&outcome.corrected),
-        uncorrected: distribution(&outcome.uncorrected),
+        corrected: latency.and_then(|it| it.corrected.distribution()),
+        uncorrected: latency.and_then(|it| it.uncorrected.as_ref()?.distribution()),
     });
     summary.compression = args
         .deflate
@@ -131,14 +130,10 @@ fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication
         stalled: args.slow.map(|_| args.stalled()),
         payload_bytes: Some(args.size),
         wire_bytes: Some(publication.frame_len as u64),
-        opcode: Some(if publication.opcode == Opcode::Text {
-            "text"
-        } else {
-            "binary"
-        }),
+        opcode: Some(opcode_name(publication.opcode).to_owned()),
         payload: Some(args.payload),
         deflate: args.deflate.then_some(true),
-        mode: Some(if closed { "closed" } else { "open" }),
+        mode: Some(loop_name(args.rate).to_owned()),
         in_flight: (closed && args.burst.is_none()).then_some(args.in_flight),
         burst: args.burst,
         rate: args.rate,

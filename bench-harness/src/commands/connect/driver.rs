@@ -11,13 +11,13 @@ use crate::cli::Common;
 use crate::client::dial::Failures;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
-use crate::client::team::Progress;
 use crate::clock::{Nanos, nanos};
 use crate::error::BenchError;
 use crate::ring::Wait;
 use crate::rng::Rng;
 use crate::stats::latency::Latency;
 use crate::target::Wire;
+use crate::telemetry::progress::Progress;
 
 /// A connection may take this long from our Close frame to the end of the TCP connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -137,7 +137,8 @@ impl ConnectDriver {
                 .front()
                 .map_or(due, |&(limit, ..)| limit.min(due));
             links.turn(Wait::AtMost(clock.until(due)), self)?;
-            progress.show(self.cycles);
+            let errors = self.outcome.refused.total() + self.outcome.broken.total();
+            progress.show(self.cycles, 0, errors);
         }
         self.over = true;
         Ok(())

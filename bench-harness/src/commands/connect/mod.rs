@@ -7,31 +7,30 @@
 
 mod driver;
 
-use std::thread;
 use std::time::Duration;
 
 use super::Setup;
 use super::echo::nothing_opened;
-use super::window::{Observer, Window};
-use crate::cli::ConnectArgs;
+use crate::cli::{Common, ConnectArgs};
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::schedule::Schedule;
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, nanos};
-use crate::error::{BenchError, Verdict};
-use crate::report;
+use crate::error::BenchError;
+use crate::report::Record;
 use crate::report::summary::{Connections, Errors, Parameters, Summary};
+use crate::session::{Load, Stage};
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 use crate::target::Wire;
+use crate::telemetry::monitor::{History, Monitor};
+use crate::telemetry::sample::Phase;
+use crate::telemetry::window::Window;
 use driver::ConnectDriver;
 
 /// Connections per source address matter per TIME_WAIT interval (60 s), not at once: churn takes
 /// as many addresses as this many connections need.
 const CHURN_PORTS: u64 = 128_000;
-
-/// The threads stay for this long after the window, so that the last look finds them.
-const LINGER: Duration = Duration::from_millis(50);
 
 /// What a thread brings home.
 struct Outcome {
@@ -52,11 +51,17 @@ struct Seen {
     closing: Option<Window>,
 }
 
-/// Measures opening and closing.
-///
-/// # Errors
-/// Bad flags, no io_uring, no connection at all, or a server that ended.
-pub(crate) fn run(args: &ConnectArgs) -> Result<Verdict, BenchError> {
+impl Load for ConnectArgs {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
+        measure(self, stage)
+    }
+}
+
+fn measure(args: &ConnectArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
     if args.messages.is_some() && args.common.target.wire == Wire::Raw {
         return Err(BenchError::usage("--messages needs a ws:// server"));
     }
@@ -70,61 +75,71 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<Verdict, BenchError> {
         setup.connections = CHURN_PORTS;
     }
     let clock = Clock::start();
-    let (outcomes, seen) = if args.churn {
-        let work = |member: Member<'_>| churn(args, &setup, &member);
-        team::run(&setup.cores, clock, work, |team| {
-            conduct_churn(args, &setup, team, clock)
-        })?
-    } else {
-        let work = |member: Member<'_>| open_and_close(args, &setup, &member);
-        team::run(&setup.cores, clock, work, |team| {
-            conduct_once(&setup, team, clock)
-        })?
+    let plan = setup.plan("connect", at_once, args.connect_rate);
+    let work = |member: Member<'_>| {
+        if args.churn {
+            churn(args, &setup, &member)
+        } else {
+            open_and_close(args, &setup, &member)
+        }
     };
+    let conduct = |conductor: &Conductor<'_>| {
+        let watch = setup.watch.as_ref();
+        let monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
+        if args.churn {
+            conduct_churn(args, monitor, conductor, clock)
+        } else {
+            conduct_once(monitor, conductor, clock)
+        }
+    };
+    let (outcomes, (seen, history)) = team::run(&setup.cores, clock, work, conduct)?;
     let outcome = merge(outcomes);
     if seen.count == 0 {
         return Err(nothing_opened(&outcome.refused));
     }
-    report::deliver(&summarize(args, &setup, &seen, &outcome), &args.common)
+    Ok(Record {
+        summary: summarize(args, &setup, &seen, &outcome),
+        history,
+    })
 }
 
 fn conduct_once(
-    setup: &Setup<'_>,
+    mut monitor: Monitor<'_>,
     conductor: &Conductor<'_>,
     clock: Clock,
-) -> Result<Seen, BenchError> {
-    let observer = Observer::new(conductor, setup.watch.as_ref(), &conductor.gather()?);
-    let begin = observer.look()?;
+) -> Result<(Seen, History), BenchError> {
+    let begin = monitor.latest();
     conductor.go(clock.now());
-    let count = conductor.gather()?.iter().map(|report| report.open).sum();
-    let opened = observer.look()?;
+    let reports = monitor.gather(Phase::Opening)?;
+    let opened = monitor.latest();
     conductor.go(clock.now());
-    conductor.gather()?;
-    let closed = observer.look()?;
+    monitor.gather(Phase::Draining)?;
+    let closed = monitor.latest();
     conductor.go(clock.now());
-    Ok(Seen {
-        count,
-        window: observer.window(&begin, &opened),
-        closing: Some(observer.window(&opened, &closed)),
-    })
+    let seen = Seen {
+        count: reports.iter().map(|report| report.open).sum(),
+        window: monitor.window(&begin, &opened),
+        closing: Some(monitor.window(&opened, &closed)),
+    };
+    Ok((seen, monitor.finish()?))
 }
 
 fn conduct_churn(
     args: &ConnectArgs,
-    setup: &Setup<'_>,
+    mut monitor: Monitor<'_>,
     conductor: &Conductor<'_>,
     clock: Clock,
-) -> Result<Seen, BenchError> {
-    let observer = Observer::new(conductor, setup.watch.as_ref(), &conductor.gather()?);
+) -> Result<(Seen, History), BenchError> {
     let start = clock.now();
     conductor.go(start);
     let from = start + nanos(args.warmup);
-    let window = observer.measure(clock, from, from + nanos(args.duration))?;
-    Ok(Seen {
+    let window = monitor.measure(from..from + nanos(args.duration))?;
+    let seen = Seen {
         count: window.done,
         window,
         closing: None,
-    })
+    };
+    Ok((seen, monitor.finish()?))
 }
 
 fn open_and_close(
@@ -151,6 +166,7 @@ fn open_and_close(
     member.rendezvous(links.open_now())?;
     driver.close_all(&mut links, concurrency)?;
     member.rendezvous(0)?;
+    member.rendezvous(0)?;
     Ok(driver.outcome())
 }
 
@@ -166,7 +182,7 @@ fn churn(
     let from = start + nanos(args.warmup);
     let end = from + nanos(args.duration);
     driver.churn(&mut links, member.progress, from..end)?;
-    thread::sleep(member.clock.until(end + nanos(LINGER)));
+    member.rendezvous(links.open_now())?;
     Ok(driver.outcome())
 }
 

@@ -15,12 +15,12 @@ use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
 use crate::client::schedule::Schedule;
-use crate::client::team::Progress;
 use crate::client::workload::Workload;
 use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
 use crate::ring::{Region, Wait};
-use crate::stats::latency::Latency;
+use crate::telemetry::progress::Progress;
+use crate::telemetry::recorder::Recorder;
 
 /// Mask key of control frames: any will do, they are few.
 const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
@@ -53,12 +53,13 @@ pub(super) struct EchoDriver<'a> {
     stamps: Box<[Nanos]>,
     pace: Pace,
     measured: Range<Nanos>,
+    /// From the begin of the load on.
+    recorder: Option<Recorder<'a>>,
     /// Connections with something to send.
     dirty: Vec<u32>,
+    sent: u64,
     answered: u64,
     closing: bool,
-    latency: Latency,
-    uncorrected: Option<Latency>,
     refused: Failures,
     broken: Failures,
     lost: u64,
@@ -133,11 +134,11 @@ impl<'a> EchoDriver<'a> {
             depth: depth as u64,
             pace: Pace::Stopped,
             measured: 0..0,
+            recorder: None,
             dirty: Vec::new(),
+            sent: 0,
             answered: 0,
             closing: false,
-            latency: Latency::new(),
-            uncorrected: None,
             refused: Failures::default(),
             broken: Failures::default(),
             lost: 0,
@@ -148,7 +149,7 @@ impl<'a> EchoDriver<'a> {
     pub(super) fn run(
         &mut self,
         links: &mut Links,
-        progress: &Progress,
+        progress: &'a Progress,
         phases: &Phases,
         schedule: Option<Schedule>,
         busy_poll: bool,
@@ -156,12 +157,12 @@ impl<'a> EchoDriver<'a> {
         let clock = links.clock();
         std::thread::sleep(clock.until(phases.start));
         self.measured = phases.measured.clone();
+        let mut recorder = Recorder::new(progress, self.measured.clone(), schedule.is_some());
+        recorder.look(clock.now());
+        self.recorder = Some(recorder);
         match schedule {
             None => self.begin_closed(),
-            Some(schedule) => {
-                self.uncorrected = Some(Latency::new());
-                self.pace = Pace::Open { schedule, next: 0 };
-            }
+            Some(schedule) => self.pace = Pace::Open { schedule, next: 0 },
         }
         let end = phases.measured.end;
         loop {
@@ -169,7 +170,7 @@ impl<'a> EchoDriver<'a> {
             if now >= end {
                 break;
             }
-            let next_due = self.fall_due(now).min(end);
+            let next_due = self.fall_due(now).min(end).min(self.look(now));
             let wait = self.flush(links, clock, next_due)?;
             links.turn(if busy_poll { Wait::No } else { wait }, self)?;
             self.show(progress);
@@ -218,11 +219,17 @@ impl<'a> EchoDriver<'a> {
         Ok(())
     }
 
+    /// Hands over the last interval: nothing is recorded any more.
+    pub(super) fn stop_recording(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hand_over();
+        }
+    }
+
     /// What the thread brings home.
     pub(super) fn outcome(self) -> Outcome {
         Outcome {
-            latency: self.latency,
-            uncorrected: self.uncorrected,
+            latency: self.recorder.expect("the load has been run").finish(),
             refused: self.refused,
             broken: self.broken,
             lost: self.lost,
@@ -308,6 +315,7 @@ impl<'a> EchoDriver<'a> {
         }
         let frames = self.load.range(talk.sent, count);
         talk.sent += count;
+        self.sent += count;
         links.send(slot, self.region, frames)?;
         Ok(allowed > count)
     }
@@ -324,29 +332,37 @@ impl<'a> EchoDriver<'a> {
         self.answered += 1;
         let place = u64::from(talk.place.expect("only active connections are answered"));
         let sent = self.stamps[(place * self.depth + number % self.depth) as usize];
-        match &self.pace {
+        let (due, more) = match &self.pace {
             Pace::Open { schedule, .. } => {
                 let due = schedule.due(number * self.active.len() as u64 + place);
-                if self.measured.contains(&due) {
-                    self.latency.record(now.saturating_sub(due));
-                    if let Some(uncorrected) = &mut self.uncorrected {
-                        uncorrected.record(now.saturating_sub(sent));
-                    }
-                }
-                if talk.due > talk.sent {
-                    self.mark(slot);
-                }
+                (due, talk.due > talk.sent)
             }
             Pace::Closed => {
-                if self.measured.contains(&now) {
-                    self.latency.record(now.saturating_sub(sent));
-                }
                 talk.due += 1;
-                self.mark(slot);
+                (sent, true)
             }
-            Pace::Stopped => {}
+            Pace::Stopped => return Ok(()),
+        };
+        self.record(due, sent, now);
+        if more {
+            self.mark(slot);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn record(&mut self, due: Nanos, sent: Nanos, now: Nanos) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(due, sent, now);
+        }
+    }
+
+    /// Ends the interval if its time is over. Returns when the one that runs will end.
+    fn look(&mut self, now: Nanos) -> Nanos {
+        self.recorder.as_mut().map_or(Nanos::MAX, |recorder| {
+            recorder.look(now);
+            recorder.end()
+        })
     }
 
     #[inline]
@@ -369,7 +385,8 @@ impl<'a> EchoDriver<'a> {
     }
 
     fn show(&self, progress: &Progress) {
-        progress.show(self.answered);
+        let errors = self.refused.total() + self.broken.total();
+        progress.show(self.answered, self.sent, errors);
     }
 }
 

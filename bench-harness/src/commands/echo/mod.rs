@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use corecast_protocol::Opcode;
 
-use super::Setup;
-use super::window::{Observer, Window};
-use crate::cli::EchoArgs;
+use super::{Setup, loop_name, opcode_name};
+use crate::cli::{Common, EchoArgs};
 use crate::client::deflate::WireCounts;
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::links::Links;
@@ -17,12 +16,17 @@ use crate::client::schedule::Schedule;
 use crate::client::team::{self, Conductor, Member};
 use crate::client::workload::{Recipe, Workload};
 use crate::clock::{Clock, nanos};
-use crate::error::{BenchError, Verdict};
-use crate::report;
+use crate::error::BenchError;
+use crate::report::Record;
 use crate::report::summary::{CompressionCounts, Errors, Latencies, Messages, Parameters, Summary};
+use crate::session::{Load, Stage};
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 use crate::target::Wire;
+use crate::telemetry::monitor::Monitor;
+use crate::telemetry::recorder::Recorded;
+use crate::telemetry::sample::Phase;
+use crate::telemetry::window::Window;
 use driver::{EchoDriver, Phases};
 
 /// Connections on the way at once while opening, over all threads: fast, and far below any listen backlog.
@@ -49,8 +53,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a thread brings home.
 struct Outcome {
-    latency: Latency,
-    uncorrected: Option<Latency>,
+    latency: Recorded,
     refused: Failures,
     broken: Failures,
     lost: u64,
@@ -58,33 +61,44 @@ struct Outcome {
     counts: Vec<WireCounts>,
 }
 
-/// Measures an echo server.
-///
-/// # Errors
-/// Bad flags, no io_uring, no connection at all, or a server that ended.
-pub(crate) fn run(args: &EchoArgs) -> Result<Verdict, BenchError> {
+impl Load for EchoArgs {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
+        measure(self, stage)
+    }
+}
+
+fn measure(args: &EchoArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
     check(args)?;
     let setup = Setup::new(&args.common, args.connections)?;
     let load = workload(args);
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &load, &member);
     let conduct = |conductor: &Conductor<'_>| {
-        let reports = conductor.gather()?;
+        let watch = setup.watch.as_ref();
+        let plan = setup.plan("echo", args.connections, args.rate);
+        let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
+        conductor.go(clock.now());
+        let reports = monitor.gather(Phase::Opening)?;
         let open: u64 = reports.iter().map(|report| report.open).sum();
         let start = clock.now() + nanos(LEAD);
         conductor.go(start);
         let phases = Phases::new(start, args.warmup, args.duration);
-        let observer = Observer::new(conductor, setup.watch.as_ref(), &reports);
-        let window = observer.measure(clock, phases.measured.start, phases.measured.end)?;
-        Ok((open, window))
+        let window = monitor.measure(phases.measured)?;
+        Ok((open, window, monitor.finish()?))
     };
-    let (outcomes, (open, window)) = team::run(&setup.cores, clock, work, conduct)?;
+    let (outcomes, (open, window, history)) = team::run(&setup.cores, clock, work, conduct)?;
     let outcome = merge(outcomes);
     if open == 0 {
         return Err(nothing_opened(&outcome.refused));
     }
-    let summary = summarize(args, &setup, &load, open, &window, &outcome);
-    report::deliver(&summary, &args.common)
+    Ok(Record {
+        summary: summarize(args, &setup, &load, open, &window, &outcome),
+        history,
+    })
 }
 
 /// An error that names the most frequent reason.
@@ -174,6 +188,7 @@ fn drive(
         concurrency,
         schedule: None,
     };
+    member.rendezvous(0)?;
     open_all(&mut links, &mut driver, &plan)?;
     let start = member.rendezvous(links.open_now())?;
     let phases = Phases::new(start, args.warmup, args.duration);
@@ -192,6 +207,8 @@ fn drive(
         member.progress,
         phases.measured.end + nanos(DRAIN),
     )?;
+    driver.stop_recording();
+    member.rendezvous(links.open_now())?;
     close(&mut links, &mut driver)?;
     Ok(driver.outcome())
 }
@@ -210,9 +227,6 @@ fn close(links: &mut Links, driver: &mut EchoDriver<'_>) -> Result<(), BenchErro
 fn merge(outcomes: Vec<Outcome>) -> Outcome {
     let merged = outcomes.into_iter().reduce(|mut all, one| {
         all.latency.merge(&one.latency);
-        if let (Some(all), Some(one)) = (&mut all.uncorrected, &one.uncorrected) {
-            all.merge(one);
-        }
         all.refused.merge(one.refused);
         all.broken.merge(one.broken);
         all.lost += one.lost;
@@ -262,8 +276,12 @@ fn summarize(
         payload_bytes_per_second: window.rate() * load.payload_len as f64,
     });
     summary.latency_us = Some(Latencies {
-        corrected: outcome.latency.distribution(),
-        uncorrected: outcome.uncorrected.as_ref().and_then(Latency::distribution),
+        corrected: outcome.latency.corrected.distribution(),
+        uncorrected: outcome
+            .latency
+            .uncorrected
+            .as_ref()
+            .and_then(Latency::distribution),
     });
     summary.compression = compression;
     summary.server = window.server(window.done);
@@ -278,18 +296,10 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
         active: args.active,
         payload_bytes: Some(args.size),
         wire_bytes: Some(load.mean_frame_len() as u64),
-        opcode: Some(if load.opcode == Opcode::Text {
-            "text"
-        } else {
-            "binary"
-        }),
+        opcode: Some(opcode_name(load.opcode).to_owned()),
         payload: Some(args.payload),
         deflate: args.deflate.then_some(true),
-        mode: Some(if args.rate.is_some() {
-            "open"
-        } else {
-            "closed"
-        }),
+        mode: Some(loop_name(args.rate).to_owned()),
         in_flight: Some(depth(args)),
         rate: args.rate,
         verify: Some(args.verify),

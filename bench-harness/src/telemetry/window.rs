@@ -1,39 +1,40 @@
 //! One stretch of time, measured from outside: the server, the client's threads, the counters.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::team::{Conductor, Report};
-use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::procfs::{self, Memory, Snapshot, ThreadTimes, Usage, Watch};
 use crate::report::summary::{Client, Server, micros};
 use crate::stats::validity::Load;
+use crate::telemetry::progress::Counts;
+use crate::telemetry::sample::{ClientSample, ServerSample};
 
 /// What the conductor looks at.
-pub(super) struct Observer<'a> {
+pub(crate) struct Observer<'a> {
     conductor: &'a Conductor<'a>,
     watch: Option<&'a Watch>,
     threads: Vec<u32>,
 }
 
 /// A look at everything at one moment.
-pub(super) struct Moment {
+#[derive(Clone)]
+pub(crate) struct Moment {
     at: Instant,
     server: Option<Snapshot>,
     threads: Vec<ThreadTimes>,
-    done: u64,
+    counts: Counts,
     steal: Option<f64>,
 }
 
 /// What happened between two moments.
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Wall-clock time.
-    pub(super) wall: Duration,
+    pub(crate) wall: Duration,
     /// Things that the client's threads finished.
-    pub(super) done: u64,
+    pub(crate) done: u64,
     /// How busy the client was, by its busiest thread.
-    pub(super) client_load: Load,
+    pub(crate) client_load: Load,
     client_cpu: Duration,
     client_threads: usize,
     steal: Option<f64>,
@@ -49,7 +50,7 @@ struct ServerWindow {
 
 impl<'a> Observer<'a> {
     /// Watches the threads that have reported, and the server if one is given.
-    pub(super) fn new(
+    pub(crate) fn new(
         conductor: &'a Conductor<'a>,
         watch: Option<&'a Watch>,
         reports: &[Report],
@@ -65,41 +66,25 @@ impl<'a> Observer<'a> {
     ///
     /// # Errors
     /// When the server has ended.
-    pub(super) fn look(&self) -> Result<Moment, BenchError> {
+    pub(crate) fn look(&self) -> Result<Moment, BenchError> {
         let own = std::process::id();
         let times = |&tid: &u32| procfs::thread_times(own, tid).unwrap_or_default();
         let threads = self.threads.iter().map(times).collect();
         let steal = procfs::steal_seconds();
         let server = self.watch.map(Watch::snapshot).transpose()?;
         let at = Instant::now();
-        let done = self.conductor.progress();
+        let counts = self.conductor.counts();
         Ok(Moment {
             at,
             server,
             threads,
-            done,
+            counts,
             steal,
         })
     }
 
-    /// Measures from `start` to `end`.
-    ///
-    /// # Errors
-    /// When the server has ended.
-    pub(super) fn measure(
-        &self,
-        clock: Clock,
-        start: Nanos,
-        end: Nanos,
-    ) -> Result<Window, BenchError> {
-        thread::sleep(clock.until(start));
-        let before = self.look()?;
-        thread::sleep(clock.until(end));
-        Ok(self.window(&before, &self.look()?))
-    }
-
     /// What happened between two moments.
-    pub(super) fn window(&self, before: &Moment, after: &Moment) -> Window {
+    pub(crate) fn window(&self, before: &Moment, after: &Moment) -> Window {
         let wall = after.at - before.at;
         let threads = before.threads.iter().zip(&after.threads);
         let ran = |(before, after): (&ThreadTimes, &ThreadTimes)| {
@@ -116,7 +101,7 @@ impl<'a> Observer<'a> {
         };
         Window {
             wall,
-            done: after.done - before.done,
+            done: after.counts.done - before.counts.done,
             client_load: threads
                 .clone()
                 .map(|(before, after)| after.load_since(before, wall))
@@ -134,31 +119,36 @@ impl<'a> Observer<'a> {
 }
 
 impl Moment {
+    /// What the threads had counted.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// The server's memory, when it is watched.
-    pub(super) fn memory(&self) -> Option<Memory> {
+    pub(crate) fn memory(&self) -> Option<Memory> {
         self.server.as_ref().map(|server| server.memory)
     }
 }
 
 impl Window {
     /// Things done per second.
-    pub(super) fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.done as f64 / self.wall.as_secs_f64()
     }
 
     /// How busy the server was, when it is watched.
-    pub(super) fn server_load(&self) -> Option<Load> {
+    pub(crate) fn server_load(&self) -> Option<Load> {
         self.server.as_ref().map(|server| server.usage.load)
     }
 
     /// Server processor time per thing done.
-    pub(super) fn server_cost(&self, done: u64) -> Option<f64> {
+    pub(crate) fn server_cost(&self, done: u64) -> Option<f64> {
         let server = self.server.as_ref()?;
         (done > 0).then(|| micros(server.usage.cpu) / done as f64)
     }
 
     /// The summary's part about the server, with the cost of `done` things (none if 0).
-    pub(super) fn server(&self, done: u64) -> Option<Server> {
+    pub(crate) fn server(&self, done: u64) -> Option<Server> {
         self.server.as_ref().map(|server| {
             let pids = server.pids.clone();
             Server::new(pids, &server.usage, server.memory, server.descriptors, done)
@@ -166,7 +156,7 @@ impl Window {
     }
 
     /// The summary's part about the client.
-    pub(super) fn client(&self, done: u64) -> Client {
+    pub(crate) fn client(&self, done: u64) -> Client {
         Client {
             threads: self.client_threads,
             running: self.client_load.running,
@@ -174,5 +164,29 @@ impl Window {
             cpu_us_per_message: (done > 0).then(|| micros(self.client_cpu) / done as f64),
             steal_s: self.steal,
         }
+    }
+
+    /// The client's side of an interval.
+    pub(crate) fn client_sample(&self) -> ClientSample {
+        ClientSample {
+            running: self.client_load.running,
+            busy: self.client_load.busy,
+            cpu_us: micros(self.client_cpu),
+            timer_lag_us: None,
+        }
+    }
+
+    /// The server's side of an interval, when it is watched.
+    pub(crate) fn server_sample(&self) -> Option<ServerSample> {
+        self.server.as_ref().map(|server| ServerSample {
+            cpu_us: micros(server.usage.cpu),
+            running: server.usage.load.running,
+            busy: server.usage.load.busy,
+            memory: server.memory,
+            descriptors: server.descriptors,
+            voluntary_switches: server.usage.voluntary_switches,
+            involuntary_switches: server.usage.involuntary_switches,
+            syscalls: None,
+        })
     }
 }

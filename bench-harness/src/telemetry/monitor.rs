@@ -1,0 +1,318 @@
+//! The conductor's eye on a run: rows of the time series, and the screen.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::ops::Range;
+use std::thread;
+use std::time::Duration;
+
+use super::progress::Cut;
+use super::sample::{Grid, Phase, Sample, Stretch};
+use super::window::{Moment, Observer, Window};
+use crate::client::team::{Conductor, Report};
+use crate::clock::{Clock, Nanos};
+use crate::error::BenchError;
+use crate::procfs::Watch;
+use crate::screen::{Screen, View};
+use crate::stats::latency::Latency;
+
+/// Between two looks while nothing is measured.
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// Intervals after which one is taken to be over on all threads.
+const SETTLED: i64 = 3;
+
+/// What a run is, for whoever watches it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Command and URL.
+    pub(crate) title: String,
+    /// Connections asked for.
+    pub(crate) connections: u64,
+    /// Messages (or connections) per second asked for.
+    pub(crate) rate: Option<u64>,
+}
+
+/// What a run leaves of its course.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// Rows, in order.
+    pub(crate) samples: Vec<Sample>,
+    /// Latencies by interval of the measurement, in order; warm-up is not among them.
+    pub(crate) stretches: Vec<Stretch>,
+}
+
+/// Watches a run.
+pub(crate) struct Monitor<'a> {
+    conductor: &'a Conductor<'a>,
+    observer: Observer<'a>,
+    clock: Clock,
+    screen: &'a mut dyn Screen,
+    plan: Plan,
+    phase: Phase,
+    /// Where the phase begins and ends, when it has a time.
+    span: Option<Range<Nanos>>,
+    samples: Vec<Sample>,
+    /// For each row the interval that it is, when it is one.
+    numbers: Vec<Option<i64>>,
+    /// Where the last row ended.
+    last: (Nanos, Moment),
+    grid: Option<Grid>,
+    /// Intervals that may still grow.
+    cuts: BTreeMap<i64, Cut>,
+    /// Intervals that are over.
+    stretches: BTreeMap<i64, Stretch>,
+}
+
+impl<'a> Monitor<'a> {
+    /// Waits for the threads' first rendezvous, and begins with what they report. The caller lets them go.
+    ///
+    /// # Errors
+    /// When a thread or the server has ended.
+    pub(crate) fn begin(
+        conductor: &'a Conductor<'a>,
+        watch: Option<&'a Watch>,
+        clock: Clock,
+        plan: Plan,
+        screen: &'a mut dyn Screen,
+    ) -> Result<Self, BenchError> {
+        let reports = conductor.gather(|| Ok(GLANCE))?;
+        let observer = Observer::new(conductor, watch, &reports);
+        let last = (clock.now(), observer.look()?);
+        Ok(Self {
+            conductor,
+            observer,
+            clock,
+            screen,
+            plan,
+            phase: Phase::Opening,
+            span: None,
+            samples: Vec::new(),
+            numbers: Vec::new(),
+            last,
+            grid: None,
+            cuts: BTreeMap::new(),
+            stretches: BTreeMap::new(),
+        })
+    }
+
+    /// The last look that was taken for a row: after [`Monitor::gather`], when the threads had met.
+    pub(crate) fn latest(&self) -> Moment {
+        self.last.1.clone()
+    }
+
+    /// What happened between two moments.
+    pub(crate) fn window(&self, before: &Moment, after: &Moment) -> Window {
+        self.observer.window(before, after)
+    }
+
+    /// Waits for the threads' next rendezvous, and shows the run meanwhile. Takes a look when they have met.
+    ///
+    /// # Errors
+    /// When a thread or the server has ended, or the user does not want to go on.
+    pub(crate) fn gather(&mut self, phase: Phase) -> Result<Vec<Report>, BenchError> {
+        self.enter(phase, None);
+        let conductor = self.conductor;
+        let mut due = self.clock.now();
+        let reports = conductor.gather(|| {
+            if self.clock.now() >= due {
+                self.glance()?;
+                due = self.clock.now() + crate::clock::nanos(GLANCE);
+            }
+            Ok(self.clock.until(due))
+        })?;
+        self.row(None)?;
+        Ok(reports)
+    }
+
+    /// Watches from now until the end of the measurement. Threads that record do so on the same grid.
+    ///
+    /// # Errors
+    /// When the server has ended, or the user does not want to go on.
+    pub(crate) fn measure(&mut self, measured: Range<Nanos>) -> Result<Window, BenchError> {
+        let grid = Grid::new(&measured);
+        self.grid = Some(grid);
+        self.enter(Phase::WarmUp, Some(self.clock.now()..measured.start));
+        let mut number = grid.number(self.clock.now());
+        while number < 0 {
+            self.await_row(grid, number)?;
+            number += 1;
+        }
+        thread::sleep(self.clock.until(measured.start));
+        let before = self.observer.look()?;
+        self.enter(Phase::Measuring, Some(measured.clone()));
+        for number in 0..grid.count() as i64 - 1 {
+            self.await_row(grid, number)?;
+        }
+        thread::sleep(self.clock.until(measured.end));
+        let after = self.observer.look()?;
+        self.row(Some(grid.count() as i64 - 1))?;
+        Ok(self.observer.window(&before, &after))
+    }
+
+    /// Waits for the threads' last rendezvous, lets them go, and tells what was seen.
+    ///
+    /// # Errors
+    /// When a thread or the server has ended, or the user does not want to go on.
+    pub(crate) fn finish(mut self) -> Result<History, BenchError> {
+        self.gather(Phase::Draining)?;
+        self.conductor.go(self.clock.now());
+        Ok(self.history())
+    }
+
+    fn enter(&mut self, phase: Phase, span: Option<Range<Nanos>>) {
+        self.phase = phase;
+        self.span = span;
+    }
+
+    /// Sleeps until an interval is over, and makes a row of it.
+    fn await_row(&mut self, grid: Grid, number: i64) -> Result<(), BenchError> {
+        thread::sleep(self.clock.until(grid.begin(number + 1)));
+        self.row(Some(number))?;
+        self.show()
+    }
+
+    /// Makes a row of the time since the last one, and shows it.
+    fn glance(&mut self) -> Result<(), BenchError> {
+        self.row(None)?;
+        self.show()
+    }
+
+    fn row(&mut self, number: Option<i64>) -> Result<(), BenchError> {
+        let moment = self.observer.look()?;
+        let now = self.clock.now();
+        let window = self.observer.window(&self.last.1, &moment);
+        let (counts, before) = (moment.counts(), self.last.1.counts());
+        let lags = self
+            .conductor
+            .progress()
+            .iter()
+            .filter_map(|thread| thread.take_lag());
+        let mut client = window.client_sample();
+        client.timer_lag_us = lags.max().map(|lag| lag as f64 / 1e3);
+        self.samples.push(Sample {
+            at_s: seconds(now),
+            length_s: seconds(now - self.last.0),
+            phase: self.phase,
+            done: counts.done - before.done,
+            sent: counts.sent - before.sent,
+            errors: counts.errors - before.errors,
+            opening: counts.opening,
+            open: counts.open,
+            latency_us: None,
+            uncorrected_us: None,
+            client,
+            server: window.server_sample(),
+        });
+        self.numbers.push(number);
+        self.last = (now, moment);
+        self.collect();
+        Ok(())
+    }
+
+    /// Takes in the histograms that the threads have handed over, and fills in the rows they belong to.
+    fn collect(&mut self) {
+        let mut changed = Vec::new();
+        for thread in self.conductor.progress() {
+            for cut in thread.take_cuts() {
+                changed.push(cut.number);
+                self.unpack(cut.number);
+                let Some(sum) = self.cuts.get_mut(&cut.number) else {
+                    self.cuts.insert(cut.number, cut);
+                    continue;
+                };
+                sum.corrected.merge(&cut.corrected);
+                if let (Some(sum), Some(one)) = (&mut sum.uncorrected, &cut.uncorrected) {
+                    sum.merge(one);
+                }
+                thread.give_back(cut.corrected);
+                cut.uncorrected
+                    .into_iter()
+                    .for_each(|latency| thread.give_back(latency));
+            }
+        }
+        for &number in &changed {
+            let rows = self.numbers.iter().rposition(|row| *row == Some(number));
+            if let (Some(row), Some(cut)) = (rows, self.cuts.get(&number)) {
+                self.samples[row].latency_us = cut.corrected.distribution();
+                let uncorrected = cut.uncorrected.as_ref();
+                self.samples[row].uncorrected_us = uncorrected.and_then(|it| it.distribution());
+            }
+        }
+        if let Some(last) = self.cuts.keys().next_back() {
+            self.pack(last - SETTLED);
+        }
+    }
+
+    fn show(&mut self) -> Result<(), BenchError> {
+        let now = self.clock.now();
+        let passed = |span: &Range<Nanos>| {
+            let length = span.end.saturating_sub(span.start);
+            (
+                seconds(now.saturating_sub(span.start).min(length)),
+                seconds(length),
+            )
+        };
+        self.screen.show(&View {
+            title: &self.plan.title,
+            phase: self.phase,
+            elapsed_s: seconds(now),
+            phase_s: self.span.as_ref().map(passed),
+            connections: self.plan.connections,
+            rate: self.plan.rate,
+            samples: &self.samples,
+        })
+    }
+
+    fn history(mut self) -> History {
+        self.collect();
+        self.pack(i64::MAX);
+        History {
+            stretches: self.stretches.into_values().collect(),
+            samples: self.samples,
+        }
+    }
+
+    /// Packs intervals before this one: a histogram takes a quarter of a megabyte, and a run may have thousands.
+    fn pack(&mut self, before: i64) {
+        let Some(grid) = self.grid else { return };
+        let later = self.cuts.split_off(&before);
+        for (number, cut) in mem::replace(&mut self.cuts, later) {
+            // The warm-up leaves its rows only.
+            if number >= 0 {
+                self.stretches.insert(number, stretch(grid, &cut));
+            }
+            let thread = &self.conductor.progress()[0];
+            thread.give_back(cut.corrected);
+            cut.uncorrected
+                .into_iter()
+                .for_each(|latency| thread.give_back(latency));
+        }
+    }
+
+    /// A thread that was held up hands over an interval that was thought to be over.
+    fn unpack(&mut self, number: i64) {
+        if let Some(stretch) = self.stretches.remove(&number) {
+            let unpack = |packed: &Vec<u8>| Latency::unpack(packed).expect("it was packed here");
+            let cut = Cut {
+                number,
+                corrected: unpack(&stretch.corrected),
+                uncorrected: stretch.uncorrected.as_ref().map(unpack),
+            };
+            self.cuts.insert(number, cut);
+        }
+    }
+}
+
+fn stretch(grid: Grid, cut: &Cut) -> Stretch {
+    Stretch {
+        from_s: seconds(grid.begin(cut.number)),
+        length_s: seconds(grid.step()),
+        corrected: cut.corrected.pack(),
+        uncorrected: cut.uncorrected.as_ref().map(Latency::pack),
+    }
+}
+
+fn seconds(nanos: Nanos) -> f64 {
+    nanos as f64 / 1e9
+}

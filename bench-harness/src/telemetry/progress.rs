@@ -1,0 +1,131 @@
+//! What a thread shows while it runs: counters, and the histograms of intervals that are over.
+
+use std::mem;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::Nanos;
+use crate::stats::latency::Latency;
+
+/// The counters of one thread, on cache lines of their own. Only the thread writes, but for `lag`.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Progress {
+    done: AtomicU64,
+    sent: AtomicU64,
+    errors: AtomicU64,
+    opening: AtomicU64,
+    open: AtomicU64,
+    /// The latest wake-up since somebody looked, in nanoseconds and one more; 0 when there was none.
+    lag: AtomicU64,
+    shelf: Mutex<Shelf>,
+}
+
+/// Histograms on their way between a thread and the conductor.
+#[derive(Debug, Default)]
+struct Shelf {
+    cuts: Vec<Cut>,
+    /// Empty ones, to be used again.
+    spare: Vec<Latency>,
+}
+
+/// The latencies of one interval on one thread.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    /// The interval's number on the run's grid.
+    pub(crate) number: i64,
+    /// From the time due.
+    pub(crate) corrected: Latency,
+    /// From the time sent. Open loop only.
+    pub(crate) uncorrected: Option<Latency>,
+}
+
+/// What a thread has counted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Counts {
+    /// Replies, deliveries or connections done.
+    pub(crate) done: u64,
+    /// Messages sent.
+    pub(crate) sent: u64,
+    /// What went wrong.
+    pub(crate) errors: u64,
+    /// Connections on the way.
+    pub(crate) opening: u64,
+    /// Connections open.
+    pub(crate) open: u64,
+}
+
+impl Progress {
+    /// Shows what is done so far.
+    #[inline]
+    pub(crate) fn show(&self, done: u64, sent: u64, errors: u64) {
+        self.done.store(done, Ordering::Relaxed);
+        self.sent.store(sent, Ordering::Relaxed);
+        self.errors.store(errors, Ordering::Relaxed);
+    }
+
+    /// Shows the connections.
+    #[inline]
+    pub(crate) fn show_connections(&self, opening: usize, open: usize) {
+        self.opening.store(opening as u64, Ordering::Relaxed);
+        self.open.store(open as u64, Ordering::Relaxed);
+    }
+
+    /// A wake-up came so much later than it was asked for.
+    #[inline]
+    pub(crate) fn show_lag(&self, late: Nanos) {
+        self.lag.fetch_max(late + 1, Ordering::Relaxed);
+    }
+
+    /// Hands over an interval's histograms.
+    pub(crate) fn hand_over(&self, cut: Cut) {
+        self.lock().cuts.push(cut);
+    }
+
+    /// An empty histogram, used before when there is one.
+    pub(crate) fn empty(&self) -> Latency {
+        self.lock().spare.pop().unwrap_or_else(Latency::new)
+    }
+
+    /// What is shown now.
+    pub(crate) fn counts(&self) -> Counts {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            done: load(&self.done),
+            sent: load(&self.sent),
+            errors: load(&self.errors),
+            opening: load(&self.opening),
+            open: load(&self.open),
+        }
+    }
+
+    /// The latest wake-up since this was last called.
+    pub(crate) fn take_lag(&self) -> Option<Nanos> {
+        self.lag.swap(0, Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// The histograms handed over since this was last called.
+    pub(crate) fn take_cuts(&self) -> Vec<Cut> {
+        mem::take(&mut self.lock().cuts)
+    }
+
+    /// Gives a histogram back, to be used again.
+    pub(crate) fn give_back(&self, mut latency: Latency) {
+        latency.clear();
+        self.lock().spare.push(latency);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        self.shelf.lock().expect("nobody panics with the shelf")
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.done += other.done;
+        self.sent += other.sent;
+        self.errors += other.errors;
+        self.opening += other.opening;
+        self.open += other.open;
+    }
+}

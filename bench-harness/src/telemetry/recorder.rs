@@ -1,0 +1,180 @@
+//! Latencies of one thread, by interval and in all.
+
+use std::ops::Range;
+
+use super::progress::{Cut, Progress};
+use super::sample::Grid;
+use crate::clock::Nanos;
+use crate::stats::latency::{Latency, Tally};
+
+/// Records into the histogram of the interval. At its end that is added to the total, and handed over.
+#[derive(Debug)]
+pub(crate) struct Recorder<'a> {
+    progress: &'a Progress,
+    grid: Grid,
+    measured: Range<Nanos>,
+    open_loop: bool,
+    /// The interval's number, and when it ends.
+    number: i64,
+    end: Nanos,
+    corrected: Tally,
+    uncorrected: Option<Tally>,
+    total: Recorded,
+}
+
+/// The latencies of a whole measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    /// From the time due, or sent in a closed loop.
+    pub(crate) corrected: Latency,
+    /// From the time sent. Open loop only.
+    pub(crate) uncorrected: Option<Latency>,
+}
+
+impl<'a> Recorder<'a> {
+    /// For a run that is measured then. In an open loop every message that was due in the measurement counts, whenever
+    /// its reply comes; in a closed one every reply that comes in it.
+    pub(crate) fn new(progress: &'a Progress, measured: Range<Nanos>, open_loop: bool) -> Self {
+        let grid = Grid::new(&measured);
+        let number = i64::MIN;
+        Self {
+            progress,
+            grid,
+            measured,
+            open_loop,
+            number,
+            // The first look at the time begins an interval.
+            end: 0,
+            corrected: Tally::new(progress.empty()),
+            uncorrected: open_loop.then(|| Tally::new(progress.empty())),
+            total: Recorded {
+                corrected: Latency::new(),
+                uncorrected: open_loop.then(Latency::new),
+            },
+        }
+    }
+
+    /// When the interval ends: [`Recorder::look`] should be called then.
+    #[inline]
+    pub(crate) fn end(&self) -> Nanos {
+        self.end
+    }
+
+    /// Ends the interval when its time is over.
+    #[inline]
+    pub(crate) fn look(&mut self, now: Nanos) {
+        if now >= self.end {
+            self.cut(now);
+        }
+    }
+
+    /// A message that was due and sent at these times has been answered or delivered.
+    #[inline]
+    pub(crate) fn record(&mut self, due: Nanos, sent: Nanos, now: Nanos) {
+        self.look(now);
+        // Of the messages of the warm-up, those count for its intervals that came back in it; the others nowhere.
+        let counts = if self.open_loop {
+            due >= self.measured.start || now < self.measured.start
+        } else {
+            now < self.measured.end
+        };
+        if !counts {
+            return;
+        }
+        self.corrected.record(now.saturating_sub(due));
+        if let Some(uncorrected) = &mut self.uncorrected {
+            uncorrected.record(now.saturating_sub(sent));
+        }
+    }
+
+    /// Hands over what there is of the interval. What is recorded after that is part of another piece of the same one.
+    pub(crate) fn hand_over(&mut self) {
+        self.pass_on();
+        self.number = i64::MIN;
+        self.end = 0;
+    }
+
+    /// The measurement's latencies. What is left of the interval is handed over.
+    pub(crate) fn finish(mut self) -> Recorded {
+        self.pass_on();
+        self.total
+    }
+
+    #[cold]
+    fn cut(&mut self, now: Nanos) {
+        self.pass_on();
+        self.number = self.grid.number(now);
+        self.end = self.grid.begin(self.number + 1);
+    }
+
+    fn pass_on(&mut self) {
+        if self.number == i64::MIN {
+            return;
+        }
+        let progress = self.progress;
+        let change =
+            |tally: &mut Tally| std::mem::replace(tally, Tally::new(progress.empty())).finish();
+        let cut = Cut {
+            number: self.number,
+            corrected: change(&mut self.corrected),
+            uncorrected: self.uncorrected.as_mut().map(change),
+        };
+        // Intervals before the first one of the measurement are the warm-up.
+        if self.number >= 0 {
+            self.total.corrected.merge(&cut.corrected);
+            if let (Some(total), Some(one)) = (&mut self.total.uncorrected, &cut.uncorrected) {
+                total.merge(one);
+            }
+        }
+        progress.hand_over(cut);
+    }
+}
+
+impl Recorded {
+    /// Adds what another thread recorded.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.corrected.merge(&other.corrected);
+        if let (Some(all), Some(one)) = (&mut self.uncorrected, &other.uncorrected) {
+            all.merge(one);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    #[test]
+    fn an_open_loop_counts_what_was_due_in_the_measurement() {
+        let progress = Progress::default();
+        let mut recorder = Recorder::new(&progress, SECOND..2 * SECOND, true);
+        recorder.record(SECOND / 2, SECOND / 2, SECOND - 5);
+        recorder.record(SECOND / 2, SECOND / 2, SECOND + 5);
+        recorder.record(SECOND, SECOND + 3, SECOND + 1_000_000);
+        recorder.record(2 * SECOND - 1, 2 * SECOND, 7 * SECOND);
+        let total = recorder.finish();
+        let corrected = total.corrected.distribution().unwrap();
+        assert_eq!(corrected.count, 2);
+        assert!((corrected.max / 5_000_000.0 - 1.0).abs() < 0.002);
+        let uncorrected = total.uncorrected.unwrap().distribution().unwrap();
+        assert!(uncorrected.min < 1_000.0 && uncorrected.count == 2);
+        let cuts = progress.take_cuts();
+        let counted = |cut: &Cut| cut.corrected.distribution().map_or(0, |d| d.count);
+        let list: Vec<_> = cuts.iter().map(|cut| (cut.number, counted(cut))).collect();
+        assert_eq!(list, [(-1, 1), (0, 1), (24, 1)]);
+    }
+
+    #[test]
+    fn a_closed_loop_counts_what_came_in_the_measurement() {
+        let progress = Progress::default();
+        let mut recorder = Recorder::new(&progress, SECOND..2 * SECOND, false);
+        recorder.record(SECOND - 9, SECOND - 9, SECOND + 5);
+        recorder.record(SECOND, SECOND, 2 * SECOND - 1);
+        recorder.record(SECOND, SECOND, 2 * SECOND);
+        let total = recorder.finish();
+        assert_eq!(total.corrected.distribution().unwrap().count, 2);
+        assert!(total.uncorrected.is_none());
+    }
+}
