@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         Command::Connect(args) => session::run(args),
         Command::Idle(args) => session::run(args),
         Command::Floor(args) => commands::floor::run(args),
+        Command::Man(args) => commands::manual::man(args),
+        Command::Completions(args) => commands::manual::completions(args),
     };
     match outcome {
         Ok(verdict) => verdict.into(),

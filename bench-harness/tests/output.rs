@@ -80,3 +80,31 @@ fn a_rate_out_of_reach_is_an_invalid_run() {
         "{text}"
     );
 }
+
+#[test]
+fn a_manual_page_for_every_command() {
+    let folder = std::env::temp_dir().join(format!("corecast-bench-man-{}", std::process::id()));
+    let output = run(&["man", "--output", folder.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    for (page, flag) in [
+        ("", "help"),
+        ("-echo", "rate"),
+        ("-broadcast", "publishers"),
+    ] {
+        let page = folder.join(format!("corecast-bench{page}.1"));
+        let text =
+            std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{page:?}: {error}"));
+        assert!(text.starts_with(".ie") && text.contains(flag), "{text}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn completions_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(script.contains("in-flight"), "{shell}: {script}");
+    }
+}

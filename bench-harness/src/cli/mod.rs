@@ -4,8 +4,10 @@ mod broadcast;
 mod common;
 mod connect;
 mod echo;
+mod examples;
 mod floor;
 mod idle;
+mod manual;
 
 use clap::{Parser, Subcommand};
 
@@ -15,14 +17,11 @@ pub(crate) use connect::ConnectArgs;
 pub(crate) use echo::EchoArgs;
 pub(crate) use floor::{FloorArgs, FloorMode};
 pub(crate) use idle::IdleArgs;
-
-const EXIT_CODES: &str = "Counts take k and m (1000), sizes k, m and g (1024), times us, ms, s and m.\n\n\
-Exit codes: 0 ok, 1 error, 2 bad flags, 5 invalid run (client saturated, rate missed, connections \
-or replies missing): its figures must not be used.";
+pub(crate) use manual::{CompletionsArgs, ManArgs};
 
 /// Measures WebSocket servers.
 #[derive(Debug, Parser)]
-#[command(name = "corecast-bench", version, about, after_help = EXIT_CODES)]
+#[command(name = "corecast-bench", version, about, after_help = examples::ALL)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -33,16 +32,27 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Send messages and check that each comes back.
+    #[command(after_help = examples::ECHO)]
     Echo(EchoArgs),
     /// Publish, and check that every subscriber receives everything once and in order.
+    #[command(after_help = examples::BROADCAST)]
     Broadcast(BroadcastArgs),
     /// Open and close connections.
+    #[command(after_help = examples::CONNECT)]
     Connect(ConnectArgs),
     /// Hold connections that do nothing, and see what they cost.
+    #[command(after_help = examples::IDLE)]
     Idle(IdleArgs),
     /// Serve the barest echo of bytes, or the barest fan-out: the physical limit, driven with `echo tcp://HOST:PORT` or
     /// `broadcast ws://HOST:PORT`.
+    #[command(after_help = examples::FLOOR)]
     Floor(FloorArgs),
+    /// Print the manual page, or write one for every command.
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
+    /// Print the completions for a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
 }
 
 #[cfg(test)]

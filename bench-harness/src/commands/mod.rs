@@ -5,6 +5,7 @@ pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod floor;
 pub(crate) mod idle;
+pub(crate) mod manual;
 
 use std::net::SocketAddr;
 

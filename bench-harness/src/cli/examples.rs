@@ -1,0 +1,130 @@
+//! Examples that `--help` ends with. A test parses every one of them.
+
+/// Of `corecast-bench` itself.
+pub(super) const ALL: &str = "\
+Examples:
+  How fast is my server, and what does a message cost it?
+    corecast-bench echo ws://127.0.0.1:9001/echo -c 100 -z 10s --server-pid 4711
+  How long do users wait at 20,000 messages a second?
+    corecast-bench echo ws://127.0.0.1:9001/echo -c 1k -r 20k -z 30s --output results/today
+  What does a thousand subscribers cost?
+    corecast-bench broadcast ws://127.0.0.1:9001/topics -c 1k -r 100 -z 10s
+
+Counts take k and m (1000), sizes k, m and g (1024), times us, ms, s and m.
+
+Exit codes: 0 ok, 1 error, 2 bad flags, 3 an --expect failed, 4 slower than the baseline, 5 invalid run (client saturated, \
+rate missed, connections or replies missing): its figures must not be used.";
+
+/// Of `echo`.
+pub(super) const ECHO: &str = "\
+Examples:
+  As fast as 100 connections can, one message on the way each (closed loop):
+    corecast-bench echo ws://127.0.0.1:9001/echo -c 100 -s 512 -z 10s
+  At a rate (open loop: latency counts from the time a message was due), client on processor 1:
+    corecast-bench echo ws://127.0.0.1:9001/echo -c 1k -r 20k -z 30s --cores 1 --server-pid 4711
+  Compressed JSON:
+    corecast-bench echo ws://127.0.0.1:9001/echo -c 100 -s 4k --payload json --deflate
+  What the kernel's TCP alone costs:
+    corecast-bench echo tcp://127.0.0.1:9100 -c 100 -s 512";
+
+/// Of `broadcast`.
+pub(super) const BROADCAST: &str = "\
+Examples:
+  One publisher, 1,000 subscribers, 100 messages a second:
+    corecast-bench broadcast ws://127.0.0.1:9001/topics -c 1k -r 100 -z 10s
+  Publishers with an address of their own, 1 % of the subscribers stop reading:
+    corecast-bench broadcast 'ws://127.0.0.1:9001/topics?sub=a' --publish-url 'ws://127.0.0.1:9001/topics?pub=a' \
+-c 10k -r 8 --slow 1%
+  A chat: everybody hears everybody:
+    corecast-bench broadcast ws://127.0.0.1:9001/topics -c 200 --all-publish -r 500";
+
+/// Of `connect`.
+pub(super) const CONNECT: &str = "\
+Examples:
+  Open 10,000 connections at 2,000 a second, hold them until all are open, close them:
+    corecast-bench connect ws://127.0.0.1:9001/echo -c 10k --connect-rate 2k
+  Open, upgrade and close over and over for 5 seconds:
+    corecast-bench connect ws://127.0.0.1:9001/echo --churn -z 5s --server-pid 4711";
+
+/// Of `idle`.
+pub(super) const IDLE: &str = "\
+Examples:
+  What 15,000 connections that do nothing cost:
+    corecast-bench idle ws://127.0.0.1:9001/echo -c 15k -z 30s --server-pid 4711";
+
+/// Of `floor`.
+pub(super) const FLOOR: &str = "\
+Examples:
+  An echo of bytes by io_uring, on processor 0, for `echo tcp://127.0.0.1:9100`:
+    corecast-bench floor --mode ring --cores 0
+  A fan-out of messages of 64 bytes, for `broadcast ws://127.0.0.1:9100 -s 64`:
+    corecast-bench floor --mode epoll --broadcast 64";
+
+/// Of `man`.
+pub(super) const MAN: &str = "\
+Examples:
+  Read it:
+    $ corecast-bench man | man -l -
+  Install it, with a page for each command:
+    corecast-bench man --output /usr/local/share/man/man1";
+
+/// Of `completions`.
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  bash: source <(corecast-bench completions bash)
+  zsh: corecast-bench completions zsh > ~/.zfunc/_corecast-bench
+  fish: corecast-bench completions fish > ~/.config/fish/completions/corecast-bench.fish";
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use crate::cli::Cli;
+
+    /// The words of a command line, which may have single quotes.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut quoted) = (vec![String::new()], false);
+        for c in line.trim().chars() {
+            match c {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                c => words.last_mut().expect("there is a first").push(c),
+            }
+        }
+        words
+    }
+
+    /// The end of a command's help, before it is wrapped to the width of a terminal.
+    fn help(command: &clap::Command) -> String {
+        let end = command.get_after_help();
+        end.map_or(String::new(), |text| format!("{text}\n"))
+    }
+
+    #[test]
+    fn every_example_is_understood() {
+        let cli = Cli::command();
+        let all = cli
+            .get_subcommands()
+            .chain([&cli])
+            .map(help)
+            .collect::<String>();
+        let example = |line: &&str| line.trim().starts_with("corecast-bench ");
+        for example in all.lines().filter(example) {
+            let parsed = Cli::try_parse_from(words(example));
+            assert!(parsed.is_ok(), "{example}\n{}", parsed.unwrap_err());
+        }
+        assert!(all.lines().filter(example).count() > 12, "{all}");
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        let cli = Cli::command();
+        let bare = |command: &&clap::Command| !help(command).contains("Examples:");
+        let bare: Vec<_> = cli
+            .get_subcommands()
+            .filter(bare)
+            .map(clap::Command::get_name)
+            .collect();
+        assert_eq!(bare, Vec::<&str>::new());
+    }
+}
