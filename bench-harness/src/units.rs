@@ -1,5 +1,6 @@
 //! Sizes, counts, rates and durations as users type them.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Parses a number of bytes: `512`, `60000`, `16k` (1024), `1m`, `1g`.
@@ -46,6 +47,61 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     scale(number, unit)
         .map(Duration::from_nanos)
         .ok_or_else(|| format!("expected {expected}"))
+}
+
+/// Things per second, from one number to another over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// When the measurement begins.
+    pub(crate) from: u64,
+    /// When it ends.
+    pub(crate) to: u64,
+}
+
+impl Rate {
+    /// The highest.
+    pub(crate) fn peak(self) -> u64 {
+        self.from.max(self.to)
+    }
+
+    /// The same all the time.
+    pub(crate) fn is_constant(self) -> bool {
+        self.from == self.to
+    }
+}
+
+impl From<u64> for Rate {
+    fn from(rate: u64) -> Self {
+        Self {
+            from: rate,
+            to: rate,
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_constant() {
+            write!(f, "{}", self.from)
+        } else {
+            write!(f, "{}..{}", self.from, self.to)
+        }
+    }
+}
+
+/// Parses a rate: `50k` all the time, or `0..50k`, which climbs evenly, or falls, over the measurement.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    let Some((from, to)) = text.split_once("..") else {
+        return count(text).map(Rate::from);
+    };
+    let end = |text: &str| if text == "0" { Ok(0) } else { count(text) };
+    match (end(from), end(to)) {
+        (Ok(from), Ok(to)) if from.max(to) > 0 => Ok(Rate { from, to }),
+        _ => Err("expected a rate such as 50k, or one that climbs such as 0..50k".to_owned()),
+    }
 }
 
 /// A part of a number of things.
@@ -155,6 +211,23 @@ mod tests {
         );
         for text in ["0%", "101%", "%", "x", "0", "-1%", "nan%"] {
             assert!(share(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_constant_or_go_from_one_to_another() {
+        assert_eq!(rate("50k"), Ok(Rate::from(50_000)));
+        let climbing = rate("0..1.5k").unwrap();
+        assert_eq!(
+            (climbing.from, climbing.to, climbing.peak()),
+            (0, 1_500, 1_500)
+        );
+        assert_eq!(
+            rate("2k..10").map(|rate| rate.to_string()),
+            Ok("2000..10".to_owned())
+        );
+        for text in ["0", "0..0", "..", "1..", "..5", "5..x", "1...5", "-1..5"] {
+            assert!(rate(text).is_err(), "{text}");
         }
     }
 

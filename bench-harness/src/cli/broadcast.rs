@@ -7,8 +7,9 @@ use clap::Args;
 use super::Common;
 use crate::client::payload::PayloadKind;
 use crate::client::reply::Verify;
+use crate::client::schedule::Course;
 use crate::target::Target;
-use crate::units::{self, Share};
+use crate::units::{self, Rate, Share};
 
 /// `broadcast`.
 #[derive(Debug, Args)]
@@ -52,9 +53,13 @@ pub(crate) struct BroadcastArgs {
     #[arg(long, value_name = "COUNT", value_parser = units::count, conflicts_with_all = ["rate", "in_flight"])]
     pub(crate) burst: Option<u64>,
     /// Messages published per second, in total over all publishers: an open loop, whose latencies count from
-    /// the time a message was due. Without it the loop is closed.
-    #[arg(short, long, value_name = "RATE", value_parser = units::count)]
-    pub(crate) rate: Option<u64>,
+    /// the time a message was due. FROM..TO, such as 0..50k, climbs evenly over the measurement. Without it the loop is
+    /// closed.
+    #[arg(short, long, value_name = "RATE", value_parser = units::rate)]
+    pub(crate) rate: Option<Rate>,
+    /// Before the warm-up, climb evenly from no messages to the rate of -r for this time.
+    #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
+    pub(crate) ramp: Option<Duration>,
     /// So many of the subscribers, such as 1% or 20, stop reading when they have joined. What became of them is
     /// told; loss and latency are the others'.
     #[arg(long, value_name = "SHARE", value_parser = units::share)]
@@ -72,6 +77,16 @@ pub(crate) struct BroadcastArgs {
 }
 
 impl BroadcastArgs {
+    /// The course of a run.
+    pub(crate) fn course(&self) -> Course {
+        Course {
+            rate: self.rate,
+            ramp: self.ramp.unwrap_or_default(),
+            warmup: self.warmup,
+            duration: self.duration,
+        }
+    }
+
     /// Subscribers that stop reading.
     pub(crate) fn stalled(&self) -> u64 {
         self.slow.map_or(0, |share| share.of(self.connections))

@@ -7,7 +7,8 @@ use clap::Args;
 use super::Common;
 use crate::client::payload::PayloadKind;
 use crate::client::reply::Verify;
-use crate::units;
+use crate::client::schedule::Course;
+use crate::units::{self, Rate};
 
 /// `echo`.
 #[derive(Debug, Args)]
@@ -34,9 +35,13 @@ pub(crate) struct EchoArgs {
     #[arg(long, value_name = "COUNT", value_parser = units::count)]
     pub(crate) in_flight: Option<u64>,
     /// Messages per second, in total over all connections: an open loop, whose latencies count from
-    /// the time a message was due. Without it the loop is closed.
-    #[arg(short, long, value_name = "RATE", value_parser = units::count)]
-    pub(crate) rate: Option<u64>,
+    /// the time a message was due. FROM..TO, such as 0..50k, climbs evenly over the measurement. Without it the loop is
+    /// closed.
+    #[arg(short, long, value_name = "RATE", value_parser = units::rate)]
+    pub(crate) rate: Option<Rate>,
+    /// Before the warm-up, climb evenly from no messages to the rate of -r for this time.
+    #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
+    pub(crate) ramp: Option<Duration>,
     /// Send text messages instead of binary. JSON always is text.
     #[arg(long)]
     pub(crate) text: bool,
@@ -57,4 +62,16 @@ pub(crate) struct EchoArgs {
     /// trips with few connections. The client is then always saturated, hence --cost.
     #[arg(long, requires = "cost")]
     pub(crate) busy_poll: bool,
+}
+
+impl EchoArgs {
+    /// The course of a run.
+    pub(crate) fn course(&self) -> Course {
+        Course {
+            rate: self.rate,
+            ramp: self.ramp.unwrap_or_default(),
+            warmup: self.warmup,
+            duration: self.duration,
+        }
+    }
 }

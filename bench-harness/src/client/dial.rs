@@ -14,7 +14,7 @@ use crate::ring::Wait;
 const STALL: Duration = Duration::from_secs(10);
 
 /// How to open.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DialPlan {
     /// Connections of this thread: slots 0 to this.
     pub(crate) connections: u32,
@@ -73,7 +73,10 @@ pub(crate) fn open_all(
     let mut moved = clock.now();
     while next < plan.connections || links.opening() > 0 {
         let now = clock.now();
-        let due = |n: u32| plan.schedule.map_or(0, |schedule| schedule.due(n.into()));
+        let due = |n: u32| {
+            let schedule = plan.schedule.as_ref();
+            schedule.map_or(0, |schedule| schedule.due(n.into()))
+        };
         while next < plan.connections && links.opening() < plan.concurrency && due(next) <= now {
             links.dial(next)?;
             next += 1;

@@ -10,7 +10,7 @@ use crate::cli::{Common, IdleArgs};
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
-use crate::client::schedule::Schedule;
+use crate::client::schedule::{Profile, Schedule};
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
@@ -121,7 +121,10 @@ fn drive(args: &IdleArgs, setup: &Setup<'_>, member: &Member<'_>) -> Result<Outc
     let mut driver = IdleDriver::new(args, connections);
     let start = member.rendezvous(0)?;
     let rate = args.connect_rate;
-    let schedule = rate.map(|rate| Schedule::new(start, rate, member.index, member.count));
+    let schedule = rate.map(|rate| {
+        let profile = Profile::constant(rate);
+        Schedule::new(start, &profile, member.index, member.count)
+    });
     let concurrency = OPENING.div_ceil(member.count);
     open_all(
         &mut links,

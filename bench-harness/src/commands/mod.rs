@@ -19,6 +19,7 @@ use crate::error::BenchError;
 use crate::procfs::Watch;
 use crate::rng::Rng;
 use crate::telemetry::monitor::Plan;
+use crate::units::Rate;
 
 /// What every load command finds out first.
 struct Setup<'a> {
@@ -40,7 +41,7 @@ fn opcode_name(opcode: Opcode) -> &'static str {
 }
 
 /// How a summary names the loop: open with a rate, closed without.
-fn loop_name(rate: Option<u64>) -> &'static str {
+fn loop_name(rate: Option<Rate>) -> &'static str {
     if rate.is_some() { "open" } else { "closed" }
 }
 

@@ -101,8 +101,18 @@ pub(crate) struct Parameters {
     pub(crate) in_flight: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) burst: Option<u64>,
+    /// Messages per second asked for; when it climbs, the mean over the measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<u64>,
+    /// Where a rate that climbs begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate_from: Option<u64>,
+    /// Where it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate_to: Option<u64>,
+    /// Seconds of the climb before the warm-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ramp_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verify: Option<Verify>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use super::env::BUILD;
 use super::summary::{
-    Broadcast, Client, CompressionCounts, Connections, Latencies, MemoryPerConnection, Server,
-    Summary,
+    Broadcast, Client, CompressionCounts, Connections, Latencies, MemoryPerConnection, Parameters,
+    Server, Summary,
 };
 use crate::client::payload::PayloadKind;
 use crate::procfs::Memory;
@@ -96,14 +96,15 @@ fn load(summary: &Summary) -> String {
         };
         text += &format!(", {size} B {kind} ({wire} B {how} the frame header)");
     }
-    match (p.mode.as_deref(), p.rate, p.in_flight) {
+    let rate = rate(p);
+    match (p.mode.as_deref(), rate, p.in_flight) {
         (Some("open"), Some(rate), Some(depth)) => {
             text += &format!(
-                ", open loop: {rate}/s in total over all connections, at most {depth} in flight each"
+                ", open loop: {rate} in total over all connections, at most {depth} in flight each"
             );
         }
         (Some("open"), Some(rate), None) => {
-            text += &format!(", open loop: {rate}/s in total over all publishers");
+            text += &format!(", open loop: {rate} in total over all publishers");
         }
         (Some(mode), _, Some(depth)) => text += &format!(", {mode} loop, {depth} in flight each"),
         _ => {}
@@ -413,6 +414,18 @@ fn bytes(count: f64) -> String {
         c if c < 1024.0 * 1024.0 * 1024.0 => format!("{:.1} MiB", c / (1024.0 * 1024.0)),
         c => format!("{:.2} GiB", c / (1024.0 * 1024.0 * 1024.0)),
     }
+}
+
+/// The rate asked for, and how it changes.
+fn rate(p: &Parameters) -> Option<String> {
+    let mut text = match (p.rate_from, p.rate_to) {
+        (Some(from), Some(to)) => format!("{from}/s to {to}/s"),
+        _ => format!("{}/s", p.rate?),
+    };
+    if let Some(ramp) = p.ramp_s {
+        text += &format!(" (after a ramp of {ramp} s)");
+    }
+    Some(text)
 }
 
 /// A rate with the digits that matter.

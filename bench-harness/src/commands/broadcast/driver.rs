@@ -108,8 +108,8 @@ impl<'a> BroadcastDriver<'a> {
         }
         self.heard = clock.now();
         self.outcome.listening = self.listening.into();
-        self.publishers.begin(pace);
         let open_loop = matches!(pace, Pace::Open { .. });
+        self.publishers.begin(pace);
         let mut recorder = Recorder::new(progress, measured.clone(), open_loop);
         recorder.look(clock.now());
         self.recorder = Some(recorder);
@@ -131,7 +131,7 @@ impl<'a> BroadcastDriver<'a> {
             links.turn(wait, self)?;
             self.show(progress);
         }
-        if !matches!(pace, Pace::Open { .. }) {
+        if !open_loop {
             self.publishers.pace = Pace::Stopped;
         }
         Ok(())

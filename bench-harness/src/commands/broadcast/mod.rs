@@ -30,6 +30,7 @@ use crate::telemetry::monitor::{History, Monitor};
 use crate::telemetry::recorder::Recorded;
 use crate::telemetry::sample::Phase;
 use crate::telemetry::window::Window;
+use crate::units::Rate;
 use cast::Cast;
 use driver::BroadcastDriver;
 use ledger::{Counts, Ledger};
@@ -183,7 +184,7 @@ fn conduct(
     conductor: &Conductor<'_>,
     clock: Clock,
 ) -> Result<(Seen, History), BenchError> {
-    let plan = setup.plan("broadcast", setup.connections, args.rate);
+    let plan = setup.plan("broadcast", setup.connections, args.rate.map(Rate::peak));
     let watch = setup.watch.as_ref();
     let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
     conductor.go(clock.now());
@@ -193,8 +194,7 @@ fn conduct(
     let peak_counts = setup.watch.as_ref().is_some_and(Watch::reset_peak);
     let start = clock.now() + nanos(LEAD);
     conductor.go(start);
-    let from = start + nanos(args.warmup);
-    let window = monitor.measure(from..from + nanos(args.duration))?;
+    let window = monitor.measure(args.course().measured(start))?;
     let peak = setup.watch.as_ref().filter(|_| peak_counts);
     let most = peak.map(Watch::peak).transpose()?;
     let memory = empty.zip(joined).map(|(empty, joined)| SeenMemory {
@@ -233,8 +233,7 @@ fn drive(
     member.rendezvous(0)?;
     open_all(&mut links, &mut driver, &plan)?;
     let start = member.rendezvous(links.open_now())?;
-    let from = start + nanos(args.warmup);
-    let measured = from..from + nanos(args.duration);
+    let measured = args.course().measured(start);
     let pace = pace(args, start, member);
     driver.run(
         &mut links,
@@ -252,9 +251,9 @@ fn drive(
 }
 
 fn pace(args: &BroadcastArgs, start: u64, member: &Member<'_>) -> Pace {
-    match (args.rate, args.burst) {
-        (Some(rate), _) => Pace::Open {
-            schedule: Schedule::new(start, rate, member.index, member.count),
+    match (args.course().profile(), args.burst) {
+        (Some(profile), _) => Pace::Open {
+            schedule: Schedule::new(start, &profile, member.index, member.count),
             next: 0,
         },
         (None, Some(count)) => Pace::Burst(count as u32),

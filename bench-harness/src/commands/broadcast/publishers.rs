@@ -11,7 +11,7 @@ use crate::clock::{Clock, Nanos};
 const MAX_BATCH: usize = 256 << 10;
 
 /// What makes messages due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Pace {
     /// Nothing any more.
     Stopped,
@@ -82,9 +82,13 @@ impl Publishers {
 
     /// Sets the pace and makes the first messages of a closed loop due.
     pub(super) fn begin(&mut self, pace: Pace) {
+        let first = match &pace {
+            Pace::InFlight(count) | Pace::Burst(count) => *count,
+            Pace::Open { .. } | Pace::Stopped => 0,
+        };
         self.pace = pace;
-        if let Pace::InFlight(count) | Pace::Burst(count) = pace {
-            self.all_due(count);
+        if first > 0 {
+            self.all_due(first);
         }
     }
 
@@ -107,19 +111,20 @@ impl Publishers {
     /// Makes due what the schedule says, and returns when the next message will be.
     #[inline]
     pub(super) fn fall_due(&mut self, now: Nanos) -> Nanos {
-        let Pace::Open { schedule, mut next } = self.pace else {
+        let Pace::Open { schedule, next } = &mut self.pace else {
             return Nanos::MAX;
         };
-        let mut due = schedule.due(next);
-        while due <= now {
-            let place = (next % self.list.len() as u64) as usize;
-            self.list[place].due += 1;
-            self.mark(place);
-            next += 1;
-            due = schedule.due(next);
+        loop {
+            let due = schedule.due(*next);
+            if due > now {
+                return due;
+            }
+            let place = (*next % self.list.len() as u64) as usize;
+            let publisher = &mut self.list[place];
+            publisher.due += 1;
+            publisher.mark(place, &mut self.dirty);
+            *next += 1;
         }
-        self.pace = Pace::Open { schedule, next };
-        due
     }
 
     /// Whether something is due that could not be sent yet.
@@ -177,7 +182,7 @@ impl Publishers {
         let mut frames = Vec::with_capacity(count as usize * publication.frame_len);
         let now = clock.now();
         for number in publisher.sent..publisher.sent + count {
-            let due = match self.pace {
+            let due = match &self.pace {
                 Pace::Open { schedule, .. } => {
                     schedule.due(u64::from(number) * total + place as u64)
                 }
@@ -198,10 +203,17 @@ impl Publishers {
 
     #[inline]
     fn mark(&mut self, place: usize) {
-        let publisher = &mut self.list[place];
-        if !publisher.dirty {
-            publisher.dirty = true;
-            self.dirty.push(place);
+        self.list[place].mark(place, &mut self.dirty);
+    }
+}
+
+impl Publisher {
+    /// There is something to send.
+    #[inline]
+    fn mark(&mut self, place: usize, dirty: &mut Vec<usize>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(place);
         }
     }
 }

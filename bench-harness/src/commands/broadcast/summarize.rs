@@ -27,7 +27,10 @@ pub(super) fn summary(
         connections: seen.open,
         messages: deliveries,
         counts_messages: true,
-        rate: args.rate.map(|rate| (rate as f64, achieved(seen, outcome))),
+        rate: args
+            .course()
+            .mean_rate()
+            .map(|rate| (rate, achieved(seen, outcome))),
         client: window.client_load,
         server: window.server_load(),
         errors: outcome.broken.total() + counts.total(),
@@ -121,6 +124,7 @@ fn distribution(latency: &Option<Latency>) -> Option<crate::stats::latency::Dist
 }
 
 fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication) -> Parameters {
+    let course = args.course();
     let closed = args.rate.is_none();
     Parameters {
         connections: args.connections,
@@ -136,7 +140,10 @@ fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication
         mode: Some(loop_name(args.rate).to_owned()),
         in_flight: (closed && args.burst.is_none()).then_some(args.in_flight),
         burst: args.burst,
-        rate: args.rate,
+        rate: course.mean_rate().map(|rate| rate.round() as u64),
+        rate_from: course.climb().map(|rate| rate.from),
+        rate_to: course.climb().map(|rate| rate.to),
+        ramp_s: args.ramp.map(|ramp| ramp.as_secs_f64()),
         verify: Some(args.verify),
         busy_poll: Some(args.busy_poll),
         warmup_s: Some(args.warmup.as_secs_f64()),

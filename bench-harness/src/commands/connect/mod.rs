@@ -13,7 +13,7 @@ use super::Setup;
 use super::echo::nothing_opened;
 use crate::cli::{Common, ConnectArgs};
 use crate::client::dial::{DialPlan, Failures, open_all};
-use crate::client::schedule::Schedule;
+use crate::client::schedule::{Profile, Schedule};
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
@@ -153,7 +153,10 @@ fn open_and_close(
     let mut driver = ConnectDriver::new(&args.common, connections, false, 0);
     let start = member.rendezvous(0)?;
     let rate = args.connect_rate;
-    let schedule = rate.map(|rate| Schedule::new(start, rate, member.index, member.count));
+    let schedule = rate.map(|rate| {
+        let profile = Profile::constant(rate);
+        Schedule::new(start, &profile, member.index, member.count)
+    });
     open_all(
         &mut links,
         &mut driver,

@@ -16,7 +16,7 @@ use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
 use crate::client::schedule::Schedule;
 use crate::client::workload::Workload;
-use crate::clock::{Clock, Nanos, nanos};
+use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::ring::{Region, Wait};
 use crate::telemetry::progress::Progress;
@@ -66,7 +66,7 @@ pub(super) struct EchoDriver<'a> {
 }
 
 /// What makes messages due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Pace {
     /// Nothing any more.
     Stopped,
@@ -87,13 +87,13 @@ struct Talk {
     open: bool,
 }
 
-impl Phases {
-    /// Warm-up from `start` on, then the measurement.
-    pub(super) fn new(start: Nanos, warmup: Duration, duration: Duration) -> Self {
-        let from = start + nanos(warmup);
-        Self {
-            start,
-            measured: from..from + nanos(duration),
+impl Talk {
+    /// There is something to send.
+    #[inline]
+    fn mark(&mut self, slot: u32, dirty: &mut Vec<u32>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(slot);
         }
     }
 }
@@ -249,19 +249,20 @@ impl<'a> EchoDriver<'a> {
     /// Makes due what the schedule says, and returns when the next message will be.
     #[inline]
     fn fall_due(&mut self, now: Nanos) -> Nanos {
-        let Pace::Open { schedule, mut next } = self.pace else {
+        let Pace::Open { schedule, next } = &mut self.pace else {
             return Nanos::MAX;
         };
-        let mut due = schedule.due(next);
-        while due <= now {
-            let slot = self.active[(next % self.active.len() as u64) as usize];
-            self.talks[slot as usize].due += 1;
-            self.mark(slot);
-            next += 1;
-            due = schedule.due(next);
+        loop {
+            let due = schedule.due(*next);
+            if due > now {
+                return due;
+            }
+            let slot = self.active[(*next % self.active.len() as u64) as usize];
+            let talk = &mut self.talks[slot as usize];
+            talk.due += 1;
+            talk.mark(slot, &mut self.dirty);
+            *next += 1;
         }
-        self.pace = Pace::Open { schedule, next };
-        due
     }
 
     /// Sends what may be sent, one send per connection. Returns how long to wait for more.
@@ -367,11 +368,7 @@ impl<'a> EchoDriver<'a> {
 
     #[inline]
     fn mark(&mut self, slot: u32) {
-        let talk = &mut self.talks[slot as usize];
-        if !talk.dirty {
-            talk.dirty = true;
-            self.dirty.push(slot);
-        }
+        self.talks[slot as usize].mark(slot, &mut self.dirty);
     }
 
     /// Messages that still wait for their reply. In a closed loop those not sent do not count.

@@ -27,6 +27,7 @@ use crate::telemetry::monitor::Monitor;
 use crate::telemetry::recorder::Recorded;
 use crate::telemetry::sample::Phase;
 use crate::telemetry::window::Window;
+use crate::units::Rate;
 use driver::{EchoDriver, Phases};
 
 /// Connections on the way at once while opening, over all threads: fast, and far below any listen backlog.
@@ -79,15 +80,14 @@ fn measure(args: &EchoArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError>
     let work = |member: Member<'_>| drive(args, &setup, &load, &member);
     let conduct = |conductor: &Conductor<'_>| {
         let watch = setup.watch.as_ref();
-        let plan = setup.plan("echo", args.connections, args.rate);
+        let plan = setup.plan("echo", args.connections, args.rate.map(Rate::peak));
         let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
         conductor.go(clock.now());
         let reports = monitor.gather(Phase::Opening)?;
         let open: u64 = reports.iter().map(|report| report.open).sum();
         let start = clock.now() + nanos(LEAD);
         conductor.go(start);
-        let phases = Phases::new(start, args.warmup, args.duration);
-        let window = monitor.measure(phases.measured)?;
+        let window = monitor.measure(args.course().measured(start))?;
         Ok((open, window, monitor.finish()?))
     };
     let (outcomes, (open, window, history)) = team::run(&setup.cores, clock, work, conduct)?;
@@ -191,10 +191,14 @@ fn drive(
     member.rendezvous(0)?;
     open_all(&mut links, &mut driver, &plan)?;
     let start = member.rendezvous(links.open_now())?;
-    let phases = Phases::new(start, args.warmup, args.duration);
-    let schedule = args
-        .rate
-        .map(|rate| Schedule::new(start, rate, member.index, member.count));
+    let course = args.course();
+    let phases = Phases {
+        start,
+        measured: course.measured(start),
+    };
+    let schedule = course
+        .profile()
+        .map(|profile| Schedule::new(start, &profile, member.index, member.count));
     driver.run(
         &mut links,
         member.progress,
@@ -255,7 +259,7 @@ fn summarize(
         connections: open,
         messages: window.done,
         counts_messages: true,
-        rate: args.rate.map(|rate| (rate as f64, window.rate())),
+        rate: args.course().mean_rate().map(|rate| (rate, window.rate())),
         client: window.client_load,
         server: window.server_load(),
         errors: outcome.broken.total() + outcome.lost,
@@ -291,6 +295,7 @@ fn summarize(
 }
 
 fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters {
+    let course = args.course();
     Parameters {
         connections: args.connections,
         active: args.active,
@@ -301,7 +306,10 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
         deflate: args.deflate.then_some(true),
         mode: Some(loop_name(args.rate).to_owned()),
         in_flight: Some(depth(args)),
-        rate: args.rate,
+        rate: course.mean_rate().map(|rate| rate.round() as u64),
+        rate_from: course.climb().map(|rate| rate.from),
+        rate_to: course.climb().map(|rate| rate.to),
+        ramp_s: args.ramp.map(|ramp| ramp.as_secs_f64()),
         verify: Some(args.verify),
         busy_poll: Some(args.busy_poll),
         warmup_s: Some(args.warmup.as_secs_f64()),
