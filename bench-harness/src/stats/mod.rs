@@ -1,4 +1,9 @@
-//! Latency distributions, and whether a run may be believed.
+//! Latency distributions, whether a run may be believed, and whether two sets of runs differ.
 
+#[allow(
+    dead_code,
+    reason = "the commands that compare come with the next commits"
+)]
+pub(crate) mod compare;
 pub(crate) mod latency;
 pub(crate) mod validity;
