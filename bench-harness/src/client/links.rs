@@ -10,6 +10,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use socket2::Socket;
 
@@ -26,6 +27,9 @@ use crate::telemetry::progress::Progress;
 /// Receive buffer that a connection that stalls asks for, in bytes: as good as none, so that what is sent to it stays with
 /// the server.
 const STALLED_BUFFER: usize = 4096;
+
+/// A turn sleeps at most so long, so that a run that is called off ends soon.
+const ATTENTION: Duration = Duration::from_millis(500);
 
 /// What a command does with its connections. All calls come from [`Links::turn`].
 pub(crate) trait Driver {
@@ -285,10 +289,13 @@ impl<'a> Links<'a> {
     /// Submits what is queued, waits, and handles all that came.
     ///
     /// # Errors
-    /// When the ring itself fails.
-    pub(crate) fn turn(&mut self, wait: Wait, driver: &mut impl Driver) -> io::Result<()> {
+    /// When the ring itself fails, or the run has been called off.
+    pub(crate) fn turn(&mut self, wait: Wait, driver: &mut impl Driver) -> Result<(), BenchError> {
+        if self.progress.is_called_off() {
+            return Err(BenchError::CalledOff);
+        }
         self.flush_outbox()?;
-        self.ring.turn(wait)?;
+        self.ring.turn(wait.at_most(ATTENTION))?;
         let now = self.clock.now();
         while let Some(completion) = self.ring.next() {
             match completion {
@@ -308,7 +315,8 @@ impl<'a> Links<'a> {
         self.progress.show_connections(self.opening, self.open);
         // Before the driver queues sends of its own: a control frame must not share a submission
         // with another send of its connection.
-        self.flush_outbox()
+        self.flush_outbox()?;
+        Ok(())
     }
 
     fn connected(

@@ -158,6 +158,9 @@ pub(crate) fn run<R: Send, C>(
             }));
         }
         let conducted = conduct(&conductor);
+        if conducted.is_err() {
+            progress.iter().for_each(Progress::call_off);
+        }
         // Threads that still wait for a word are called off.
         drop(conductor);
         let worked: Vec<_> = threads

@@ -87,6 +87,17 @@ pub(crate) enum Wait {
     AtMost(Duration),
 }
 
+impl Wait {
+    /// The same, but not longer than this.
+    pub(crate) fn at_most(self, limit: Duration) -> Self {
+        match self {
+            Self::No => Self::No,
+            Self::Forever => Self::AtMost(limit),
+            Self::AtMost(time) => Self::AtMost(time.min(limit)),
+        }
+    }
+}
+
 /// What an operation came to. `slot` is the caller's connection number given with the operation.
 #[derive(Debug)]
 pub(crate) enum Completion {
