@@ -66,7 +66,22 @@ fn every_kind_of_message_comes_back() {
         assert!(summary["server"]["cpu_us_per_message"].as_f64().unwrap() > 0.0);
         assert_eq!(summary["parameters"]["loop"], "closed");
         assert_eq!(summary["latency_us"]["uncorrected"], Value::Null);
+        let phases = &summary["connect_us"];
+        for (phase, count) in [
+            ("tcp", &summary["parameters"]["connections"]),
+            ("upgrade", &summary["parameters"]["connections"]),
+            ("first_message", active(&summary)),
+        ] {
+            assert_eq!(&phases[phase]["count"], count, "{phase}: {summary:#}");
+        }
     }
+}
+
+fn active(summary: &Value) -> &Value {
+    let parameters = &summary["parameters"];
+    parameters
+        .get("active")
+        .unwrap_or(&parameters["connections"])
 }
 
 #[test]

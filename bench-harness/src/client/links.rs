@@ -21,6 +21,7 @@ use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::ring::{Completion, Lent, Region, Ring, Wait};
 use crate::rng::Rng;
+use crate::stats::phases::ConnectTimes;
 use crate::target::{Target, Wire};
 use crate::telemetry::progress::Progress;
 
@@ -57,8 +58,18 @@ pub(crate) trait Driver {
 pub(crate) struct OpenTimes {
     /// TCP: from the start to established.
     pub(crate) tcp: Nanos,
-    /// From the request to the complete 101 response; 0 for `tcp://`.
-    pub(crate) upgrade: Nanos,
+    /// From the request to the complete 101 response; `None` for `tcp://`.
+    pub(crate) upgrade: Option<Nanos>,
+}
+
+impl OpenTimes {
+    /// Adds them to those of other connections.
+    pub(crate) fn record(self, times: &mut ConnectTimes) {
+        times.tcp.record(self.tcp);
+        if let Some(upgrade) = self.upgrade {
+            times.upgrade.record(upgrade);
+        }
+    }
 }
 
 /// Why a connection ended.
@@ -343,7 +354,7 @@ impl<'a> Links<'a> {
             self.open += 1;
             let times = OpenTimes {
                 tcp: link.tcp,
-                upgrade: 0,
+                upgrade: None,
             };
             driver.opened(slot, times, now, &mut self.outbox);
             return Ok(());
@@ -403,7 +414,7 @@ impl<'a> Links<'a> {
                     self.open += 1;
                     let times = OpenTimes {
                         tcp: link.tcp,
-                        upgrade: now - link.since,
+                        upgrade: Some(now - link.since),
                     };
                     driver.opened(slot, times, now, &mut self.outbox);
                     if early.is_empty() {

@@ -16,12 +16,12 @@ use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
 use crate::report::Record;
 use crate::report::summary::{
-    Connections, Errors, HeardCounts, MemoryPerConnection, Parameters, Summary,
+    ConnectPhases, Connections, Errors, HeardCounts, MemoryPerConnection, Parameters, Summary,
 };
 use crate::ring::Wait;
 use crate::rng::Rng;
 use crate::session::{Load, Stage};
-use crate::stats::latency::Latency;
+use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 use crate::target::Wire;
 use crate::telemetry::monitor::{History, Monitor};
@@ -35,8 +35,7 @@ const OPENING: usize = 128;
 struct Outcome {
     heard: HeardCounts,
     lost: u64,
-    tcp: Latency,
-    upgrade: Latency,
+    times: ConnectTimes,
     refused: Failures,
     broken: Failures,
 }
@@ -176,8 +175,7 @@ impl IdleDriver {
             outcome: Outcome {
                 heard: HeardCounts::default(),
                 lost: 0,
-                tcp: Latency::new(),
-                upgrade: Latency::new(),
+                times: ConnectTimes::new(),
                 refused: Failures::default(),
                 broken: Failures::default(),
             },
@@ -187,10 +185,7 @@ impl IdleDriver {
 
 impl Driver for IdleDriver {
     fn opened(&mut self, _slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
-        self.outcome.tcp.record(times.tcp);
-        if self.wire == Wire::WebSocket {
-            self.outcome.upgrade.record(times.upgrade);
-        }
+        times.record(&mut self.outcome.times);
     }
 
     fn received(
@@ -240,8 +235,7 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
         all.heard.messages += one.heard.messages;
         all.heard.pings += one.heard.pings;
         all.lost += one.lost;
-        all.tcp.merge(&one.tcp);
-        all.upgrade.merge(&one.upgrade);
+        all.times.merge(&one.times);
         all.refused.merge(one.refused);
         all.broken.merge(one.broken);
         all
@@ -279,8 +273,8 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
     summary.connections = Some(Connections {
         count: seen.open,
         per_second: seen.open as f64 / seen.opening.as_secs_f64(),
-        tcp_us: outcome.tcp.distribution(),
-        upgrade_us: outcome.upgrade.distribution(),
+        tcp_us: outcome.times.tcp.distribution(),
+        upgrade_us: outcome.times.upgrade.distribution(),
         heard: Some(outcome.heard),
         lost: Some(outcome.lost),
         ..Connections::default()
@@ -290,6 +284,7 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         .memory()
         .zip(seen.after.memory())
         .map(|(before, after)| MemoryPerConnection::new(before, after, seen.open));
+    summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.server = seen.window.server(0);
     summary.client = seen.window.client(0);
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, 0);

@@ -11,6 +11,7 @@ use crate::client::payload::PayloadKind;
 use crate::client::reply::Verify;
 use crate::procfs::{Memory, Usage};
 use crate::stats::latency::Distribution;
+use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{JudgedBy, Judgement, LimitedBy, Reason};
 
 /// Version of the format; raised when a field changes its meaning or goes away.
@@ -47,6 +48,9 @@ pub(crate) struct Summary {
     /// How long replies took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency_us: Option<Latencies>,
+    /// How long connections took to open, phase by phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connect_us: Option<ConnectPhases>,
     /// What came compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) compression: Option<CompressionCounts>,
@@ -172,6 +176,31 @@ pub(crate) struct Latencies {
     /// From the time a message was sent: hides how long it waited in the client. Open loop only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uncorrected: Option<Distribution>,
+}
+
+/// How long connections took to open, phase by phase.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConnectPhases {
+    /// The TCP handshake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tcp: Option<Distribution>,
+    /// The upgrade, from the request to the 101 response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upgrade: Option<Distribution>,
+    /// From a connection's first message to its reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_message: Option<Distribution>,
+}
+
+impl ConnectPhases {
+    /// From what was recorded.
+    pub(crate) fn new(times: &ConnectTimes) -> Self {
+        Self {
+            tcp: times.tcp.distribution(),
+            upgrade: times.upgrade.distribution(),
+            first_message: times.first_message.distribution(),
+        }
+    }
 }
 
 /// What became of what was published.
@@ -453,6 +482,7 @@ impl Summary {
             window_s: window.as_secs_f64(),
             messages: None,
             latency_us: None,
+            connect_us: None,
             compression: None,
             broadcast: None,
             connections: None,

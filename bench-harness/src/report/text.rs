@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use super::env::BUILD;
 use super::summary::{
-    Broadcast, Client, CompressionCounts, Connections, Latencies, MemoryPerConnection, Parameters,
-    Server, Summary,
+    Broadcast, Client, CompressionCounts, ConnectPhases, Connections, Latencies,
+    MemoryPerConnection, Parameters, Server, Summary,
 };
 use crate::client::payload::PayloadKind;
 use crate::procfs::Memory;
@@ -40,6 +40,9 @@ impl Display for Page<'_> {
         }
         if let Some(latencies) = &summary.latency_us {
             latency(f, latencies, summary.parameters.rate.is_some())?;
+        }
+        if let Some(phases) = &summary.connect_us {
+            connecting(f, phases, summary.connections.is_some())?;
         }
         if let Some(part) = &summary.compression {
             compression(f, part)?;
@@ -148,6 +151,21 @@ fn latency(f: &mut Formatter<'_>, latencies: &Latencies, open_loop: bool) -> fmt
             distribution(uncorrected)
         );
         line(f, "", text)?;
+    }
+    Ok(())
+}
+
+/// Phases of opening; `told`: those of the handshakes stand elsewhere.
+fn connecting(f: &mut Formatter<'_>, phases: &ConnectPhases, told: bool) -> fmt::Result {
+    let lines = [
+        ("tcp", phases.tcp.filter(|_| !told)),
+        ("upgrade", phases.upgrade.filter(|_| !told)),
+        ("first reply", phases.first_message),
+    ];
+    for (label, times) in lines {
+        if let Some(times) = times {
+            line(f, label, distribution(&times))?;
+        }
     }
     Ok(())
 }

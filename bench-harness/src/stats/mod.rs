@@ -6,4 +6,5 @@
 )]
 pub(crate) mod compare;
 pub(crate) mod latency;
+pub(crate) mod phases;
 pub(crate) mod validity;

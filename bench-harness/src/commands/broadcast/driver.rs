@@ -332,7 +332,8 @@ impl<'a> BroadcastDriver<'a> {
 }
 
 impl Driver for BroadcastDriver<'_> {
-    fn opened(&mut self, slot: u32, _times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+    fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+        times.record(&mut self.outcome.times);
         if let Some(place) = self.cast.place(slot) {
             self.publishers.set_open(place, true);
         }

@@ -25,6 +25,7 @@ use crate::procfs::{Memory, Watch};
 use crate::report::Record;
 use crate::session::{Load, Stage};
 use crate::stats::latency::Latency;
+use crate::stats::phases::ConnectTimes;
 use crate::target::Wire;
 use crate::telemetry::monitor::{History, Monitor};
 use crate::telemetry::recorder::Recorded;
@@ -65,6 +66,7 @@ const MAX_ACCOUNTS: u64 = 1 << 28;
 #[derive(Default)]
 struct Outcome {
     latency: Option<Recorded>,
+    times: ConnectTimes,
     /// Until the first and the last subscriber had a message: one thread only.
     first: Option<Latency>,
     last: Option<Latency>,
@@ -266,6 +268,7 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
         if let (Some(all), Some(one)) = (&mut all.latency, &one.latency) {
             all.merge(one);
         }
+        all.times.merge(&one.times);
         all.listening += one.listening;
         all.published += one.published;
         all.to_publishers += one.to_publishers;

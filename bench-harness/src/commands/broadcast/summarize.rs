@@ -6,8 +6,8 @@ use crate::client::dial::Failures;
 use crate::client::publication::Publication;
 use crate::commands::{Setup, loop_name, opcode_name};
 use crate::report::summary::{
-    Broadcast, BroadcastMemory, CompressionCounts, ErrorReason, Errors, Latencies, Messages,
-    Parameters, StalledFates, Summary,
+    Broadcast, BroadcastMemory, CompressionCounts, ConnectPhases, ErrorReason, Errors, Latencies,
+    Messages, Parameters, StalledFates, Summary,
 };
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
@@ -67,6 +67,7 @@ pub(super) fn summary(
     summary.compression = args
         .deflate
         .then(|| CompressionCounts::new(&[outcome.counts], publication.payload_len));
+    summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.broadcast = Some(broadcast(seen, outcome, counts));
     summary.server = window.server(deliveries);
     summary.client = window.client(deliveries);

@@ -16,6 +16,7 @@ use crate::error::BenchError;
 use crate::ring::Wait;
 use crate::rng::Rng;
 use crate::stats::latency::Latency;
+use crate::stats::phases::ConnectTimes;
 use crate::target::Wire;
 use crate::telemetry::progress::Progress;
 
@@ -58,6 +59,8 @@ struct Place {
     cycle: u32,
     /// Messages that are still to be echoed.
     unanswered: u64,
+    /// When the first of them was sent.
+    began: Nanos,
     /// When our Close frame was sent, and whether the server's has come.
     closing: Option<Nanos>,
     closed: bool,
@@ -94,8 +97,7 @@ impl ConnectDriver {
             cycles: 0,
             over: false,
             outcome: Outcome {
-                tcp: Latency::new(),
-                upgrade: Latency::new(),
+                times: ConnectTimes::new(),
                 close: Latency::new(),
                 refused: Failures::default(),
                 broken: Failures::default(),
@@ -185,7 +187,11 @@ impl ConnectDriver {
 
     /// The next message, or our Close frame when all have been answered.
     fn go_on(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
-        if self.places[slot as usize].unanswered > 0 {
+        let place = &mut self.places[slot as usize];
+        if place.unanswered > 0 {
+            if place.unanswered == self.messages {
+                place.began = now;
+            }
             out.send(slot, self.message.clone());
         } else {
             self.begin_close(slot, now, out);
@@ -226,10 +232,7 @@ impl ConnectDriver {
 impl Driver for ConnectDriver {
     fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox) {
         if self.measured.contains(&now) {
-            self.outcome.tcp.record(times.tcp);
-            if self.wire == Wire::WebSocket {
-                self.outcome.upgrade.record(times.upgrade);
-            }
+            times.record(&mut self.outcome.times);
         }
         if self.churn {
             self.go_on(slot, now, out);
@@ -262,6 +265,9 @@ impl Driver for ConnectDriver {
                 Ok(())
             }
             None if self.messages > 0 && heard.messages == 1 => {
+                if place.unanswered == self.messages && self.measured.contains(&now) {
+                    self.outcome.times.first_message.record(now - place.began);
+                }
                 place.unanswered -= 1;
                 self.go_on(slot, now, out);
                 Ok(())

@@ -18,9 +18,10 @@ use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::report::Record;
-use crate::report::summary::{Connections, Errors, Parameters, Summary};
+use crate::report::summary::{ConnectPhases, Connections, Errors, Parameters, Summary};
 use crate::session::{Load, Stage};
 use crate::stats::latency::Latency;
+use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 use crate::target::Wire;
 use crate::telemetry::monitor::{History, Monitor};
@@ -34,8 +35,7 @@ const CHURN_PORTS: u64 = 128_000;
 
 /// What a thread brings home.
 struct Outcome {
-    tcp: Latency,
-    upgrade: Latency,
+    times: ConnectTimes,
     close: Latency,
     refused: Failures,
     broken: Failures,
@@ -191,8 +191,7 @@ fn churn(
 
 fn merge(outcomes: Vec<Outcome>) -> Outcome {
     let merged = outcomes.into_iter().reduce(|mut all, one| {
-        all.tcp.merge(&one.tcp);
-        all.upgrade.merge(&one.upgrade);
+        all.times.merge(&one.times);
         all.close.merge(&one.close);
         all.refused.merge(one.refused);
         all.broken.merge(one.broken);
@@ -233,13 +232,14 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
     summary.connections = Some(Connections {
         count: seen.count,
         per_second: rate,
-        tcp_us: outcome.tcp.distribution(),
-        upgrade_us: outcome.upgrade.distribution(),
+        tcp_us: outcome.times.tcp.distribution(),
+        upgrade_us: outcome.times.upgrade.distribution(),
         close_us: outcome.close.distribution(),
         closed_per_second: closing.map(|window| seen.count as f64 / window.wall.as_secs_f64()),
         server_close_cpu_us: closing.and_then(|window| window.server_cost(seen.count)),
         ..Connections::default()
     });
+    summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.server = seen.window.server(seen.count);
     summary.client = seen.window.client(seen.count);
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, 0);

@@ -19,6 +19,7 @@ use crate::client::workload::Workload;
 use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::ring::{Region, Wait};
+use crate::stats::phases::ConnectTimes;
 use crate::telemetry::progress::Progress;
 use crate::telemetry::recorder::Recorder;
 
@@ -60,6 +61,7 @@ pub(super) struct EchoDriver<'a> {
     sent: u64,
     answered: u64,
     closing: bool,
+    times: ConnectTimes,
     refused: Failures,
     broken: Failures,
     lost: u64,
@@ -139,6 +141,7 @@ impl<'a> EchoDriver<'a> {
             sent: 0,
             answered: 0,
             closing: false,
+            times: ConnectTimes::new(),
             refused: Failures::default(),
             broken: Failures::default(),
             lost: 0,
@@ -230,6 +233,7 @@ impl<'a> EchoDriver<'a> {
     pub(super) fn outcome(self) -> Outcome {
         Outcome {
             latency: self.recorder.expect("the load has been run").finish(),
+            times: self.times,
             refused: self.refused,
             broken: self.broken,
             lost: self.lost,
@@ -333,6 +337,9 @@ impl<'a> EchoDriver<'a> {
         self.answered += 1;
         let place = u64::from(talk.place.expect("only active connections are answered"));
         let sent = self.stamps[(place * self.depth + number % self.depth) as usize];
+        if number == 0 {
+            self.times.first_message.record(now.saturating_sub(sent));
+        }
         let (due, more) = match &self.pace {
             Pace::Open { schedule, .. } => {
                 let due = schedule.due(number * self.active.len() as u64 + place);
@@ -388,8 +395,9 @@ impl<'a> EchoDriver<'a> {
 }
 
 impl Driver for EchoDriver<'_> {
-    fn opened(&mut self, slot: u32, _times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+    fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
         self.talks[slot as usize].open = true;
+        times.record(&mut self.times);
     }
 
     #[inline]

@@ -18,9 +18,12 @@ use crate::client::workload::{Recipe, Workload};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::report::Record;
-use crate::report::summary::{CompressionCounts, Errors, Latencies, Messages, Parameters, Summary};
+use crate::report::summary::{
+    CompressionCounts, ConnectPhases, Errors, Latencies, Messages, Parameters, Summary,
+};
 use crate::session::{Load, Stage};
 use crate::stats::latency::Latency;
+use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 use crate::target::Wire;
 use crate::telemetry::monitor::Monitor;
@@ -55,6 +58,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// What a thread brings home.
 struct Outcome {
     latency: Recorded,
+    times: ConnectTimes,
     refused: Failures,
     broken: Failures,
     lost: u64,
@@ -231,6 +235,7 @@ fn close(links: &mut Links, driver: &mut EchoDriver<'_>) -> Result<(), BenchErro
 fn merge(outcomes: Vec<Outcome>) -> Outcome {
     let merged = outcomes.into_iter().reduce(|mut all, one| {
         all.latency.merge(&one.latency);
+        all.times.merge(&one.times);
         all.refused.merge(one.refused);
         all.broken.merge(one.broken);
         all.lost += one.lost;
@@ -287,6 +292,7 @@ fn summarize(
             .as_ref()
             .and_then(Latency::distribution),
     });
+    summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.compression = compression;
     summary.server = window.server(window.done);
     summary.client = window.client(window.done);
