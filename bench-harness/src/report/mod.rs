@@ -1,12 +1,19 @@
-//! What a run leaves behind: text for people, `summary.json` and `env.json` for programs.
+//! What a run leaves behind: text and a page for people, files for programs.
 
 pub(crate) mod env;
+pub(crate) mod format;
+mod latency_log;
+pub(crate) mod page;
+mod run;
+mod sheet;
 pub(crate) mod summary;
 mod text;
+mod timeseries;
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -31,19 +38,14 @@ pub(crate) struct Record {
 pub(crate) fn deliver(record: &Record, common: &Common) -> Result<Verdict, BenchError> {
     let summary = &record.summary;
     if let Some(folder) = &common.output {
-        let failed = |error| BenchError::runtime(format!("--output {}: {error}", folder.display()));
-        fs::create_dir_all(folder).map_err(failed)?;
-        write(&folder.join("summary.json"), summary)?;
-        write(&folder.join("env.json"), &env::collect())?;
+        leave(record, folder)?;
     }
-    let page = if common.json {
+    let text = if common.json {
         pretty(summary)
-            + "
-"
     } else {
-        text::Page(summary).to_string()
+        text::sheet(summary).to_string()
     };
-    io::stdout().write_all(page.as_bytes())?;
+    io::stdout().write_all(text.as_bytes())?;
     if summary.valid {
         return Ok(Verdict::Valid);
     }
@@ -55,11 +57,42 @@ pub(crate) fn deliver(record: &Record, common: &Common) -> Result<Verdict, Bench
     Ok(Verdict::Invalid)
 }
 
-fn write(path: &Path, value: &impl Serialize) -> Result<(), BenchError> {
-    fs::write(path, pretty(value) + "\n")
-        .map_err(|error| BenchError::runtime(format!("cannot write {}: {error}", path.display())))
+/// Writes the files of a run into a folder, which is made when it is not there.
+///
+/// # Errors
+/// When one cannot be written.
+pub(crate) fn leave(record: &Record, folder: &Path) -> Result<(), BenchError> {
+    let failed = |error| BenchError::runtime(format!("--output {}: {error}", folder.display()));
+    fs::create_dir_all(folder).map_err(failed)?;
+    let Record { summary, history } = record;
+    let sheet = text::sheet(summary);
+    let env = env::collect();
+    let files: [(&str, Vec<u8>); 6] = [
+        ("summary.json", pretty(summary).into()),
+        ("summary.md", sheet.markdown().into()),
+        ("report.html", run::page(record, &env).render().into()),
+        ("timeseries.csv", timeseries::csv(&history.samples).into()),
+        (
+            "latency.hlog",
+            latency_log::log(&history.stretches, sheet.title(), began(history)),
+        ),
+        ("env.json", pretty(&env).into()),
+    ];
+    for (name, content) in files {
+        let path = folder.join(name);
+        fs::write(&path, content).map_err(|error| {
+            BenchError::runtime(format!("cannot write {}: {error}", path.display()))
+        })?;
+    }
+    Ok(())
+}
+
+/// When a run that has just ended began.
+fn began(history: &History) -> SystemTime {
+    let length = history.samples.last().map_or(0.0, |last| last.at_s);
+    SystemTime::now() - Duration::from_secs_f64(length)
 }
 
 fn pretty(value: &impl Serialize) -> String {
-    serde_json::to_string_pretty(value).expect("plain structures serialize")
+    serde_json::to_string_pretty(value).expect("plain structures serialize") + "\n"
 }

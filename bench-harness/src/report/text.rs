@@ -1,77 +1,91 @@
 //! The summary for people.
 
-use std::fmt::{self, Display, Formatter};
-
 use super::env::BUILD;
+use super::format::{bytes, rounded, time};
+use super::sheet::Sheet;
 use super::summary::{
     Broadcast, Client, CompressionCounts, ConnectPhases, Connections, Latencies,
-    MemoryPerConnection, Parameters, Server, Summary,
+    MemoryPerConnection, Messages, Parameters, Server, Summary,
 };
 use crate::client::payload::PayloadKind;
 use crate::procfs::Memory;
 use crate::stats::latency::Distribution;
 use crate::stats::validity::{JudgedBy, LimitedBy};
 
-/// The summary as plain text.
-pub(super) struct Page<'a>(pub(super) &'a Summary);
-
-impl Display for Page<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let summary = self.0;
-        writeln!(f, "{} {}", summary.command, summary.target)?;
-        line(f, "load", load(summary))?;
-        if BUILD == "debug" {
-            line(f, "note", "debug build: figures of the client say nothing")?;
-        }
-        if let Some(messages) = &summary.messages {
-            let (label, way) = match summary.broadcast {
-                Some(_) => ("deliveries", ""),
-                None => ("messages", " each way"),
-            };
-            let text = format!(
-                "{} in {:.2} s = {}/s, payload {}/s{way} (limited by {})",
-                messages.count,
-                summary.window_s,
-                rounded(messages.per_second),
-                bytes(messages.payload_bytes_per_second),
-                limit(summary.limited_by)
-            );
-            line(f, label, text)?;
-        }
-        if let Some(latencies) = &summary.latency_us {
-            latency(f, latencies, summary.parameters.rate.is_some())?;
-        }
-        if let Some(phases) = &summary.connect_us {
-            connecting(f, phases, summary.connections.is_some())?;
-        }
-        if let Some(part) = &summary.compression {
-            compression(f, part)?;
-        }
-        if let Some(part) = &summary.broadcast {
-            broadcast(f, part)?;
-        }
-        if let Some(list) = &summary.connections {
-            connections(f, list, summary)?;
-        }
-        if let Some(growth) = &summary.memory {
-            memory(f, growth)?;
-        }
-        if let Some(part) = &summary.server {
-            server(f, part, summary)?;
-        }
-        client(f, &summary.client, unit(summary))?;
-        errors(f, summary)?;
-        verdict(f, summary)
+/// The figures of a run, in the order in which people ask for them.
+pub(super) fn sheet(summary: &Summary) -> Sheet {
+    let mut sheet = Sheet::new(format!("{} {}", summary.command, summary.target));
+    sheet.line("load", load(summary));
+    if BUILD == "debug" {
+        sheet.line("note", "debug build: figures of the client say nothing");
     }
+    if let Some(part) = &summary.messages {
+        messages(&mut sheet, part, summary);
+    }
+    if let Some(latencies) = &summary.latency_us {
+        latency(&mut sheet, latencies, summary.parameters.rate.is_some());
+    }
+    if let Some(phases) = &summary.connect_us {
+        connecting(&mut sheet, phases, summary.connections.is_some());
+    }
+    if let Some(part) = &summary.compression {
+        compression(&mut sheet, part);
+    }
+    if let Some(part) = &summary.broadcast {
+        broadcast(&mut sheet, part);
+    }
+    if let Some(list) = &summary.connections {
+        connections(&mut sheet, list, summary);
+    }
+    if let Some(growth) = &summary.memory {
+        memory(&mut sheet, growth);
+    }
+    if let Some(part) = &summary.server {
+        server(&mut sheet, part, summary);
+    }
+    client(&mut sheet, &summary.client, unit(summary));
+    errors(&mut sheet, summary);
+    verdict(&mut sheet, summary);
+    sheet
 }
 
-const LABEL: usize = 12;
-
-fn line(f: &mut Formatter<'_>, label: &str, text: impl Display) -> fmt::Result {
-    writeln!(f, "  {label:<LABEL$} {text}")
+/// The verdict in a few words.
+pub(super) fn verdict_words(summary: &Summary) -> String {
+    let word = |good| if good { "valid" } else { "INVALID" };
+    let by = match summary.judged_by {
+        JudgedBy::Throughput => "throughput and latency",
+        JudgedBy::Cost => "cost alone",
+    };
+    format!(
+        "{}, judged by {by}; throughput {}, cost {}",
+        if summary.valid {
+            "valid"
+        } else {
+            "INVALID RUN: its figures must not be used"
+        },
+        word(summary.throughput_valid),
+        word(summary.cost_valid)
+    )
 }
 
-fn load(summary: &Summary) -> String {
+fn messages(sheet: &mut Sheet, messages: &Messages, summary: &Summary) {
+    let (label, way) = match summary.broadcast {
+        Some(_) => ("deliveries", ""),
+        None => ("messages", " each way"),
+    };
+    let text = format!(
+        "{} in {:.2} s = {}/s, payload {}/s{way} (limited by {})",
+        messages.count,
+        summary.window_s,
+        rounded(messages.per_second),
+        bytes(messages.payload_bytes_per_second),
+        limit(summary.limited_by)
+    );
+    sheet.line(label, text);
+}
+
+/// What was asked for, in a sentence.
+pub(super) fn load(summary: &Summary) -> String {
     let p = &summary.parameters;
     let mut text = match p.publishers {
         None => format!("{} connections", p.connections),
@@ -132,31 +146,26 @@ fn load(summary: &Summary) -> String {
     text
 }
 
-fn latency(f: &mut Formatter<'_>, latencies: &Latencies, open_loop: bool) -> fmt::Result {
+fn latency(sheet: &mut Sheet, latencies: &Latencies, open_loop: bool) {
     if let Some(corrected) = &latencies.corrected {
         let from = if open_loop {
             "from the time due"
         } else {
             "from the time sent"
         };
-        line(
-            f,
-            "latency",
-            format!("{} ({from})", distribution(corrected)),
-        )?;
+        sheet.line("latency", format!("{} ({from})", distribution(corrected)));
     }
     if let Some(uncorrected) = &latencies.uncorrected {
         let text = format!(
             "{} (uncorrected: from the time sent)",
             distribution(uncorrected)
         );
-        line(f, "", text)?;
+        sheet.line("", text);
     }
-    Ok(())
 }
 
 /// Phases of opening; `told`: those of the handshakes stand elsewhere.
-fn connecting(f: &mut Formatter<'_>, phases: &ConnectPhases, told: bool) -> fmt::Result {
+fn connecting(sheet: &mut Sheet, phases: &ConnectPhases, told: bool) {
     let lines = [
         ("tcp", phases.tcp.filter(|_| !told)),
         ("upgrade", phases.upgrade.filter(|_| !told)),
@@ -164,13 +173,12 @@ fn connecting(f: &mut Formatter<'_>, phases: &ConnectPhases, told: bool) -> fmt:
     ];
     for (label, times) in lines {
         if let Some(times) = times {
-            line(f, label, distribution(&times))?;
+            sheet.line(label, distribution(&times));
         }
     }
-    Ok(())
 }
 
-fn compression(f: &mut Formatter<'_>, part: &CompressionCounts) -> fmt::Result {
+fn compression(sheet: &mut Sheet, part: &CompressionCounts) {
     let text = format!(
         "{:.1} B came per message of {} B = {:.2} : 1; {} compressed ({} of them inflated, the others the same as one \
          of these), {} not",
@@ -181,13 +189,13 @@ fn compression(f: &mut Formatter<'_>, part: &CompressionCounts) -> fmt::Result {
         part.inflated,
         part.uncompressed
     );
-    line(f, "compression", text)
+    sheet.line("compression", text)
 }
 
-fn broadcast(f: &mut Formatter<'_>, part: &Broadcast) -> fmt::Result {
+fn broadcast(sheet: &mut Sheet, part: &Broadcast) {
     for (label, times) in [("to first", &part.first_us), ("to last", &part.last_us)] {
         if let Some(times) = times {
-            line(f, label, distribution(times))?;
+            sheet.line(label, distribution(times));
         }
     }
     let text = format!(
@@ -199,29 +207,28 @@ fn broadcast(f: &mut Formatter<'_>, part: &Broadcast) -> fmt::Result {
         part.duplicated,
         part.reordered
     );
-    line(f, "published", text)?;
+    sheet.line("published", text);
     if part.to_publishers > 0 {
         let text = format!(
             "{} deliveries to publishers, counted too",
             part.to_publishers
         );
-        line(f, "", text)?;
+        sheet.line("", text);
     }
     if let Some(stalled) = &part.stalled {
         let text = format!(
             "{} stopped reading: {} still open",
             stalled.count, stalled.open
         );
-        line(f, "stalled", text)?;
+        sheet.line("stalled", text);
         for fate in &stalled.closed {
-            line(
-                f,
+            sheet.line(
                 "",
                 format!("{} × closed by the server: {}", fate.count, fate.reason),
-            )?;
+            );
         }
         for fate in &stalled.cut {
-            line(f, "", format!("{} × cut: {}", fate.count, fate.reason))?;
+            sheet.line("", format!("{} × cut: {}", fate.count, fate.reason));
         }
     }
     if let Some(memory) = &part.memory {
@@ -233,19 +240,18 @@ fn broadcast(f: &mut Formatter<'_>, part: &Broadcast) -> fmt::Result {
             bytes(memory.empty.resident as f64),
             bytes(memory.joined.resident as f64)
         );
-        line(f, "server rss", text)?;
+        sheet.line("server rss", text);
     }
-    Ok(())
 }
 
-fn connections(f: &mut Formatter<'_>, list: &Connections, summary: &Summary) -> fmt::Result {
+fn connections(sheet: &mut Sheet, list: &Connections, summary: &Summary) {
     let what = if summary.parameters.churn == Some(true) {
         "opened, upgraded and closed"
     } else {
         "opened"
     };
     let text = format!("{} {what} = {}/s", list.count, rounded(list.per_second));
-    line(f, "connections", text)?;
+    sheet.line("connections", text);
     let phases = [
         ("tcp", &list.tcp_us),
         ("upgrade", &list.upgrade_us),
@@ -253,36 +259,35 @@ fn connections(f: &mut Formatter<'_>, list: &Connections, summary: &Summary) -> 
     ];
     for (label, phase) in phases {
         if let Some(times) = phase {
-            line(f, label, distribution(times))?;
+            sheet.line(label, distribution(times));
         }
     }
     if let Some(rate) = list.closed_per_second {
         let cpu = list
             .server_close_cpu_us
             .map_or(String::new(), |cpu| format!(", server {cpu:.2} µs each"));
-        line(f, "closing", format!("{}/s{cpu}", rounded(rate)))?;
+        sheet.line("closing", format!("{}/s{cpu}", rounded(rate)));
     }
     if let (Some(heard), Some(lost)) = (list.heard, list.lost) {
         let text = format!(
             "{} messages and {} pings came, {lost} connections were lost, in {:.2} s",
             heard.messages, heard.pings, summary.window_s
         );
-        line(f, "idle", text)?;
+        sheet.line("idle", text);
     }
-    Ok(())
 }
 
-fn memory(f: &mut Formatter<'_>, growth: &MemoryPerConnection) -> fmt::Result {
-    line(f, "before", resident(&growth.before))?;
-    line(f, "after", resident(&growth.after))?;
+fn memory(sheet: &mut Sheet, growth: &MemoryPerConnection) {
+    sheet.line("before", resident(&growth.before));
+    sheet.line("after", resident(&growth.after));
     let text = format!(
         "{:.1} B anonymous, {:.1} B resident (server process only; the kernel's sockets are not in it)",
         growth.anonymous_per_connection, growth.resident_per_connection
     );
-    line(f, "each", text)
+    sheet.line("each", text)
 }
 
-fn server(f: &mut Formatter<'_>, part: &Server, summary: &Summary) -> fmt::Result {
+fn server(sheet: &mut Sheet, part: &Server, summary: &Summary) {
     let unit = unit(summary);
     let split = part.user_share.map_or(String::new(), |user| {
         format!(
@@ -292,12 +297,8 @@ fn server(f: &mut Formatter<'_>, part: &Server, summary: &Summary) -> fmt::Resul
         )
     });
     match part.cpu_us_per_message {
-        Some(cost) => line(f, "server cpu", format!("{cost:.3} µs per {unit}{split}"))?,
-        None => line(
-            f,
-            "server cpu",
-            format!("{:.3} ms{split}", part.cpu_us / 1e3),
-        )?,
+        Some(cost) => sheet.line("server cpu", format!("{cost:.3} µs per {unit}{split}")),
+        None => sheet.line("server cpu", format!("{:.3} ms{split}", part.cpu_us / 1e3)),
     }
     let descriptors = part
         .descriptors
@@ -311,11 +312,11 @@ fn server(f: &mut Formatter<'_>, part: &Server, summary: &Summary) -> fmt::Resul
         part.voluntary_switches,
         part.involuntary_switches
     );
-    line(f, "server", text)?;
-    line(f, "server mem", resident(&part.memory))
+    sheet.line("server", text);
+    sheet.line("server mem", resident(&part.memory))
 }
 
-fn client(f: &mut Formatter<'_>, part: &Client, unit: &str) -> fmt::Result {
+fn client(sheet: &mut Sheet, part: &Client, unit: &str) {
     let cost = part.cpu_us_per_message.map_or(String::new(), |cost| {
         format!(", {cost:.3} µs cpu per {unit}")
     });
@@ -331,46 +332,29 @@ fn client(f: &mut Formatter<'_>, part: &Client, unit: &str) -> fmt::Result {
         (part.busy - part.running) * 100.0,
         part.threads
     );
-    line(f, "client", text)
+    sheet.line("client", text)
 }
 
-fn errors(f: &mut Formatter<'_>, summary: &Summary) -> fmt::Result {
+fn errors(sheet: &mut Sheet, summary: &Summary) {
     let errors = &summary.errors;
     if errors.refused + errors.broken + errors.lost == 0 {
-        return line(f, "errors", "none");
+        return sheet.line("errors", "none");
     }
     let text = format!(
         "{} connections not opened, {} broken, {} messages lost",
         errors.refused, errors.broken, errors.lost
     );
-    line(f, "errors", text)?;
+    sheet.line("errors", text);
     for reason in &errors.reasons {
-        line(f, "", format!("{} × {}", reason.count, reason.reason))?;
+        sheet.line("", format!("{} × {}", reason.count, reason.reason));
     }
-    Ok(())
 }
 
-fn verdict(f: &mut Formatter<'_>, summary: &Summary) -> fmt::Result {
-    let word = |good| if good { "valid" } else { "INVALID" };
-    let by = match summary.judged_by {
-        JudgedBy::Throughput => "throughput and latency",
-        JudgedBy::Cost => "cost alone",
-    };
-    let text = format!(
-        "{}, judged by {by}; throughput {}, cost {}",
-        if summary.valid {
-            "valid"
-        } else {
-            "INVALID RUN: its figures must not be used"
-        },
-        word(summary.throughput_valid),
-        word(summary.cost_valid)
-    );
-    line(f, "verdict", text)?;
+fn verdict(sheet: &mut Sheet, summary: &Summary) {
+    sheet.line("verdict", verdict_words(summary));
     for reason in &summary.reasons {
-        line(f, "", format!("- {}", reason.text))?;
+        sheet.line("", format!("- {}", reason.text));
     }
-    Ok(())
 }
 
 fn distribution(d: &Distribution) -> String {
@@ -407,30 +391,11 @@ fn resident(memory: &Memory) -> String {
 }
 
 /// What processor time is divided by.
-fn unit(summary: &Summary) -> &'static str {
+pub(super) fn unit(summary: &Summary) -> &'static str {
     match summary.command.as_str() {
         "connect" => "connection",
         "broadcast" => "delivery",
         _ => "message",
-    }
-}
-
-/// Microseconds in the unit that reads best.
-fn time(micros: f64) -> String {
-    match micros {
-        m if m < 1_000.0 => format!("{m:.1} µs"),
-        m if m < 1_000_000.0 => format!("{:.2} ms", m / 1e3),
-        m => format!("{:.2} s", m / 1e6),
-    }
-}
-
-/// Bytes in the binary unit that reads best.
-fn bytes(count: f64) -> String {
-    match count {
-        c if c < 1024.0 => format!("{c:.0} B"),
-        c if c < 1024.0 * 1024.0 => format!("{:.1} KiB", c / 1024.0),
-        c if c < 1024.0 * 1024.0 * 1024.0 => format!("{:.1} MiB", c / (1024.0 * 1024.0)),
-        c => format!("{:.2} GiB", c / (1024.0 * 1024.0 * 1024.0)),
     }
 }
 
@@ -444,35 +409,4 @@ fn rate(p: &Parameters) -> Option<String> {
         text += &format!(" (after a ramp of {ramp} s)");
     }
     Some(text)
-}
-
-/// A rate with the digits that matter.
-fn rounded(rate: f64) -> String {
-    if rate < 1_000.0 {
-        format!("{rate:.1}")
-    } else {
-        format!("{rate:.0}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn units_fit_the_size() {
-        assert_eq!(
-            (time(12.34), time(1_500.0), time(2e6)),
-            ("12.3 µs".into(), "1.50 ms".into(), "2.00 s".into())
-        );
-        assert_eq!(
-            (bytes(100.0), bytes(1536.0)),
-            ("100 B".to_owned(), "1.5 KiB".to_owned())
-        );
-        assert_eq!(bytes(3.0 * 1024.0 * 1024.0 * 1024.0), "3.00 GiB");
-        assert_eq!(
-            (rounded(12.34), rounded(12_345.6)),
-            ("12.3".into(), "12346".into())
-        );
-    }
 }

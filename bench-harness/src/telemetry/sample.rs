@@ -171,6 +171,12 @@ impl Stretch {
     pub(crate) fn latency(&self) -> Latency {
         Latency::unpack(&self.corrected).expect("it was packed by this program")
     }
+
+    /// What is packed in `uncorrected`.
+    pub(crate) fn uncorrected_latency(&self) -> Option<Latency> {
+        let unpack = |packed| Latency::unpack(packed).expect("it was packed by this program");
+        self.uncorrected.as_deref().map(unpack)
+    }
 }
 
 #[cfg(test)]

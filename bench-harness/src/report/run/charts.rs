@@ -1,0 +1,274 @@
+//! The charts of a run.
+
+use crate::report::Record;
+use crate::report::page::{Axis, Band, Chart, Series, Unit};
+use crate::report::timeseries::phase;
+use crate::stats::latency::{Distribution, Latency};
+use crate::telemetry::sample::{Phase, Sample, ServerSample, Stretch};
+
+/// A row that is shorter says nothing of a rate: it lies between two looks that happened to be close.
+const SHORTEST_S: f64 = 0.02;
+
+/// Points of the latency curve from one halving of what is above to the next.
+const POINTS_PER_HALVING: u32 = 6;
+
+/// Charts that show the course of the run share cursor and zoom.
+const COURSE: &str = "course";
+
+/// The course of a run.
+pub(super) fn course(record: &Record) -> Vec<Chart> {
+    let rows = Rows(&record.history.samples);
+    let mut charts = vec![
+        rate(rows, record),
+        percentiles(rows, record.summary.parameters.rate.is_some()),
+        server_cpu(rows, record),
+        memory(rows),
+        descriptors(rows),
+        client(rows),
+        connections(rows),
+    ];
+    for chart in &mut charts {
+        chart.group = Some(COURSE.to_owned());
+        chart.bands = rows.phases();
+    }
+    charts
+}
+
+/// How long the slowest take: what share of messages took at most so long. The axis gives every further nine the same room.
+pub(super) fn latency_curve(stretches: &[Stretch]) -> Chart {
+    let mut chart = Chart::new(
+        "Latency by percentile",
+        Axis::log("", Unit::Percentile),
+        vec![Axis::log("", Unit::Micros)],
+    );
+    chart.note = Some("So many of the messages took at most so long.".to_owned());
+    let corrected = sum(stretches.iter().map(Stretch::latency));
+    let uncorrected = sum(stretches.iter().filter_map(Stretch::uncorrected_latency));
+    let open_loop = uncorrected.is_some();
+    let name = if open_loop {
+        "corrected: from the time due"
+    } else {
+        "from the time sent"
+    };
+    chart.push(Series::new(name, curve(corrected), 0));
+    chart.push(Series::new("uncorrected: from the time sent", curve(uncorrected), 1).dashed());
+    chart
+}
+
+fn sum(all: impl Iterator<Item = Latency>) -> Option<Latency> {
+    all.reduce(|mut sum, one| {
+        sum.merge(&one);
+        sum
+    })
+}
+
+fn curve(latency: Option<Latency>) -> Vec<(f64, f64)> {
+    let Some(latency) = latency else {
+        return Vec::new();
+    };
+    let histogram = latency.histogram();
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for step in histogram.iter_quantiles(POINTS_PER_HALVING) {
+        // The longest of n stands where one in n is above.
+        let above = (1.0 - step.quantile_iterated_to()).max(1.0 / histogram.len() as f64);
+        let point = (1.0 / above, step.value_iterated_to() as f64 / 1e3);
+        if points.last().is_none_or(|last| point.0 > last.0) {
+            points.push(point);
+        } else if let Some(last) = points.last_mut() {
+            last.1 = point.1;
+        }
+    }
+    points
+}
+
+fn rate(rows: Rows<'_>, record: &Record) -> Chart {
+    let parameters = &record.summary.parameters;
+    let broadcast = record.summary.broadcast.is_some();
+    let axis = |label: &str| Axis::linear(label, Unit::PerSecond);
+    let (title, done) = match record.summary.command.as_str() {
+        "connect" | "idle" => ("Connections opened per second", "opened"),
+        "broadcast" => ("Messages per second", "delivered"),
+        _ => ("Messages per second", "answered"),
+    };
+    let sides = if broadcast { 2 } else { 1 };
+    let mut chart = Chart::new(title, seconds(), vec![axis(""); sides]);
+    let place = |series: Series| {
+        if broadcast {
+            series.on_the_right()
+        } else {
+            series
+        }
+    };
+    if let Some(wanted) = parameters.rate.or(parameters.connect_rate) {
+        let points = rows.points(|_| Some(wanted as f64));
+        chart.push(place(Series::new("asked for", points, 7).dashed()));
+    }
+    let per_second = |count: fn(&Sample) -> u64| {
+        rows.points(move |row| long(row).then(|| count(row) as f64 / row.length_s))
+    };
+    if rows.0.iter().any(|row| row.sent > 0) {
+        chart.push(place(Series::new("sent", per_second(|row| row.sent), 1)));
+    }
+    chart.push(Series::new(done, per_second(|row| row.done), 0));
+    chart
+}
+
+fn percentiles(rows: Rows<'_>, open_loop: bool) -> Chart {
+    let mut chart = Chart::new(
+        "Latency over time",
+        seconds(),
+        vec![Axis::log("", Unit::Micros)],
+    );
+    let from = if open_loop {
+        "From the time due."
+    } else {
+        "From the time sent."
+    };
+    chart.note = Some(from.to_owned());
+    let lines: [(&str, fn(&Distribution) -> f64, usize); 5] = [
+        ("max", |d| d.max, 7),
+        ("p99.9", |d| d.p99_9, 4),
+        ("p99", |d| d.p99, 1),
+        ("p90", |d| d.p90, 5),
+        ("p50", |d| d.p50, 0),
+    ];
+    for (name, figure, colour) in lines {
+        let points = rows.points(|row| row.latency_us.as_ref().map(figure));
+        chart.push(Series::new(name, points, colour));
+    }
+    chart
+}
+
+fn server_cpu(rows: Rows<'_>, record: &Record) -> Chart {
+    let unit = crate::report::text::unit(&record.summary);
+    let axes = vec![
+        Axis::linear("", Unit::Share),
+        Axis::linear("", Unit::Micros),
+    ];
+    let mut chart = Chart::new("Server processor time", seconds(), axes);
+    chart.note = Some("100 % is one processor, all of the time.".to_owned());
+    let used = rows.server(|server, row| long(row).then(|| server.cpu_us / (row.length_s * 1e6)));
+    let each = rows
+        .server(|server, row| (row.done > 0 && long(row)).then(|| server.cpu_us / row.done as f64));
+    chart.push(Series::new("processor time", used, 0));
+    chart.push(Series::new(format!("per {unit}"), each, 1).on_the_right());
+    chart
+}
+
+fn memory(rows: Rows<'_>) -> Chart {
+    let mut chart = Chart::new(
+        "Server memory",
+        seconds(),
+        vec![Axis::linear("", Unit::Bytes)],
+    );
+    chart.note = Some("Resident, of the process; the kernel's sockets are not in it.".to_owned());
+    let bytes =
+        |part: fn(&ServerSample) -> u64| rows.server(move |server, _| Some(part(server) as f64));
+    chart.push(Series::new("all", bytes(|s| s.memory.resident), 7).dashed());
+    chart.push(Series::new("anonymous", bytes(|s| s.memory.anonymous), 0));
+    chart.push(Series::new("file", bytes(|s| s.memory.file), 1));
+    chart.push(Series::new("shared", bytes(|s| s.memory.shared), 2));
+    chart
+}
+
+fn descriptors(rows: Rows<'_>) -> Chart {
+    let axes = vec![
+        Axis::linear("", Unit::Count),
+        Axis::linear("", Unit::PerSecond),
+    ];
+    let mut chart = Chart::new("Server descriptors and context switches", seconds(), axes);
+    let open = rows.server(|server, _| server.descriptors.map(|count| count as f64));
+    chart.push(Series::new("descriptors", open, 0));
+    let per_second = |count: fn(&ServerSample) -> Option<u64>| {
+        rows.server(move |server, row| {
+            count(server)
+                .filter(|_| long(row))
+                .map(|count| count as f64 / row.length_s)
+        })
+    };
+    let right = |name: &str, points, colour| Series::new(name, points, colour).on_the_right();
+    chart.push(right(
+        "went to sleep",
+        per_second(|s| Some(s.voluntary_switches)),
+        1,
+    ));
+    chart.push(right(
+        "was put aside",
+        per_second(|s| Some(s.involuntary_switches)),
+        4,
+    ));
+    chart.push(right("system calls", per_second(|s| s.syscalls), 3));
+    chart
+}
+
+fn client(rows: Rows<'_>) -> Chart {
+    let axes = vec![
+        Axis::linear("", Unit::Share),
+        Axis::linear("", Unit::Micros),
+    ];
+    let mut chart = Chart::new("Client", seconds(), axes);
+    chart.note = Some(
+        "Its busiest thread; when that is busy all of the time, the client sets the pace."
+            .to_owned(),
+    );
+    let points = |share: fn(&Sample) -> f64| rows.points(move |row| long(row).then(|| share(row)));
+    chart.push(Series::new("busy", points(|row| row.client.busy), 0));
+    chart.push(Series::new("running", points(|row| row.client.running), 2));
+    let lag = rows.points(|row| row.client.timer_lag_us);
+    chart.push(Series::new("woke up late by", lag, 1).on_the_right());
+    chart
+}
+
+fn connections(rows: Rows<'_>) -> Chart {
+    let count = || Axis::linear("", Unit::Count);
+    let mut chart = Chart::new("Connections", seconds(), vec![count()]);
+    let points = |count: fn(&Sample) -> u64| rows.points(move |row| Some(count(row) as f64));
+    chart.push(Series::new("open", points(|row| row.open), 0));
+    chart.push(Series::new("on the way", points(|row| row.opening), 1));
+    if rows.0.iter().any(|row| row.errors > 0) {
+        chart.push(Series::new(
+            "errors in the interval",
+            points(|row| row.errors),
+            4,
+        ));
+    }
+    chart
+}
+
+fn seconds() -> Axis {
+    Axis::linear("", Unit::Seconds)
+}
+
+fn long(row: &Sample) -> bool {
+    row.length_s >= SHORTEST_S
+}
+
+/// The rows of a run.
+#[derive(Clone, Copy)]
+struct Rows<'a>(&'a [Sample]);
+
+impl Rows<'_> {
+    /// A figure of each row, at the middle of its time.
+    fn points(self, figure: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+        let middle = |row: &Sample| row.at_s - row.length_s / 2.0;
+        let point = |row| (middle(row), figure(row).unwrap_or(f64::NAN));
+        self.0.iter().map(point).collect()
+    }
+
+    /// The same of the server.
+    fn server(self, figure: impl Fn(&ServerSample, &Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+        self.points(|row| figure(row.server.as_ref()?, row))
+    }
+
+    /// The stretches of one phase each; what is not measured is shaded.
+    fn phases(self) -> Vec<Band> {
+        let same = |one: &Sample, next: &Sample| one.phase == next.phase;
+        let band = |rows: &[Sample]| Band {
+            from: rows[0].at_s - rows[0].length_s,
+            to: rows[rows.len() - 1].at_s,
+            label: phase(rows[0].phase).to_owned(),
+            shaded: rows[0].phase != Phase::Measuring,
+        };
+        self.0.chunk_by(same).map(band).collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! `report.html`: a run on a page.
+
+mod charts;
+mod figures;
+
+use serde_json::Value;
+
+use super::Record;
+use super::env::{BUILD, Env};
+use super::page::{Banner, Page, Table};
+use super::summary::Summary;
+use super::text;
+
+/// Files beside the report.
+const FILES: [(&str, &str); 5] = [
+    ("summary.json", "all figures, for programs"),
+    ("summary.md", "the same as a table, for issues"),
+    (
+        "timeseries.csv",
+        "the course of the run, a row for each interval",
+    ),
+    (
+        "latency.hlog",
+        "all latencies by interval, for the tools of HdrHistogram",
+    ),
+    ("env.json", "machine and command line"),
+];
+
+/// The page of a run.
+pub(super) fn page(record: &Record, env: &Env) -> Page {
+    let summary = &record.summary;
+    let sheet = text::sheet(summary);
+    let mut page = Page::new(sheet.title());
+    page.banner(banner(summary));
+    page.text(text::load(summary));
+    page.figures(figures::figures(summary));
+    page.heading("Course");
+    for chart in charts::course(record) {
+        page.chart(chart);
+    }
+    page.heading("Latency");
+    page.chart(charts::latency_curve(&record.history.stretches));
+    page.table(figures::distributions(summary));
+    page.heading("All figures");
+    page.table(Table {
+        head: Vec::new(),
+        rows: sheet
+            .lines()
+            .iter()
+            .map(|(label, text)| vec![label.clone(), text.clone()])
+            .collect(),
+    });
+    page.heading("Errors");
+    page.table(errors(summary));
+    page.heading("Parameters");
+    page.table(listed(&summary.parameters));
+    page.heading("Machine");
+    page.table(listed(env));
+    page.heading("Files");
+    page.links(&FILES);
+    page
+}
+
+fn banner(summary: &Summary) -> Banner {
+    let mut lines: Vec<_> = summary
+        .reasons
+        .iter()
+        .map(|reason| reason.text.clone())
+        .collect();
+    if BUILD == "debug" {
+        lines.push("The harness is a debug build: figures of the client say nothing.".to_owned());
+    }
+    let words = text::verdict_words(summary);
+    let mut letters = words.chars();
+    let first = letters
+        .next()
+        .map(|letter| letter.to_uppercase().to_string());
+    Banner {
+        good: summary.valid,
+        head: first.unwrap_or_default() + letters.as_str(),
+        lines,
+    }
+}
+
+fn errors(summary: &Summary) -> Table {
+    let errors = &summary.errors;
+    let mut rows = vec![
+        vec![
+            "Connections that could not be opened".to_owned(),
+            errors.refused.to_string(),
+        ],
+        vec![
+            "Connections that broke, or whose replies were wrong".to_owned(),
+            errors.broken.to_string(),
+        ],
+        vec![
+            "Messages without a reply".to_owned(),
+            errors.lost.to_string(),
+        ],
+    ];
+    rows.extend(
+        errors
+            .reasons
+            .iter()
+            .map(|it| vec![it.reason.clone(), it.count.to_string()]),
+    );
+    Table {
+        head: vec!["What".to_owned(), "Times".to_owned()],
+        rows,
+    }
+}
+
+/// A row for every field, named as in the file.
+fn listed(part: &impl serde::Serialize) -> Table {
+    let value = serde_json::to_value(part).expect("plain structures serialize");
+    let mut rows = Vec::new();
+    fill(&mut rows, "", &value);
+    Table {
+        head: Vec::new(),
+        rows,
+    }
+}
+
+fn fill(rows: &mut Vec<Vec<String>>, name: &str, value: &Value) {
+    match value {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let name = if name.is_empty() {
+                    field.clone()
+                } else {
+                    format!("{name}.{field}")
+                };
+                fill(rows, &name, value);
+            }
+        }
+        Value::Array(pairs) if pairs.iter().any(Value::is_array) => {
+            for pair in pairs {
+                fill(rows, &plain(&pair[0]), &pair[1]);
+            }
+        }
+        Value::Array(list) => {
+            let words: Vec<_> = list.iter().map(plain).collect();
+            rows.push(vec![name.to_owned(), words.join(" ")]);
+        }
+        Value::Null => {}
+        other => rows.push(vec![name.to_owned(), plain(other)]),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
