@@ -49,23 +49,24 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
     sheet
 }
 
-/// The verdict in a few words.
-pub(super) fn verdict_words(summary: &Summary) -> String {
+/// The verdict in a few words, and what it is about.
+pub(super) fn verdict_words(summary: &Summary) -> (&'static str, String) {
     let word = |good| if good { "valid" } else { "INVALID" };
     let by = match summary.judged_by {
         JudgedBy::Throughput => "throughput and latency",
         JudgedBy::Cost => "cost alone",
     };
-    format!(
-        "{}, judged by {by}; throughput {}, cost {}",
-        if summary.valid {
-            "valid"
-        } else {
-            "INVALID RUN: its figures must not be used"
-        },
+    let verdict = if summary.valid {
+        "valid"
+    } else {
+        "INVALID RUN: its figures must not be used"
+    };
+    let about = format!(
+        "judged by {by}; throughput {}, cost {}",
         word(summary.throughput_valid),
         word(summary.cost_valid)
-    )
+    );
+    (verdict, about)
 }
 
 fn messages(sheet: &mut Sheet, messages: &Messages, summary: &Summary) {
@@ -351,7 +352,8 @@ fn errors(sheet: &mut Sheet, summary: &Summary) {
 }
 
 fn verdict(sheet: &mut Sheet, summary: &Summary) {
-    sheet.line("verdict", verdict_words(summary));
+    let (verdict, about) = verdict_words(summary);
+    sheet.line("verdict", format!("{verdict}, {about}"));
     for reason in &summary.reasons {
         sheet.line("", format!("- {}", reason.text));
     }

@@ -1,9 +1,10 @@
 // Draws the charts of a report, each from the JSON beside it.
 (() => {
   const HEIGHT = 240;
-  const LEGEND_SPACE = 8;
   const AXIS_WIDTH = 62;
   const AXIS_HEIGHT = 28;
+  // Above the lines, for the names of the bands.
+  const BAND_HEIGHT = 18;
   const FONT = "12px system-ui, sans-serif";
   const BINARY_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
@@ -30,7 +31,8 @@
     const plot = new uPlot({
       width: host.clientWidth,
       height: HEIGHT,
-      legend: { live: false },
+      padding: [spec.bands.length > 0 ? BAND_HEIGHT : 10, null, 0, null],
+      legend: { live: false, markers: { dash: (_, number) => spec.series[number - 1].dashed ? "dashed" : "solid" } },
       cursor: {
         drag: { x: true, y: false },
         points: { size: 7 },
@@ -38,7 +40,7 @@
         dataIdx: (self, index, at) => nearest(self.data[index], at),
       },
       scales: scales(spec),
-      axes: [xAxis(spec), ...spec.y.map((axis, side) => yAxis(axis, side))],
+      axes: [xAxis(spec), ...spec.y.map((axis, side) => yAxis(spec, axis, side))],
       series: [{}, ...spec.series.map(series => line(spec, series))],
       hooks: { drawClear: [self => shade(self, spec)], setCursor: [self => showTip(self, spec, tip)] },
     }, data, host);
@@ -80,8 +82,9 @@
     return splits.filter(split => split >= min);
   }
 
-  function yAxis(axis, side) {
-    return axisLook(axis, { scale: `y${side}`, side: side === 0 ? 3 : 1, size: AXIS_WIDTH, grid: side === 0 });
+  function yAxis(spec, axis, side) {
+    const show = spec.series.some(series => series.axis === side);
+    return axisLook(axis, { show, scale: `y${side}`, side: side === 0 ? 3 : 1, size: AXIS_WIDTH, grid: side === 0 });
   }
 
   function axisLook(axis, { grid = true, ...rest }) {
@@ -119,25 +122,24 @@
     return at;
   }
 
+  // Bands lie under the lines, their names above them.
   function shade(self, spec) {
     const { ctx, bbox } = self;
+    const ratio = devicePixelRatio;
+    const top = bbox.top - BAND_HEIGHT * ratio;
     ctx.save();
     ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.rect(bbox.left, top, bbox.width, bbox.height + BAND_HEIGHT * ratio);
     ctx.clip();
-    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    ctx.textBaseline = "top";
+    ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+    ctx.textBaseline = "middle";
     for (const band of spec.bands) {
-      const [left, right] = [band.from, band.to].map(value => self.valToPos(value, "x", true));
-      if (band.shaded) {
-        ctx.fillStyle = colour("--band");
-        ctx.fillRect(left, bbox.top, right - left, bbox.height);
-      }
-      const pad = 4 * devicePixelRatio;
-      if (ctx.measureText(band.label).width + 2 * pad < right - left) {
-        ctx.fillStyle = colour("--faint");
-        ctx.fillText(band.label, left + pad, bbox.top + pad);
-      }
+      const ends = [band.from, band.to].map(value => self.valToPos(value, "x", true));
+      const [left, right] = [Math.max(ends[0], bbox.left), Math.min(ends[1], bbox.left + bbox.width)];
+      ctx.fillStyle = colour("--band");
+      if (band.shaded) ctx.fillRect(left, top, right - left, bbox.height + BAND_HEIGHT * ratio);
+      ctx.fillStyle = colour("--faint");
+      if (ctx.measureText(band.label).width + 8 * ratio < right - left) ctx.fillText(band.label, left + 4 * ratio, top + BAND_HEIGHT / 2 * ratio);
     }
     ctx.restore();
   }
@@ -152,6 +154,7 @@
       if (value === null || value === undefined || !self.series[number + 1].show) return;
       rows.push(tipRow(format[spec.y[series.axis].unit](value), series.name, seriesColour(series.colour)));
     });
+    tip.hidden = rows.length === 1;
     tip.replaceChildren(...rows);
     const right = left > self.over.clientWidth / 2;
     tip.style.left = right ? "auto" : `${left + 12}px`;

@@ -17,7 +17,7 @@ const COURSE: &str = "course";
 
 /// The course of a run.
 pub(super) fn course(record: &Record) -> Vec<Chart> {
-    let rows = Rows(&record.history.samples);
+    let rows = &Rows(record.history.samples.iter().collect());
     let mut charts = vec![
         rate(rows, record),
         percentiles(rows, record.summary.parameters.rate.is_some()),
@@ -81,7 +81,7 @@ fn curve(latency: Option<Latency>) -> Vec<(f64, f64)> {
     points
 }
 
-fn rate(rows: Rows<'_>, record: &Record) -> Chart {
+fn rate(rows: &Rows<'_>, record: &Record) -> Chart {
     let parameters = &record.summary.parameters;
     let broadcast = record.summary.broadcast.is_some();
     let axis = |label: &str| Axis::linear(label, Unit::PerSecond);
@@ -103,9 +103,9 @@ fn rate(rows: Rows<'_>, record: &Record) -> Chart {
         let points = rows.points(|_| Some(wanted as f64));
         chart.push(place(Series::new("asked for", points, 7).dashed()));
     }
-    let per_second = |count: fn(&Sample) -> u64| {
-        rows.points(move |row| long(row).then(|| count(row) as f64 / row.length_s))
-    };
+    let long = rows.long();
+    let per_second =
+        |count: fn(&Sample) -> u64| long.points(move |row| Some(count(row) as f64 / row.length_s));
     if rows.0.iter().any(|row| row.sent > 0) {
         chart.push(place(Series::new("sent", per_second(|row| row.sent), 1)));
     }
@@ -113,7 +113,7 @@ fn rate(rows: Rows<'_>, record: &Record) -> Chart {
     chart
 }
 
-fn percentiles(rows: Rows<'_>, open_loop: bool) -> Chart {
+fn percentiles(rows: &Rows<'_>, open_loop: bool) -> Chart {
     let mut chart = Chart::new(
         "Latency over time",
         seconds(),
@@ -139,7 +139,7 @@ fn percentiles(rows: Rows<'_>, open_loop: bool) -> Chart {
     chart
 }
 
-fn server_cpu(rows: Rows<'_>, record: &Record) -> Chart {
+fn server_cpu(rows: &Rows<'_>, record: &Record) -> Chart {
     let unit = crate::report::text::unit(&record.summary);
     let axes = vec![
         Axis::linear("", Unit::Share),
@@ -147,15 +147,15 @@ fn server_cpu(rows: Rows<'_>, record: &Record) -> Chart {
     ];
     let mut chart = Chart::new("Server processor time", seconds(), axes);
     chart.note = Some("100 % is one processor, all of the time.".to_owned());
-    let used = rows.server(|server, row| long(row).then(|| server.cpu_us / (row.length_s * 1e6)));
-    let each = rows
-        .server(|server, row| (row.done > 0 && long(row)).then(|| server.cpu_us / row.done as f64));
+    let long = rows.long();
+    let used = long.server(|server, row| Some(server.cpu_us / (row.length_s * 1e6)));
+    let each = long.server(|server, row| (row.done > 0).then(|| server.cpu_us / row.done as f64));
     chart.push(Series::new("processor time", used, 0));
     chart.push(Series::new(format!("per {unit}"), each, 1).on_the_right());
     chart
 }
 
-fn memory(rows: Rows<'_>) -> Chart {
+fn memory(rows: &Rows<'_>) -> Chart {
     let mut chart = Chart::new(
         "Server memory",
         seconds(),
@@ -171,7 +171,7 @@ fn memory(rows: Rows<'_>) -> Chart {
     chart
 }
 
-fn descriptors(rows: Rows<'_>) -> Chart {
+fn descriptors(rows: &Rows<'_>) -> Chart {
     let axes = vec![
         Axis::linear("", Unit::Count),
         Axis::linear("", Unit::PerSecond),
@@ -179,12 +179,9 @@ fn descriptors(rows: Rows<'_>) -> Chart {
     let mut chart = Chart::new("Server descriptors and context switches", seconds(), axes);
     let open = rows.server(|server, _| server.descriptors.map(|count| count as f64));
     chart.push(Series::new("descriptors", open, 0));
+    let long = rows.long();
     let per_second = |count: fn(&ServerSample) -> Option<u64>| {
-        rows.server(move |server, row| {
-            count(server)
-                .filter(|_| long(row))
-                .map(|count| count as f64 / row.length_s)
-        })
+        long.server(move |server, row| Some(count(server)? as f64 / row.length_s))
     };
     let right = |name: &str, points, colour| Series::new(name, points, colour).on_the_right();
     chart.push(right(
@@ -201,7 +198,7 @@ fn descriptors(rows: Rows<'_>) -> Chart {
     chart
 }
 
-fn client(rows: Rows<'_>) -> Chart {
+fn client(rows: &Rows<'_>) -> Chart {
     let axes = vec![
         Axis::linear("", Unit::Share),
         Axis::linear("", Unit::Micros),
@@ -211,7 +208,8 @@ fn client(rows: Rows<'_>) -> Chart {
         "Its busiest thread; when that is busy all of the time, the client sets the pace."
             .to_owned(),
     );
-    let points = |share: fn(&Sample) -> f64| rows.points(move |row| long(row).then(|| share(row)));
+    let long = rows.long();
+    let points = |share: fn(&Sample) -> f64| long.points(move |row| Some(share(row)));
     chart.push(Series::new("busy", points(|row| row.client.busy), 0));
     chart.push(Series::new("running", points(|row| row.client.running), 2));
     let lag = rows.points(|row| row.client.timer_lag_us);
@@ -219,7 +217,7 @@ fn client(rows: Rows<'_>) -> Chart {
     chart
 }
 
-fn connections(rows: Rows<'_>) -> Chart {
+fn connections(rows: &Rows<'_>) -> Chart {
     let count = || Axis::linear("", Unit::Count);
     let mut chart = Chart::new("Connections", seconds(), vec![count()]);
     let points = |count: fn(&Sample) -> u64| rows.points(move |row| Some(count(row) as f64));
@@ -239,31 +237,32 @@ fn seconds() -> Axis {
     Axis::linear("", Unit::Seconds)
 }
 
-fn long(row: &Sample) -> bool {
-    row.length_s >= SHORTEST_S
-}
+/// Rows of a run.
+struct Rows<'a>(Vec<&'a Sample>);
 
-/// The rows of a run.
-#[derive(Clone, Copy)]
-struct Rows<'a>(&'a [Sample]);
+impl<'a> Rows<'a> {
+    /// Those of which a rate can be told.
+    fn long(&self) -> Self {
+        let long = |row: &&&Sample| row.length_s >= SHORTEST_S;
+        Self(self.0.iter().filter(long).copied().collect())
+    }
 
-impl Rows<'_> {
-    /// A figure of each row, at the middle of its time.
-    fn points(self, figure: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+    /// A figure of each row, at the middle of its time; without one the line has a gap.
+    fn points(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
         let middle = |row: &Sample| row.at_s - row.length_s / 2.0;
-        let point = |row| (middle(row), figure(row).unwrap_or(f64::NAN));
+        let point = |row: &&'a Sample| (middle(row), figure(row).unwrap_or(f64::NAN));
         self.0.iter().map(point).collect()
     }
 
     /// The same of the server.
-    fn server(self, figure: impl Fn(&ServerSample, &Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+    fn server(&self, figure: impl Fn(&ServerSample, &Sample) -> Option<f64>) -> Vec<(f64, f64)> {
         self.points(|row| figure(row.server.as_ref()?, row))
     }
 
     /// The stretches of one phase each; what is not measured is shaded.
-    fn phases(self) -> Vec<Band> {
-        let same = |one: &Sample, next: &Sample| one.phase == next.phase;
-        let band = |rows: &[Sample]| Band {
+    fn phases(&self) -> Vec<Band> {
+        let same = |one: &&Sample, next: &&Sample| one.phase == next.phase;
+        let band = |rows: &[&Sample]| Band {
             from: rows[0].at_s - rows[0].length_s,
             to: rows[rows.len() - 1].at_s,
             label: phase(rows[0].phase).to_owned(),

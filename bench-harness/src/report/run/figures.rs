@@ -30,7 +30,7 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
     if let Some(server) = &summary.server {
         if let Some(cost) = server.cpu_us_per_message {
             let label = format!("Server CPU per {}", unit(summary));
-            let note = format!("it ran {:.1} % of the time", server.running * 100.0);
+            let note = format!("busy for {:.1} % of the time", server.busy * 100.0);
             add(
                 &label,
                 format!("{cost:.3} µs"),
@@ -104,7 +104,7 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
         );
     }
     let client = &summary.client;
-    let note = "of the time, its busiest thread; with what it waited for a processor".to_owned();
+    let note = "its busiest thread, with what it waited".to_owned();
     add(
         "Client busy",
         format!("{:.1} %", client.busy * 100.0),

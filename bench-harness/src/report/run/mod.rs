@@ -62,22 +62,16 @@ pub(super) fn page(record: &Record, env: &Env) -> Page {
 }
 
 fn banner(summary: &Summary) -> Banner {
-    let mut lines: Vec<_> = summary
-        .reasons
-        .iter()
-        .map(|reason| reason.text.clone())
-        .collect();
+    let (verdict, about) = text::verdict_words(summary);
+    let mut lines = vec![about];
+    lines.extend(summary.reasons.iter().map(|reason| reason.text.clone()));
     if BUILD == "debug" {
-        lines.push("The harness is a debug build: figures of the client say nothing.".to_owned());
+        lines.push("debug build: figures of the client say nothing".to_owned());
     }
-    let words = text::verdict_words(summary);
-    let mut letters = words.chars();
-    let first = letters
-        .next()
-        .map(|letter| letter.to_uppercase().to_string());
+    let head = if summary.valid { "Valid run" } else { verdict };
     Banner {
         good: summary.valid,
-        head: first.unwrap_or_default() + letters.as_str(),
+        head: head.to_owned(),
         lines,
     }
 }
@@ -152,3 +146,6 @@ fn plain(value: &Value) -> String {
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;
