@@ -16,6 +16,10 @@ pub(crate) enum BenchError {
     /// Another part of the run failed and says why (exit code 1).
     #[error("the run was called off")]
     CalledOff,
+    /// The user has stopped the run, by this signal or a key that stands for it (exit code 128 and the signal's number, as
+    /// shells have it).
+    #[error("stopped; a run that is not complete has no result")]
+    Stopped(u8),
     /// No io_uring (exit code 1).
     #[error(transparent)]
     Ring(#[from] Unavailable),
@@ -39,6 +43,7 @@ impl BenchError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
+            Self::Stopped(signal) => ExitCode::from(128 + signal),
             _ => ExitCode::from(1),
         }
     }

@@ -27,6 +27,9 @@ pub(crate) struct Common {
     /// Print the summary as JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show no full-screen view, but a line. So it is without a terminal, too.
+    #[arg(long)]
+    pub(crate) no_tui: bool,
     /// Leave summary.json and env.json in this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,

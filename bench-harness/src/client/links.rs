@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use socket2::Socket;
 
+use super::dial::Failures;
 use super::sources::Sources;
 use super::team::Member;
 use super::upgrade::Upgrade;
@@ -51,6 +52,9 @@ pub(crate) trait Driver {
 
     /// The connection is gone and its slot free. `opened` says whether it ever was ready.
     fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos);
+
+    /// The connections that have failed so far: those that were never open, and those that were.
+    fn failures(&self) -> [&Failures; 2];
 }
 
 /// How long opening took.
@@ -127,6 +131,8 @@ pub(crate) struct Links<'a> {
     /// Where the connections' states are shown.
     progress: &'a Progress,
     outbox: Outbox,
+    /// How many failures are shown.
+    failed: u64,
     /// Receives to arm again.
     rearm: Vec<u32>,
     /// Connections that are over.
@@ -189,6 +195,7 @@ impl<'a> Links<'a> {
             rng,
             progress: member.progress,
             outbox: Outbox::default(),
+            failed: 0,
             rearm: Vec::new(),
             over: Vec::new(),
             opening: 0,
@@ -297,7 +304,7 @@ impl<'a> Links<'a> {
         &mut self.outbox
     }
 
-    /// Submits what is queued, waits, and handles all that came.
+    /// Submits what is queued, waits (half a second at most), and handles all that came.
     ///
     /// # Errors
     /// When the ring itself fails, or the run has been called off.
@@ -559,6 +566,9 @@ impl<'a> Links<'a> {
     /// Frees the slots of connections that are over. Only after all completions of the turn were taken: none
     /// of an earlier connection can then be mistaken for one of the next in the same slot.
     fn remove(&mut self, driver: &mut impl Driver, now: Nanos) {
+        if self.over.is_empty() {
+            return;
+        }
         for slot in mem::take(&mut self.over) {
             let link = &mut self.links[slot as usize];
             if link.receiving || link.polled {
@@ -569,6 +579,12 @@ impl<'a> Links<'a> {
                 let (opened, end) = *end;
                 driver.ended(slot, opened, end, now);
             }
+        }
+        let failures = driver.failures();
+        let failed = failures.iter().map(|list| list.total()).sum();
+        if failed != self.failed {
+            self.failed = failed;
+            self.progress.show_failures(failures);
         }
     }
 }

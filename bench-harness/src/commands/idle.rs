@@ -228,6 +228,10 @@ impl Driver for IdleDriver {
             self.outcome.refused.add(reason);
         }
     }
+
+    fn failures(&self) -> [&Failures; 2] {
+        [&self.outcome.refused, &self.outcome.broken]
+    }
 }
 
 fn merge(outcomes: Vec<Outcome>) -> Outcome {

@@ -79,6 +79,11 @@ impl<'a> Setup<'a> {
     fn plan(&self, command: &str, connections: u64, rate: Option<u64>) -> Plan {
         Plan {
             title: format!("{command} {}", self.common.target),
+            things: match command {
+                "broadcast" => "deliveries",
+                "connect" => "connections",
+                _ => "messages",
+            },
             connections,
             rate,
         }

@@ -3,7 +3,7 @@
 use crate::cli::Common;
 use crate::error::{BenchError, Verdict};
 use crate::report::{self, Record};
-use crate::screen::{Quiet, Screen};
+use crate::screen::{self, Screen};
 
 /// Load that can be put on a server, as often as wanted.
 pub(crate) trait Load {
@@ -28,9 +28,9 @@ pub(crate) struct Stage<'a> {
 /// # Errors
 /// Those of [`Load::measure`], or when a file cannot be written.
 pub(crate) fn run(load: &impl Load) -> Result<Verdict, BenchError> {
-    let mut screen = Quiet;
+    let mut screen = screen::choose(load.common())?;
     let outcome = load.measure(&mut Stage {
-        screen: &mut screen,
+        screen: screen.as_mut(),
     });
     screen.end();
     report::deliver(&outcome?, load.common())

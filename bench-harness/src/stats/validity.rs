@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A client thread that is busy for more of the window than this could not have done more.
-const CLIENT_SATURATED: f64 = 0.97;
+pub(crate) const CLIENT_SATURATED: f64 = 0.97;
 
 /// A server that is busy for more of the window than this could not have done more either.
 const SERVER_SATURATED: f64 = 0.95;

@@ -9,15 +9,19 @@ use std::time::Duration;
 use super::progress::Cut;
 use super::sample::{Grid, Phase, Sample, Stretch};
 use super::window::{Moment, Observer, Window};
+use crate::client::dial::Failures;
 use crate::client::team::{Conductor, Report};
 use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::procfs::Watch;
-use crate::screen::{Screen, View};
+use crate::screen::{Screen, SoFar, View};
 use crate::stats::latency::Latency;
 
 /// Between two looks while nothing is measured.
 const GLANCE: Duration = Duration::from_millis(250);
+
+/// Input is not waited for to the last: that rounds times up to milliseconds.
+const PUNCTUAL: Duration = Duration::from_millis(3);
 
 /// Intervals after which one is taken to be over on all threads.
 const SETTLED: i64 = 3;
@@ -27,6 +31,8 @@ const SETTLED: i64 = 3;
 pub(crate) struct Plan {
     /// Command and URL.
     pub(crate) title: String,
+    /// What the counters count: messages, deliveries or connections.
+    pub(crate) things: &'static str,
     /// Connections asked for.
     pub(crate) connections: u64,
     /// Messages (or connections) per second asked for.
@@ -62,6 +68,8 @@ pub(crate) struct Monitor<'a> {
     cuts: BTreeMap<i64, Cut>,
     /// Intervals that are over.
     stretches: BTreeMap<i64, Stretch>,
+    /// All intervals of the measurement so far.
+    so_far: Option<Cut>,
 }
 
 impl<'a> Monitor<'a> {
@@ -76,7 +84,7 @@ impl<'a> Monitor<'a> {
         plan: Plan,
         screen: &'a mut dyn Screen,
     ) -> Result<Self, BenchError> {
-        let reports = conductor.gather(|| Ok(GLANCE))?;
+        let reports = conductor.gather(|| screen.rest(Duration::ZERO).map(|_| GLANCE))?;
         let observer = Observer::new(conductor, watch, &reports);
         let last = (clock.now(), observer.look()?);
         Ok(Self {
@@ -93,6 +101,7 @@ impl<'a> Monitor<'a> {
             grid: None,
             cuts: BTreeMap::new(),
             stretches: BTreeMap::new(),
+            so_far: None,
         })
     }
 
@@ -115,7 +124,8 @@ impl<'a> Monitor<'a> {
         let conductor = self.conductor;
         let mut due = self.clock.now();
         let reports = conductor.gather(|| {
-            if self.clock.now() >= due {
+            let again = self.screen.rest(Duration::ZERO)?;
+            if again || self.clock.now() >= due {
                 self.glance()?;
                 due = self.clock.now() + crate::clock::nanos(GLANCE);
             }
@@ -138,13 +148,13 @@ impl<'a> Monitor<'a> {
             self.await_row(grid, number)?;
             number += 1;
         }
-        thread::sleep(self.clock.until(measured.start));
+        self.rest(measured.start)?;
         let before = self.observer.look()?;
         self.enter(Phase::Measuring, Some(measured.clone()));
         for number in 0..grid.count() as i64 - 1 {
             self.await_row(grid, number)?;
         }
-        thread::sleep(self.clock.until(measured.end));
+        self.rest(measured.end)?;
         let after = self.observer.look()?;
         self.row(Some(grid.count() as i64 - 1))?;
         Ok(self.observer.window(&before, &after))
@@ -165,9 +175,21 @@ impl<'a> Monitor<'a> {
         self.span = span;
     }
 
-    /// Sleeps until an interval is over, and makes a row of it.
+    /// Waits for a time, and listens to the user until shortly before.
+    fn rest(&mut self, until: Nanos) -> Result<(), BenchError> {
+        while self
+            .screen
+            .rest(self.clock.until(until).saturating_sub(PUNCTUAL))?
+        {
+            self.show()?;
+        }
+        thread::sleep(self.clock.until(until));
+        Ok(())
+    }
+
+    /// Waits until an interval is over, and makes a row of it.
     fn await_row(&mut self, grid: Grid, number: i64) -> Result<(), BenchError> {
-        thread::sleep(self.clock.until(grid.begin(number + 1)));
+        self.rest(grid.begin(number + 1))?;
         self.row(Some(number))?;
         self.show()
     }
@@ -216,6 +238,7 @@ impl<'a> Monitor<'a> {
         for thread in self.conductor.progress() {
             for cut in thread.take_cuts() {
                 changed.push(cut.number);
+                self.count_in(&cut);
                 self.unpack(cut.number);
                 let Some(sum) = self.cuts.get_mut(&cut.number) else {
                     self.cuts.insert(cut.number, cut);
@@ -244,6 +267,22 @@ impl<'a> Monitor<'a> {
         }
     }
 
+    /// The warm-up does not count.
+    fn count_in(&mut self, cut: &Cut) {
+        if cut.number < 0 {
+            return;
+        }
+        let so_far = self.so_far.get_or_insert_with(|| Cut {
+            number: 0,
+            corrected: Latency::new(),
+            uncorrected: cut.uncorrected.as_ref().map(|_| Latency::new()),
+        });
+        so_far.corrected.merge(&cut.corrected);
+        if let (Some(sum), Some(one)) = (&mut so_far.uncorrected, &cut.uncorrected) {
+            sum.merge(one);
+        }
+    }
+
     fn show(&mut self) -> Result<(), BenchError> {
         let now = self.clock.now();
         let passed = |span: &Range<Nanos>| {
@@ -253,14 +292,26 @@ impl<'a> Monitor<'a> {
                 seconds(length),
             )
         };
+        let mut failures = Failures::default();
+        let progress = self.conductor.progress();
+        progress
+            .iter()
+            .for_each(|thread| failures.merge(thread.failures()));
+        let so_far = self.so_far.as_ref().map_or(SoFar::default(), |sum| SoFar {
+            corrected: sum.corrected.distribution(),
+            uncorrected: sum.uncorrected.as_ref().and_then(Latency::distribution),
+        });
         self.screen.show(&View {
             title: &self.plan.title,
+            things: self.plan.things,
             phase: self.phase,
             elapsed_s: seconds(now),
             phase_s: self.span.as_ref().map(passed),
             connections: self.plan.connections,
             rate: self.plan.rate,
             samples: &self.samples,
+            so_far,
+            failures: &failures,
         })
     }
 

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::client::dial::Failures;
 use crate::clock::Nanos;
 use crate::stats::latency::Latency;
 
@@ -23,6 +24,7 @@ pub(crate) struct Progress {
     /// The latest wake-up since somebody looked, in nanoseconds and one more; 0 when there was none.
     lag: AtomicU64,
     called_off: AtomicBool,
+    failures: Mutex<Failures>,
     shelf: Mutex<Shelf>,
 }
 
@@ -80,6 +82,19 @@ impl Progress {
     #[inline]
     pub(crate) fn show_lag(&self, late: Nanos) {
         self.lag.fetch_max(late + 1, Ordering::Relaxed);
+    }
+
+    /// Shows the failures so far, when there are new ones.
+    pub(crate) fn show_failures(&self, lists: [&Failures; 2]) {
+        let mut all = lists[0].clone();
+        all.merge(lists[1].clone());
+        *self.failures.lock().expect("nobody panics with the list") = all;
+    }
+
+    /// The failures so far.
+    pub(crate) fn failures(&self) -> Failures {
+        let list = self.failures.lock().expect("nobody panics with the list");
+        list.clone()
     }
 
     /// Hands over an interval's histograms.

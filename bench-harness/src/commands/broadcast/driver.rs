@@ -12,6 +12,7 @@ use super::shared::Published;
 use super::stalled::Stalled;
 use super::{Cast, Outcome};
 use crate::client::delivery::{Delivery, DeliveryReader};
+use crate::client::dial::Failures;
 use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::publication::{Publication, Stamp};
@@ -414,5 +415,9 @@ impl Driver for BroadcastDriver<'_> {
             self.left(slot);
         }
         self.outcome.broken.add(reason);
+    }
+
+    fn failures(&self) -> [&Failures; 2] {
+        [&self.outcome.refused, &self.outcome.broken]
     }
 }

@@ -306,4 +306,8 @@ impl Driver for ConnectDriver {
             self.retry.push_back((now + nanos(RETRY), slot));
         }
     }
+
+    fn failures(&self) -> [&Failures; 2] {
+        [&self.outcome.refused, &self.outcome.broken]
+    }
 }

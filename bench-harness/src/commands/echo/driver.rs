@@ -454,4 +454,8 @@ impl Driver for EchoDriver<'_> {
             self.refused.add(reason);
         }
     }
+
+    fn failures(&self) -> [&Failures; 2] {
+        [&self.refused, &self.broken]
+    }
 }
