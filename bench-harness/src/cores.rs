@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
 use crate::error::BenchError;
 
 /// Processor numbers, one thread each, in the order given: `1`, `0-3`, `0,2`.
@@ -62,6 +65,9 @@ impl FromStr for CoreList {
 /// Linux is built for at most 8192 processors (`CONFIG_NR_CPUS`); keeps typing errors small.
 const MAX_PROCESSOR: usize = 8192;
 
+/// How the system calls for processors name the calling thread.
+const THIS_THREAD: Pid = Pid::from_raw(0);
+
 /// Pins the calling thread.
 ///
 /// # Errors
@@ -74,6 +80,47 @@ pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
             "cannot pin a thread to processor {core}"
         )))
     }
+}
+
+/// Keeps the calling thread, and what it starts, away from processors that others have to themselves. Ends with the value.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    /// Where the thread could run before.
+    before: CpuSet,
+}
+
+impl Aside {
+    /// Steps aside from the client's processors when the process may use others. Where it may not, the thread stays
+    /// where it is: it has little to do.
+    pub(crate) fn from(client: &[usize]) -> Option<Self> {
+        let before = sched_getaffinity(THIS_THREAD).ok()?;
+        let others = without(&before, client)?;
+        sched_setaffinity(THIS_THREAD, &others).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // It could run there before. If it may no longer, it is better where it is.
+        let _ = sched_setaffinity(THIS_THREAD, &self.before);
+    }
+}
+
+/// The processors without some of them; `None` when none would be left, or all.
+fn without(processors: &CpuSet, taken: &[usize]) -> Option<CpuSet> {
+    if taken.is_empty() {
+        return None;
+    }
+    let mut others = CpuSet::new();
+    let mut count = 0;
+    for processor in 0..CpuSet::count() {
+        if processors.is_set(processor).unwrap_or(false) && !taken.contains(&processor) {
+            others.set(processor).ok()?;
+            count += 1;
+        }
+    }
+    (count > 0).then_some(others)
 }
 
 fn join(cores: &[usize]) -> String {
@@ -93,6 +140,33 @@ mod tests {
         assert_eq!("1".parse::<CoreList>().unwrap().0, [1]);
         assert_eq!("0-3".parse::<CoreList>().unwrap().0, [0, 1, 2, 3]);
         assert_eq!("4,0-1".parse::<CoreList>().unwrap().0, [4, 0, 1]);
+    }
+
+    #[test]
+    fn others_are_left_when_there_are_any() {
+        let mut processors = CpuSet::new();
+        [0, 1, 3].map(|number| processors.set(number).unwrap());
+        let others = without(&processors, &[1, 2]).unwrap();
+        let left: Vec<bool> = (0..4)
+            .map(|number| others.is_set(number).unwrap())
+            .collect();
+        assert_eq!(left, [true, false, false, true]);
+        assert!(without(&processors, &[0, 1, 3]).is_none());
+        assert!(without(&processors, &[]).is_none());
+    }
+
+    #[test]
+    fn who_steps_aside_comes_back() {
+        let before = sched_getaffinity(THIS_THREAD).unwrap();
+        let mine = core_affinity::get_core_ids().unwrap();
+        let aside = Aside::from(&[mine[0].id]);
+        assert_eq!(aside.is_some(), mine.len() > 1);
+        if let Some(aside) = aside {
+            let now = sched_getaffinity(THIS_THREAD).unwrap();
+            assert!(!now.is_set(mine[0].id).unwrap());
+            drop(aside);
+        }
+        assert_eq!(sched_getaffinity(THIS_THREAD).unwrap(), before);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock::{Clock, Nanos};
-use crate::cores;
+use crate::cores::{self, Aside};
 use crate::error::BenchError;
 use crate::telemetry::progress::{Counts, Progress};
 
@@ -157,7 +157,10 @@ pub(crate) fn run<R: Send, C>(
                 work(member)
             }));
         }
-        let conducted = conduct(&conductor);
+        let conducted = {
+            let _aside = Aside::from(cores);
+            conduct(&conductor)
+        };
         if conducted.is_err() {
             progress.iter().for_each(Progress::call_off);
         }

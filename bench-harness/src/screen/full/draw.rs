@@ -10,7 +10,7 @@ use super::bars::{self, bar};
 use super::{charts, tables};
 use crate::screen::figures::Figures;
 use crate::screen::line::share;
-use crate::screen::words::{clean, count, percent, seconds, time};
+use crate::screen::words::{bytes, clean, count, percent, seconds, time};
 use crate::screen::{View, phase_name};
 use crate::telemetry::sample::Phase;
 
@@ -201,7 +201,7 @@ fn client(figures: &Figures, area: Rect) -> Paragraph<'static> {
     let verdict = if busy >= bars::SATURATED {
         Line::from(Span::styled("SATURATED: it is the limit", bars::alarm()))
     } else {
-        Line::from(format!("│ at {}: saturated", percent(bars::SATURATED)))
+        Line::from(format!("saturated from {}", percent(bars::SATURATED)))
     };
     let list = vec![
         bars::busy_line(busy, Some(bars::SATURATED), area),
@@ -227,8 +227,8 @@ fn server(figures: &Figures, area: Rect) -> Paragraph<'static> {
         Some(server) => vec![
             bars::busy_line(server.busy, None, area),
             entry("cpu each", server.cost_us.map_or("–".to_owned(), time)),
-            entry("memory", crate::screen::words::bytes(server.resident)),
-            entry("anonymous", crate::screen::words::bytes(server.anonymous)),
+            entry("memory", bytes(server.resident)),
+            entry("anonymous", bytes(server.anonymous)),
         ],
     };
     Paragraph::new(list).block(Block::bordered().title("Server"))
