@@ -73,6 +73,7 @@ impl OpenTimes {
         if let Some(upgrade) = self.upgrade {
             times.upgrade.record(upgrade);
         }
+        times.open.record(self.tcp + self.upgrade.unwrap_or(0));
     }
 }
 

@@ -187,6 +187,9 @@ pub(crate) struct ConnectPhases {
     /// The upgrade, from the request to the 101 response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) upgrade: Option<Distribution>,
+    /// Both: until the connection can be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) open: Option<Distribution>,
     /// From a connection's first message to its reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_message: Option<Distribution>,
@@ -198,6 +201,7 @@ impl ConnectPhases {
         Self {
             tcp: times.tcp.distribution(),
             upgrade: times.upgrade.distribution(),
+            open: times.open.distribution(),
             first_message: times.first_message.distribution(),
         }
     }

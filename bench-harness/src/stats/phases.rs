@@ -9,6 +9,8 @@ pub(crate) struct ConnectTimes {
     pub(crate) tcp: Latency,
     /// From the request to the complete 101 response; nothing is recorded for `tcp://`.
     pub(crate) upgrade: Latency,
+    /// Both: until the connection can be used.
+    pub(crate) open: Latency,
     /// From a connection's first message to its reply. Nothing is recorded where nothing is sent, or where what
     /// comes back is not a reply.
     pub(crate) first_message: Latency,
@@ -20,6 +22,7 @@ impl ConnectTimes {
         Self {
             tcp: Latency::new(),
             upgrade: Latency::new(),
+            open: Latency::new(),
             first_message: Latency::new(),
         }
     }
@@ -28,6 +31,7 @@ impl ConnectTimes {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.tcp.merge(&other.tcp);
         self.upgrade.merge(&other.upgrade);
+        self.open.merge(&other.open);
         self.first_message.merge(&other.first_message);
     }
 }
