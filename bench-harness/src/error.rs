@@ -50,10 +50,16 @@ impl BenchError {
 }
 
 /// How a command ended that did its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// In ascending order: of several, the last tells most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     /// The figures can be used (exit code 0).
     Valid,
+    /// The figures are worse than those of the baseline (exit code 4).
+    Regression,
+    /// The figures can be used, and are not what was expected (exit code 3).
+    Unmet,
     /// The run was measured, but its figures must not be used (exit code 5).
     Invalid,
 }
@@ -62,6 +68,8 @@ impl From<Verdict> for ExitCode {
     fn from(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Valid => Self::SUCCESS,
+            Verdict::Unmet => Self::from(3),
+            Verdict::Regression => Self::from(4),
             Verdict::Invalid => Self::from(5),
         }
     }

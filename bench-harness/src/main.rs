@@ -8,6 +8,7 @@ mod commands;
 mod cores;
 mod error;
 mod floor;
+mod gates;
 mod limits;
 mod procfs;
 mod report;

@@ -138,6 +138,20 @@ pub(crate) fn share(text: &str) -> Result<Share, String> {
     }
 }
 
+/// Parses hundredths as a part of 1: `3%`, `0.5%`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.parse().ok());
+    match number {
+        Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("expected a percentage such as 3% or 0.5%".to_owned()),
+    }
+}
+
 fn whole(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, String> {
     split(text, units)
         .and_then(|(number, unit)| scale(number, unit.unwrap_or(1)))
@@ -228,6 +242,15 @@ mod tests {
         );
         for text in ["0", "0..0", "..", "1..", "..5", "5..x", "1...5", "-1..5"] {
             assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn percentages_are_parts_of_1() {
+        assert_eq!(percent("3%"), Ok(0.03));
+        assert_eq!(percent("0%"), Ok(0.0));
+        for text in ["3", "101%", "-1%", "%", "nan%", "x%"] {
+            assert!(percent(text).is_err(), "{text}");
         }
     }
 

@@ -297,7 +297,10 @@ fn one_of_each_kind() -> Vec<Value> {
         format!("broadcast ws://{cutting}/ -c 3 --slow 1 --burst 2 -z 200ms"),
         format!("broadcast {} -c 3 --all-publish -z 200ms", hub_url()),
         format!("echo {good} -c 4 --active 2 -r 500..1k --ramp 100ms -z 400ms --warmup 100ms"),
-        format!("echo {} -c 1 -z 200ms --warmup 100ms", floor.url),
+        format!(
+            "echo {} -c 1 -z 200ms --warmup 100ms --expect p99<1m",
+            floor.url
+        ),
         format!("echo ws://{deflating}/ --deflate -c 1 -z 200ms --warmup 100ms"),
         format!("connect {good} -c 5 --connect-rate 1k"),
         format!("connect {good} --churn -z 200ms --messages 1"),

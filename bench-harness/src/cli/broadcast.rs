@@ -12,7 +12,7 @@ use crate::target::Target;
 use crate::units::{self, Rate, Share};
 
 /// `broadcast`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct BroadcastArgs {
     #[command(flatten)]
     pub(crate) common: Common,

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::GateFlags;
 use crate::client::sources::SourceIp;
 use crate::cores::CoreList;
 use crate::target::Target;
 
 /// Flags of every command that puts load on a server.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
     /// ws://HOST:PORT/PATH, or tcp://HOST:PORT for a plain byte server.
     #[arg(value_name = "URL")]
@@ -36,4 +37,6 @@ pub(crate) struct Common {
     /// Seed of payloads, mask key and nonces.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) gates: GateFlags,
 }

@@ -8,7 +8,7 @@ use super::Common;
 use crate::units;
 
 /// `connect`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     pub(crate) common: Common,

@@ -11,7 +11,7 @@ use crate::client::schedule::Course;
 use crate::units::{self, Rate};
 
 /// `echo`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct EchoArgs {
     #[command(flatten)]
     pub(crate) common: Common,

@@ -8,7 +8,7 @@ use super::Common;
 use crate::units;
 
 /// `idle`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct IdleArgs {
     #[command(flatten)]
     pub(crate) common: Common,

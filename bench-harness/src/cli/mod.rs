@@ -6,6 +6,7 @@ mod connect;
 mod echo;
 mod examples;
 mod floor;
+mod gates;
 mod idle;
 mod manual;
 
@@ -16,6 +17,7 @@ pub(crate) use common::Common;
 pub(crate) use connect::ConnectArgs;
 pub(crate) use echo::EchoArgs;
 pub(crate) use floor::{FloorArgs, FloorMode};
+pub(crate) use gates::GateFlags;
 pub(crate) use idle::IdleArgs;
 pub(crate) use manual::{CompletionsArgs, ManArgs};
 

@@ -14,6 +14,7 @@ use crate::client::schedule::{Profile, Schedule};
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
+use crate::gates::figure::Outlook;
 use crate::report::Record;
 use crate::report::summary::{
     ConnectPhases, Connections, Errors, HeardCounts, MemoryPerConnection, Parameters, Summary,
@@ -52,6 +53,14 @@ struct Seen {
 impl Load for IdleArgs {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn outlook(&self) -> Option<Outlook> {
+        Some(Outlook::new(
+            "idle",
+            &self.common,
+            self.connect_rate.is_some(),
+        ))
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {

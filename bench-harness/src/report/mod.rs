@@ -31,13 +31,17 @@ pub(crate) struct Record {
     pub(crate) history: History,
 }
 
-/// Prints the summary and writes the files asked for.
+/// Prints the summary and writes the files that a run leaves into `folder`.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub(crate) fn deliver(record: &Record, common: &Common) -> Result<Verdict, BenchError> {
+pub(crate) fn deliver(
+    record: &Record,
+    folder: Option<&Path>,
+    common: &Common,
+) -> Result<Verdict, BenchError> {
     let summary = &record.summary;
-    if let Some(folder) = &common.output {
+    if let Some(folder) = folder {
         leave(record, folder)?;
     }
     let text = if common.json {
@@ -47,7 +51,8 @@ pub(crate) fn deliver(record: &Record, common: &Common) -> Result<Verdict, Bench
     };
     io::stdout().write_all(text.as_bytes())?;
     if summary.valid {
-        return Ok(Verdict::Valid);
+        let held = summary.expectations.iter().all(|expected| expected.held);
+        return Ok(if held { Verdict::Valid } else { Verdict::Unmet });
     }
     if common.json {
         for reason in &summary.reasons {

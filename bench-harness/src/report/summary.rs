@@ -70,6 +70,25 @@ pub(crate) struct Summary {
     pub(crate) client: Client,
     /// What went wrong.
     pub(crate) errors: Errors,
+    /// What came of what was expected (`--expect`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) expectations: Vec<Expected>,
+}
+
+/// What came of one expectation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Expected {
+    /// Such as `p99 < 5 ms`.
+    pub(crate) expectation: String,
+    /// The figure's name.
+    pub(crate) figure: String,
+    /// Its value in microseconds, bytes, per second or as a share of 1; not there when it was not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<f64>,
+    /// The same for people.
+    pub(crate) shown: String,
+    /// Whether it is as expected.
+    pub(crate) held: bool,
 }
 
 /// What was asked for. Parts that do not apply are left out.
@@ -494,6 +513,7 @@ impl Summary {
             server: None,
             client: Client::default(),
             errors: Errors::default(),
+            expectations: Vec::new(),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::summary::{
     MemoryPerConnection, Messages, Parameters, Server, Summary,
 };
 use crate::client::payload::PayloadKind;
+use crate::gates;
 use crate::procfs::Memory;
 use crate::stats::latency::Distribution;
 use crate::stats::validity::{JudgedBy, LimitedBy};
@@ -45,6 +46,9 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
     }
     client(&mut sheet, &summary.client, unit(summary));
     errors(&mut sheet, summary);
+    for expected in &summary.expectations {
+        sheet.line("expected", gates::line(expected));
+    }
     verdict(&mut sheet, summary);
     sheet
 }

@@ -93,6 +93,12 @@ impl Latency {
             .expect("histograms of equal bounds add up");
     }
 
+    /// The time in microseconds that so many hundredths take at most; `None` when nothing was recorded.
+    pub(crate) fn percentile(&self, percent: f64) -> Option<f64> {
+        let nanos = self.0.value_at_quantile(percent / 100.0);
+        (!self.0.is_empty()).then_some(nanos as f64 / 1e3)
+    }
+
     /// The distribution; `None` when nothing was recorded.
     pub(crate) fn distribution(&self) -> Option<Distribution> {
         let micros = |nanos: u64| nanos as f64 / 1e3;

@@ -21,6 +21,7 @@ use crate::client::schedule::Schedule;
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
+use crate::gates::figure::Outlook;
 use crate::procfs::{Memory, Watch};
 use crate::report::Record;
 use crate::session::{Load, Stage};
@@ -105,6 +106,10 @@ struct SeenMemory {
 impl Load for BroadcastArgs {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn outlook(&self) -> Option<Outlook> {
+        Some(Outlook::new("broadcast", &self.common, self.rate.is_some()))
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {

@@ -17,6 +17,7 @@ use crate::client::schedule::{Profile, Schedule};
 use crate::client::team::{self, Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
+use crate::gates::figure::Outlook;
 use crate::report::Record;
 use crate::report::summary::{ConnectPhases, Connections, Errors, Parameters, Summary};
 use crate::session::{Load, Stage};
@@ -54,6 +55,14 @@ struct Seen {
 impl Load for ConnectArgs {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn outlook(&self) -> Option<Outlook> {
+        Some(Outlook::new(
+            "connect",
+            &self.common,
+            self.connect_rate.is_some(),
+        ))
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {

@@ -17,6 +17,7 @@ use crate::client::team::{self, Conductor, Member};
 use crate::client::workload::{Recipe, Workload};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
+use crate::gates::figure::Outlook;
 use crate::report::Record;
 use crate::report::summary::{
     CompressionCounts, ConnectPhases, Errors, Latencies, Messages, Parameters, Summary,
@@ -69,6 +70,10 @@ struct Outcome {
 impl Load for EchoArgs {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn outlook(&self) -> Option<Outlook> {
+        Some(Outlook::new("echo", &self.common, self.rate.is_some()))
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
