@@ -56,6 +56,8 @@ pub(crate) struct ThreadTimes {
     pub(crate) running: u64,
     /// Nanoseconds ready to run, but waiting for a processor.
     pub(crate) waiting: u64,
+    /// Times it was put on a processor.
+    pub(crate) slices: u64,
     voluntary: u64,
     involuntary: u64,
 }
@@ -243,6 +245,7 @@ pub(crate) fn thread_times(pid: u32, tid: u32) -> io::Result<ThreadTimes> {
     let mut numbers = schedstat.split_whitespace().map_while(|n| n.parse().ok());
     let running = numbers.next().ok_or_else(unknown)?;
     let waiting = numbers.next().ok_or_else(unknown)?;
+    let slices = numbers.next().ok_or_else(unknown)?;
     let status = fs::read_to_string(format!("{task}/status"))?;
     let switches = |name| {
         field(&status, name)
@@ -252,6 +255,7 @@ pub(crate) fn thread_times(pid: u32, tid: u32) -> io::Result<ThreadTimes> {
     Ok(ThreadTimes {
         running,
         waiting,
+        slices,
         voluntary: switches("voluntary_ctxt_switches:"),
         involuntary: switches("nonvoluntary_ctxt_switches:"),
     })

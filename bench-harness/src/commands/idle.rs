@@ -264,6 +264,7 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         counts_messages: false,
         rate: None,
         client: seen.window.client_load,
+        lag: None,
         server: seen.window.server_load(),
         errors: outcome.broken.total(),
         // Nobody sends anything.

@@ -369,6 +369,15 @@ pub(crate) struct Client {
     /// Processor time of all threads per message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_message: Option<f64>,
+    /// What all its threads waited for a processor, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) waited_us: Option<f64>,
+    /// The same per time that one was put on a processor: the mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scheduling_delay_us: Option<f64>,
+    /// From the time a message was due until the client turned to it. Open loop only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timer_lag_us: Option<Distribution>,
     /// Seconds that the hypervisor took away, over all processors.
     pub(crate) steal_s: Option<f64>,
 }

@@ -331,13 +331,19 @@ fn client(sheet: &mut Sheet, part: &Client, unit: &str) {
         .map_or(String::new(), |steal| {
             format!(", hypervisor took {steal:.2} s")
         });
+    let delay = part.scheduling_delay_us.map_or(String::new(), |delay| {
+        format!(" ({} each time)", time(delay))
+    });
     let text = format!(
-        "ran {:.1} % of the time, waited {:.1} % for a processor, {} threads{cost}{steal}",
+        "ran {:.1} % of the time, waited {:.1} % for a processor{delay}, {} threads{cost}{steal}",
         part.running * 100.0,
         (part.busy - part.running) * 100.0,
         part.threads
     );
-    sheet.line("client", text)
+    sheet.line("client", text);
+    if let Some(lag) = &part.timer_lag_us {
+        sheet.line("client lag", distribution(lag));
+    }
 }
 
 fn errors(sheet: &mut Sheet, summary: &Summary) {

@@ -53,6 +53,12 @@ impl Latency {
         self.0.saturating_record(time);
     }
 
+    /// Records so many equal ones.
+    #[inline]
+    pub(crate) fn record_many(&mut self, time: Nanos, count: u64) {
+        self.0.saturating_record_n(time, count);
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.0.reset();
@@ -154,7 +160,7 @@ impl Tally {
     #[inline]
     fn flush(&mut self) {
         if self.count > 0 {
-            self.latency.0.saturating_record_n(self.last, self.count);
+            self.latency.record_many(self.last, self.count);
             self.count = 0;
         }
     }

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::latency::Distribution;
+
 /// A client thread that is busy for more of the window than this could not have done more.
 pub(crate) const CLIENT_SATURATED: f64 = 0.97;
 
@@ -15,6 +17,14 @@ const SERVER_SATURATED: f64 = 0.95;
 
 /// A side that was ready but not running for more of the window than this was held up by others.
 const STARVED: f64 = 0.10;
+
+/// In an open loop, the share that the client's own lateness may have in a latency. It is compared percentile by
+/// percentile: a client that is late for one message in a hundred has nothing to do with the median, and much with p99.
+const LATE: f64 = 0.10;
+
+/// Lateness up to this is what timers and a scheduler that works take, in microseconds: latencies that it is a large part
+/// of are too short to be told apart by a client that sleeps (`--busy-poll`).
+const LATE_AT_LEAST: f64 = 1_000.0;
 
 /// The achieved rate may fall short of the wanted one by so much.
 const RATE_TOLERANCE: f64 = 0.01;
@@ -37,6 +47,8 @@ pub(crate) struct Evidence {
     pub(crate) rate: Option<(f64, f64)>,
     /// How busy the client was.
     pub(crate) client: Load,
+    /// How late the client turned to messages that were due, and the latencies that it is part of. Open loop only.
+    pub(crate) lag: Option<(Distribution, Distribution)>,
     /// How busy the server was; `None` without `--server-pid`.
     pub(crate) server: Option<Load>,
     /// Mismatched, lost or unexpected replies and broken connections.
@@ -80,6 +92,8 @@ pub(crate) enum Kind {
     RateMissed,
     /// The client was the bottleneck.
     ClientSaturated,
+    /// The client was late by itself, and that is a considerable part of the latencies.
+    ClientLate,
     /// Others kept the server or the client from running.
     Starved,
     /// Cost was not measured.
@@ -167,6 +181,9 @@ pub(crate) fn judge(seen: &Evidence) -> Judgement {
     if client_full && !server_full {
         judgement.against_throughput.push(client_saturated(seen));
     }
+    judgement
+        .against_throughput
+        .extend(seen.lag.as_ref().and_then(client_late));
     if let Some((wanted, achieved)) = seen.rate
         && achieved < wanted * (1.0 - RATE_TOLERANCE)
     {
@@ -239,6 +256,21 @@ fn client_saturated(seen: &Evidence) -> Reason {
     }
 }
 
+fn client_late((lag, latency): &(Distribution, Distribution)) -> Option<Reason> {
+    let percentiles = [("p99", lag.p99, latency.p99), ("p50", lag.p50, latency.p50)];
+    let late = |&(_, lag, latency): &(&str, f64, f64)| lag > LATE_AT_LEAST && lag > latency * LATE;
+    let (name, lag, latency) = percentiles.into_iter().find(late)?;
+    Some(Reason {
+        kind: Kind::ClientLate,
+        text: format!(
+            "the client itself was late: it turned to messages {:.2} ms after they were due ({name}), of a latency \
+             of {:.2} ms; give it processors of its own (--cores), or ask for less",
+            lag / 1e3,
+            latency / 1e3
+        ),
+    })
+}
+
 fn starved((side, load): (&str, Option<Load>)) -> Option<Reason> {
     let waited = load.map_or(0.0, |load| load.busy - load.running);
     (waited > STARVED).then(|| Reason {
@@ -263,6 +295,7 @@ mod tests {
             counts_messages: true,
             rate: None,
             client: running(0.6),
+            lag: None,
             server: Some(running(0.99)),
             errors: 0,
             compressed: None,
@@ -390,6 +423,41 @@ mod tests {
             ..good()
         });
         assert_eq!(kinds(&short), [Kind::RateMissed]);
+    }
+
+    #[test]
+    fn a_client_that_is_late_itself_spoils_latency() {
+        let times = |p50, p99| Distribution {
+            p50,
+            p99,
+            ..Distribution::default()
+        };
+        let late = |lag, latency| {
+            let seen = Evidence {
+                lag: Some((lag, latency)),
+                ..good()
+            };
+            let judgement = judge(&seen);
+            assert!(judgement.cost_valid());
+            kinds(&judgement)
+        };
+        let no: [Kind; 0] = [];
+        // Timer slack, on a machine that is quiet: most of a short latency, and still nothing.
+        assert_eq!(late(times(60.0, 150.0), times(120.0, 300.0)), no);
+        // Held up now and then for 5 ms.
+        assert_eq!(
+            late(times(60.0, 5_000.0), times(120.0, 5_400.0)),
+            [Kind::ClientLate]
+        );
+        // The same, at a server that takes a second.
+        assert_eq!(late(times(60.0, 5_000.0), times(9e5, 1e6)), no);
+        // A server that stalls for 200 ms: its latency is not the client's.
+        assert_eq!(late(times(60.0, 900.0), times(120.0, 200_000.0)), no);
+        assert_eq!(
+            late(times(2_000.0, 2_500.0), times(15_000.0, 90_000.0)),
+            [Kind::ClientLate],
+            "at the median"
+        );
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub(crate) struct Progress {
     errors: AtomicU64,
     opening: AtomicU64,
     open: AtomicU64,
-    /// The latest wake-up since somebody looked, in nanoseconds and one more; 0 when there was none.
+    /// The most that the thread was late for a message since somebody looked, in nanoseconds and one more; 0 when none
+    /// was due.
     lag: AtomicU64,
     called_off: AtomicBool,
     failures: Mutex<Failures>,
@@ -78,7 +79,7 @@ impl Progress {
         self.open.store(open as u64, Ordering::Relaxed);
     }
 
-    /// A wake-up came so much later than it was asked for.
+    /// The thread turned to a message so much later than it was due.
     #[inline]
     pub(crate) fn show_lag(&self, late: Nanos) {
         self.lag.fetch_max(late + 1, Ordering::Relaxed);
@@ -130,7 +131,7 @@ impl Progress {
         }
     }
 
-    /// The latest wake-up since this was last called.
+    /// The most that the thread was late since this was last called.
     pub(crate) fn take_lag(&self) -> Option<Nanos> {
         self.lag.swap(0, Ordering::Relaxed).checked_sub(1)
     }

@@ -29,6 +29,8 @@ pub(crate) struct Recorded {
     pub(crate) corrected: Latency,
     /// From the time sent. Open loop only.
     pub(crate) uncorrected: Option<Latency>,
+    /// From the time due until the client turned to the message. Open loop only.
+    pub(crate) lag: Option<Latency>,
 }
 
 impl<'a> Recorder<'a> {
@@ -50,6 +52,7 @@ impl<'a> Recorder<'a> {
             total: Recorded {
                 corrected: Latency::new(),
                 uncorrected: open_loop.then(Latency::new),
+                lag: open_loop.then(Latency::new),
             },
         }
     }
@@ -65,6 +68,21 @@ impl<'a> Recorder<'a> {
     pub(crate) fn look(&mut self, now: Nanos) {
         if now >= self.end {
             self.cut(now);
+        }
+    }
+
+    /// The client turns to `count` messages now, the first of which was due then: it was late by so much, because its
+    /// timer was, it had to wait for a processor, or it was busy. What a message waits beyond that, for others of its
+    /// connection to come back, is no fault of the client's. The oldest stands for all of them.
+    #[inline]
+    pub(crate) fn noticed(&mut self, due: Nanos, count: u64, now: Nanos) {
+        if count == 0 {
+            return;
+        }
+        let late = now.saturating_sub(due);
+        self.progress.show_lag(late);
+        if let (Some(lag), true) = (&mut self.total.lag, self.measured.contains(&due)) {
+            lag.record_many(late, count);
         }
     }
 
@@ -137,6 +155,9 @@ impl Recorded {
         if let (Some(all), Some(one)) = (&mut self.uncorrected, &other.uncorrected) {
             all.merge(one);
         }
+        if let (Some(all), Some(one)) = (&mut self.lag, &other.lag) {
+            all.merge(one);
+        }
     }
 }
 
@@ -167,6 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn the_clients_own_lateness_counts_by_message() {
+        let progress = Progress::default();
+        let mut recorder = Recorder::new(&progress, SECOND..2 * SECOND, true);
+        recorder.noticed(SECOND / 2, 5, SECOND + 9);
+        recorder.noticed(SECOND, 1, SECOND + 10_000);
+        recorder.noticed(SECOND + 20_000, 99, SECOND + 2_020_000);
+        recorder.noticed(SECOND + 30_000, 0, SECOND + 9_000_000);
+        let lag = recorder.finish().lag.unwrap().distribution().unwrap();
+        assert_eq!(lag.count, 100, "only what was due in the measurement");
+        assert!((lag.p50 / 2_000.0 - 1.0).abs() < 0.002, "{lag:?}");
+        assert_eq!(progress.take_lag(), Some(SECOND / 2 + 9));
+    }
+
+    #[test]
     fn a_closed_loop_counts_what_came_in_the_measurement() {
         let progress = Progress::default();
         let mut recorder = Recorder::new(&progress, SECOND..2 * SECOND, false);
@@ -175,6 +210,6 @@ mod tests {
         recorder.record(SECOND, SECOND, 2 * SECOND);
         let total = recorder.finish();
         assert_eq!(total.corrected.distribution().unwrap().count, 2);
-        assert!(total.uncorrected.is_none());
+        assert!(total.uncorrected.is_none() && total.lag.is_none());
     }
 }

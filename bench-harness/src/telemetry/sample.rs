@@ -73,8 +73,8 @@ pub(crate) struct ClientSample {
     pub(crate) busy: f64,
     /// Processor time of all its threads, in microseconds.
     pub(crate) cpu_us: f64,
-    /// The most that a thread woke up later than it had asked for, in microseconds; `None` when none slept until a
-    /// time that it had asked for.
+    /// The most that a thread turned to a message later than it was due, in microseconds; `None` when none was due at
+    /// a time of its own, as in a closed loop.
     pub(crate) timer_lag_us: Option<f64>,
 }
 

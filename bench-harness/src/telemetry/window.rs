@@ -36,6 +36,9 @@ pub(crate) struct Window {
     /// How busy the client was, by its busiest thread.
     pub(crate) client_load: Load,
     client_cpu: Duration,
+    /// What the client's threads waited for a processor, and how often they were put on one.
+    client_waited: Duration,
+    client_slices: u64,
     client_threads: usize,
     steal: Option<f64>,
     server: Option<ServerWindow>,
@@ -90,6 +93,12 @@ impl<'a> Observer<'a> {
         let ran = |(before, after): (&ThreadTimes, &ThreadTimes)| {
             Duration::from_nanos(after.running.saturating_sub(before.running))
         };
+        let waited = |(before, after): (&ThreadTimes, &ThreadTimes)| {
+            Duration::from_nanos(after.waiting.saturating_sub(before.waiting))
+        };
+        let slices = |(before, after): (&ThreadTimes, &ThreadTimes)| {
+            after.slices.saturating_sub(before.slices)
+        };
         let server = match (self.watch, &before.server, &after.server) {
             (Some(watch), Some(before), Some(after)) => Some(ServerWindow {
                 pids: watch.pids(),
@@ -107,7 +116,9 @@ impl<'a> Observer<'a> {
                 .map(|(before, after)| after.load_since(before, wall))
                 .max_by(|one, other| one.busy.total_cmp(&other.busy))
                 .unwrap_or_default(),
-            client_cpu: threads.map(ran).sum(),
+            client_cpu: threads.clone().map(ran).sum(),
+            client_waited: threads.clone().map(waited).sum(),
+            client_slices: threads.map(slices).sum(),
             client_threads: self.threads.len(),
             steal: after
                 .steal
@@ -162,6 +173,10 @@ impl Window {
             running: self.client_load.running,
             busy: self.client_load.busy,
             cpu_us_per_message: (done > 0).then(|| micros(self.client_cpu) / done as f64),
+            waited_us: Some(micros(self.client_waited)),
+            scheduling_delay_us: (self.client_slices > 0)
+                .then(|| micros(self.client_waited) / self.client_slices as f64),
+            timer_lag_us: None,
             steal_s: self.steal,
         }
     }

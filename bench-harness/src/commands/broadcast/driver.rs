@@ -119,7 +119,7 @@ impl<'a> BroadcastDriver<'a> {
             if now >= measured.end {
                 break;
             }
-            let next_due = self.publishers.fall_due(now).min(measured.end);
+            let next_due = self.fall_due(now, now).min(measured.end);
             let next_due = next_due.min(self.look(now));
             self.pace_closed_loop(now);
             self.flush(links);
@@ -148,7 +148,7 @@ impl<'a> BroadcastDriver<'a> {
         limit: Duration,
     ) -> Result<(), BenchError> {
         let clock = links.clock();
-        self.publishers.fall_due(self.measured.end - 1);
+        self.fall_due(self.measured.end - 1, clock.now());
         let mut told = false;
         self.heard = clock.now();
         let end = self.heard + nanos(limit);
@@ -228,6 +228,17 @@ impl<'a> BroadcastDriver<'a> {
         self.outcome.stalled = self.stalled;
         self.outcome.counts = self.recent.counts;
         self.outcome
+    }
+
+    /// Makes due what the schedule says `until` then, and returns when the next message will be.
+    #[inline]
+    fn fall_due(&mut self, until: Nanos, now: Nanos) -> Nanos {
+        let recorder = &mut self.recorder;
+        self.publishers.fall_due(until, |due, count| {
+            if let Some(recorder) = recorder {
+                recorder.noticed(due, count, now);
+            }
+        })
     }
 
     /// Ends the interval if its time is over. Returns when the one that runs will end.

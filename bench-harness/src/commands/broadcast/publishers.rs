@@ -108,23 +108,25 @@ impl Publishers {
         }
     }
 
-    /// Makes due what the schedule says, and returns when the next message will be.
+    /// Makes due what the schedule says, and returns when the next message will be. Tells `noticed` when the first of
+    /// them was due, and how many they are.
     #[inline]
-    pub(super) fn fall_due(&mut self, now: Nanos) -> Nanos {
+    pub(super) fn fall_due(&mut self, now: Nanos, noticed: impl FnOnce(Nanos, u64)) -> Nanos {
         let Pace::Open { schedule, next } = &mut self.pace else {
             return Nanos::MAX;
         };
-        loop {
-            let due = schedule.due(*next);
-            if due > now {
-                return due;
-            }
+        let mut due = schedule.due(*next);
+        let (first, first_due) = (*next, due);
+        while due <= now {
             let place = (*next % self.list.len() as u64) as usize;
             let publisher = &mut self.list[place];
             publisher.due += 1;
             publisher.mark(place, &mut self.dirty);
             *next += 1;
+            due = schedule.due(*next);
         }
+        noticed(first_due, *next - first);
+        due
     }
 
     /// Whether something is due that could not be sent yet.

@@ -22,6 +22,9 @@ pub(super) fn summary(
 ) -> Summary {
     let window = &seen.window;
     let deliveries = window.done + outcome.to_publishers;
+    let latency = outcome.latency.as_ref();
+    let corrected = latency.and_then(|it| it.corrected.distribution());
+    let lag = latency.and_then(|it| it.lag.as_ref()?.distribution());
     let evidence = Evidence {
         wanted_connections: setup.connections,
         connections: seen.open,
@@ -32,6 +35,7 @@ pub(super) fn summary(
             .mean_rate()
             .map(|rate| (rate, achieved(seen, outcome))),
         client: window.client_load,
+        lag: lag.zip(corrected),
         server: window.server_load(),
         errors: outcome.broken.total() + counts.total(),
         compressed: args.deflate.then_some(outcome.counts.compressed),
@@ -59,9 +63,8 @@ pub(super) fn summary(
         per_second,
         payload_bytes_per_second: per_second * publication.payload_len as f64,
     });
-    let latency = outcome.latency.as_ref();
     summary.latency_us = Some(Latencies {
-        corrected: latency.and_then(|it| it.corrected.distribution()),
+        corrected,
         uncorrected: latency.and_then(|it| it.uncorrected.as_ref()?.distribution()),
     });
     summary.compression = args
@@ -71,6 +74,7 @@ pub(super) fn summary(
     summary.broadcast = Some(broadcast(seen, outcome, counts));
     summary.server = window.server(deliveries);
     summary.client = window.client(deliveries);
+    summary.client.timer_lag_us = lag;
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, counts.lost);
     summary
 }

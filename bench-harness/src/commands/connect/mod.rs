@@ -218,6 +218,7 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
         counts_messages: true,
         rate: args.connect_rate.map(|wanted| (wanted as f64, rate)),
         client: seen.window.client_load,
+        lag: None,
         server: seen.window.server_load(),
         errors: outcome.broken.total() + outcome.refused.total(),
         compressed: None,

@@ -173,7 +173,7 @@ impl<'a> EchoDriver<'a> {
             if now >= end {
                 break;
             }
-            let next_due = self.fall_due(now).min(end).min(self.look(now));
+            let next_due = self.fall_due(now, now).min(end).min(self.look(now));
             let wait = self.flush(links, clock, next_due)?;
             links.turn(if busy_poll { Wait::No } else { wait }, self)?;
             self.show(progress);
@@ -192,7 +192,7 @@ impl<'a> EchoDriver<'a> {
         deadline: Nanos,
     ) -> Result<(), BenchError> {
         let clock = links.clock();
-        self.fall_due(self.measured.end - 1);
+        self.fall_due(self.measured.end - 1, clock.now());
         while self.outstanding() > 0 && clock.now() < deadline {
             let wait = self.flush(links, clock, deadline)?;
             links.turn(wait, self)?;
@@ -250,23 +250,26 @@ impl<'a> EchoDriver<'a> {
         }
     }
 
-    /// Makes due what the schedule says, and returns when the next message will be.
+    /// Makes due what the schedule says `until` then, and returns when the next message will be.
     #[inline]
-    fn fall_due(&mut self, now: Nanos) -> Nanos {
+    fn fall_due(&mut self, until: Nanos, now: Nanos) -> Nanos {
         let Pace::Open { schedule, next } = &mut self.pace else {
             return Nanos::MAX;
         };
-        loop {
-            let due = schedule.due(*next);
-            if due > now {
-                return due;
-            }
+        let mut due = schedule.due(*next);
+        let (first, first_due) = (*next, due);
+        while due <= until {
             let slot = self.active[(*next % self.active.len() as u64) as usize];
             let talk = &mut self.talks[slot as usize];
             talk.due += 1;
             talk.mark(slot, &mut self.dirty);
             *next += 1;
+            due = schedule.due(*next);
         }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.noticed(first_due, *next - first, now);
+        }
+        due
     }
 
     /// Sends what may be sent, one send per connection. Returns how long to wait for more.

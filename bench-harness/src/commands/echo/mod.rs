@@ -264,6 +264,8 @@ fn summarize(
     let compression = args
         .deflate
         .then(|| CompressionCounts::new(&outcome.counts, load.payload_len));
+    let lag = outcome.latency.lag.as_ref().and_then(Latency::distribution);
+    let corrected = outcome.latency.corrected.distribution();
     let evidence = Evidence {
         wanted_connections: args.connections,
         connections: open,
@@ -271,6 +273,7 @@ fn summarize(
         counts_messages: true,
         rate: args.course().mean_rate().map(|rate| (rate, window.rate())),
         client: window.client_load,
+        lag: lag.zip(corrected),
         server: window.server_load(),
         errors: outcome.broken.total() + outcome.lost,
         compressed: compression.as_ref().map(|part| part.compressed),
@@ -290,7 +293,7 @@ fn summarize(
         payload_bytes_per_second: window.rate() * load.payload_len as f64,
     });
     summary.latency_us = Some(Latencies {
-        corrected: outcome.latency.corrected.distribution(),
+        corrected,
         uncorrected: outcome
             .latency
             .uncorrected
@@ -301,6 +304,7 @@ fn summarize(
     summary.compression = compression;
     summary.server = window.server(window.done);
     summary.client = window.client(window.done);
+    summary.client.timer_lag_us = lag;
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, outcome.lost);
     summary
 }
