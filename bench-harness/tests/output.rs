@@ -42,12 +42,25 @@ fn text_and_files() {
     let read = |name: &str| -> Value {
         serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
     };
-    assert_eq!(read("summary.json")["command"], "echo");
+    let summary = read("summary.json");
+    assert_eq!(summary["command"], "echo");
     let env = read("env.json");
     assert!(
         env["kernel"].is_string() && env["command"][1] == "echo",
         "{env:#}"
     );
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    assert!(text("summary.md").contains("| **verdict** | valid"));
+    let page = text("report.html");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("Valid run"));
+    let log = text("latency.hlog");
+    assert!(log.lines().any(|line| line.starts_with("Tag=corrected,")));
+    let csv = text("timeseries.csv");
+    let measured = csv
+        .lines()
+        .filter(|line| line.contains(",measuring,"))
+        .count();
+    assert!(csv.starts_with("at_s,") && measured > 0, "{csv}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod deflating;
 pub(crate) mod hub;
+pub(crate) mod schema;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
