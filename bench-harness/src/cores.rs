@@ -17,6 +17,11 @@ impl CoreList {
         self.0.len()
     }
 
+    /// The processor numbers, as they were given.
+    pub(crate) fn numbers(&self) -> &[usize] {
+        &self.0
+    }
+
     /// The processor numbers.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod rng;
 mod screen;
 mod session;
 mod stats;
+mod suite;
 mod target;
 mod telemetry;
 mod units;
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         Command::Connect(args) => session::run(args),
         Command::Idle(args) => session::run(args),
         Command::Floor(args) => commands::floor::run(args),
+        Command::Suite(args) => suite::run(args),
+        Command::Launch(args) => suite::launch::run(args),
         Command::Man(args) => commands::manual::man(args),
         Command::Completions(args) => commands::manual::completions(args),
     };

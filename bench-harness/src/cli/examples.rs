@@ -60,6 +60,16 @@ Examples:
   A fan-out of messages of 64 bytes, for `broadcast ws://127.0.0.1:9100 -s 64`:
     corecast-bench floor --mode epoll --broadcast 64";
 
+/// Of `suite`.
+pub(super) const SUITE: &str = "\
+Examples:
+  Where things stand, in under three minutes:
+    corecast-bench suite --quick
+  Your own server beside Corecast and the floors:
+    corecast-bench suite --peers none --server 'mine=./server --port {port}' --server-path /echo
+  One case again; the others of the folder stay as they are:
+    corecast-bench suite --cases echo-512 --curves none --output results/suite";
+
 /// Of `man`.
 pub(super) const MAN: &str = "\
 Examples:
@@ -119,7 +129,9 @@ mod tests {
     #[test]
     fn every_command_has_examples() {
         let cli = Cli::command();
-        let bare = |command: &&clap::Command| !help(command).contains("Examples:");
+        let bare = |command: &&clap::Command| {
+            !command.is_hide_set() && !help(command).contains("Examples:")
+        };
         let bare: Vec<_> = cli
             .get_subcommands()
             .filter(bare)

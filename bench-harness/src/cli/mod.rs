@@ -9,6 +9,7 @@ mod floor;
 mod gates;
 mod idle;
 mod manual;
+mod suite;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,7 @@ pub(crate) use floor::{FloorArgs, FloorMode};
 pub(crate) use gates::GateFlags;
 pub(crate) use idle::IdleArgs;
 pub(crate) use manual::{CompletionsArgs, ManArgs};
+pub(crate) use suite::{Choice, LaunchArgs, OwnServer, SuiteArgs};
 
 /// Measures WebSocket servers.
 #[derive(Debug, Parser)]
@@ -49,6 +51,12 @@ pub(crate) enum Command {
     /// `broadcast ws://HOST:PORT`.
     #[command(after_help = examples::FLOOR)]
     Floor(FloorArgs),
+    /// Start servers, measure them in turns, and write one folder that compares them.
+    #[command(after_help = examples::SUITE)]
+    Suite(SuiteArgs),
+    /// Become a program, on processors of its own: how `suite` starts servers.
+    #[command(hide = true)]
+    Launch(LaunchArgs),
     /// Print the manual page, or write one for every command.
     #[command(after_help = examples::MAN)]
     Man(ManArgs),

@@ -1,0 +1,347 @@
+//! The servers that can be measured: Corecast and its variants, the floors, the peers, and the user's own.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use super::peers;
+use crate::cli::{OwnServer, SuiteArgs};
+use crate::error::BenchError;
+
+/// What a server has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Send every message back.
+    Echo,
+    /// Send every message to all. The floors want to know of how many payload bytes.
+    Broadcast { payload: u64 },
+}
+
+impl Mode {
+    /// As the peers' command lines have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Broadcast { .. } => "broadcast",
+        }
+    }
+}
+
+/// How a server is to be started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) mode: Mode,
+    pub(crate) port: u16,
+    /// Processors that it gets.
+    pub(crate) cores: usize,
+}
+
+/// A server that can be started here.
+#[derive(Clone, Debug)]
+pub(crate) struct Contestant {
+    /// By which users and files name it.
+    pub(crate) name: String,
+    /// Of the library or program, where it tells.
+    pub(crate) version: Option<String>,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// `corecast serve`, and the flags of the variant.
+    Corecast(PathBuf, &'static [&'static str]),
+    /// This program's `floor`, by its mode.
+    Floor(PathBuf, &'static str),
+    /// Program and arguments, with placeholders.
+    Peer(Vec<String>),
+    /// The same, and the path that clients ask for.
+    Own(Vec<String>, String),
+}
+
+/// A server that cannot be started here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) name: String,
+    /// What to do about it.
+    pub(crate) install: String,
+}
+
+/// Corecast's variants: what is added to `corecast serve`.
+const CORECAST: [(&str, &[&str]); 4] = [
+    ("corecast", &[]),
+    ("corecast-monoio", &["--io", "monoio"]),
+    ("corecast-epoll", &["--io", "epoll"]),
+    ("corecast-busy-poll", &["--busy-poll", "50us"]),
+];
+
+/// The physical limit: bytes echoed with no WebSocket at all, or fanned out with just enough of it.
+const FLOORS: [(&str, &str); 2] = [("floor-ring", "ring"), ("floor-epoll", "epoll")];
+
+/// Everything that was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    /// What can be measured, in the order of the tables.
+    pub(crate) present: Vec<Contestant>,
+    /// What cannot.
+    pub(crate) missing: Vec<Missing>,
+}
+
+impl Roster {
+    /// Looks for everything that the flags ask for.
+    ///
+    /// # Errors
+    /// Names that do not exist, or that are named outright and are not installed.
+    pub(crate) fn find(args: &SuiteArgs) -> Result<Self, BenchError> {
+        check_names(args)?;
+        let mut roster = Self::default();
+        roster.add_corecast(args)?;
+        let own = env::current_exe()?;
+        for (name, mode) in FLOORS {
+            let kind = Kind::Floor(own.clone(), mode);
+            roster.present.push(Contestant::new(name, None, kind));
+        }
+        for found in peers::find()
+            .into_iter()
+            .filter(|peer| args.peers.has(peer.name))
+        {
+            match found.command {
+                Ok(command) => {
+                    let kind = Kind::Peer(command);
+                    let peer = Contestant::new(found.name, found.version, kind);
+                    roster.present.push(peer);
+                }
+                Err(install) => roster.miss(found.name, install),
+            }
+        }
+        for OwnServer { name, command } in &args.server {
+            let kind = Kind::Own(command.clone(), args.server_path.clone());
+            roster.present.push(Contestant::new(name, None, kind));
+        }
+        roster.narrow(args)?;
+        Ok(roster)
+    }
+
+    /// The one of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Contestant> {
+        self.present.iter().find(|it| it.name == name)
+    }
+
+    fn miss(&mut self, name: &str, install: String) {
+        self.missing.push(Missing {
+            name: name.to_owned(),
+            install,
+        });
+    }
+
+    fn add_corecast(&mut self, args: &SuiteArgs) -> Result<(), BenchError> {
+        let beside = env::current_exe()?.with_file_name("corecast");
+        let binary = args.corecast.clone().unwrap_or(beside);
+        if !binary.is_file() {
+            let shown = binary.display();
+            let install = format!(
+                "there is no {shown}: `cargo build --release -p corecast-server`, or name it with --corecast"
+            );
+            CORECAST
+                .iter()
+                .for_each(|(name, _)| self.miss(name, install.clone()));
+            return Ok(());
+        }
+        let version = version_of(&binary);
+        for (name, flags) in CORECAST {
+            let kind = Kind::Corecast(binary.clone(), flags);
+            let variant = Contestant::new(name, version.clone(), kind);
+            self.present.push(variant);
+        }
+        Ok(())
+    }
+
+    /// Keeps those that `--contestants` names, when it names any.
+    fn narrow(&mut self, args: &SuiteArgs) -> Result<(), BenchError> {
+        let only = &args.contestants;
+        let wanted = |name: &String| only.is_empty() || only.contains(name);
+        self.present.retain(|it| wanted(&it.name));
+        self.missing.retain(|it| wanted(&it.name));
+        let outright = |it: &&Missing| {
+            let name = &it.name;
+            only.contains(name) || args.peers.named().contains(name) || name == "corecast"
+        };
+        match self.missing.iter().find(outright) {
+            // A list is there to tell it, too.
+            Some(missing) if !args.list => Err(BenchError::usage(format!(
+                "{} cannot be started: {}",
+                missing.name, missing.install
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Contestant {
+    fn new(name: &str, version: Option<String>, kind: Kind) -> Self {
+        let name = name.to_owned();
+        Self {
+            name,
+            version,
+            kind,
+        }
+    }
+
+    /// Program and arguments.
+    pub(crate) fn argv(&self, call: Call) -> Vec<String> {
+        let address = format!("127.0.0.1:{}", call.port);
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect::<Vec<_>>()
+        };
+        match &self.kind {
+            Kind::Corecast(binary, flags) => {
+                let app = match call.mode {
+                    Mode::Echo => "echo",
+                    Mode::Broadcast { .. } => "topics",
+                };
+                let cores = call.cores.to_string();
+                let all = ["serve", "-l", &address, "--cores", &cores, "--app", app];
+                [vec![text(binary)], words(&all), words(flags)].concat()
+            }
+            Kind::Floor(binary, mode) => {
+                let mut argv = vec![text(binary)];
+                argv.extend(words(&["floor", "--mode", mode, "-l", &address]));
+                if let Mode::Broadcast { payload } = call.mode {
+                    argv.extend(["--broadcast".to_owned(), payload.to_string()]);
+                }
+                argv
+            }
+            Kind::Peer(command) | Kind::Own(command, _) => {
+                command.iter().map(|word| filled(word, call)).collect()
+            }
+        }
+    }
+
+    /// What clients open, and what publishers that are no subscribers open.
+    pub(crate) fn urls(&self, call: Call) -> (String, Option<String>) {
+        let port = call.port;
+        let path = match &self.kind {
+            Kind::Own(_, path) => path.as_str(),
+            _ => "/",
+        };
+        match (call.mode, &self.kind) {
+            (Mode::Echo, Kind::Floor(..)) => (format!("tcp://127.0.0.1:{port}"), None),
+            (Mode::Echo, _) => (format!("ws://127.0.0.1:{port}{path}"), None),
+            // A query that Corecast, the floors and the peers know, and others do not mind.
+            (Mode::Broadcast { .. }, _) => {
+                let url = |role| format!("ws://127.0.0.1:{port}{path}?{role}=a");
+                (url("sub"), Some(url("pub")))
+            }
+        }
+    }
+
+    /// It is Corecast as it comes.
+    pub(crate) fn is_corecast(&self) -> bool {
+        self.name == CORECAST[0].0
+    }
+
+    /// It is Corecast's `--busy-poll`, which is for round trips.
+    pub(crate) fn busy_polls(&self) -> bool {
+        self.name == CORECAST[3].0
+    }
+
+    /// It is Corecast over another transport than the ring.
+    pub(crate) fn is_variant(&self) -> bool {
+        matches!(&self.kind, Kind::Corecast(_, flags) if !flags.is_empty())
+    }
+
+    /// It speaks no WebSocket, or hardly any.
+    pub(crate) fn is_floor(&self) -> bool {
+        matches!(self.kind, Kind::Floor(..))
+    }
+
+    /// It is the user's.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Own(..))
+    }
+
+    /// It is the peer of this name.
+    pub(crate) fn is_peer(&self, name: &str) -> bool {
+        matches!(self.kind, Kind::Peer(_)) && self.name == name
+    }
+
+    /// It is a peer that compresses, and is measured only where that is asked for.
+    pub(crate) fn only_deflates(&self) -> bool {
+        matches!(self.kind, Kind::Peer(_)) && self.name.ends_with("-deflate")
+    }
+
+    /// It can send what it gets to all.
+    pub(crate) fn fans_out(&self) -> bool {
+        match &self.kind {
+            Kind::Own(command, _) => mentions(command, "{mode}"),
+            _ => true,
+        }
+    }
+
+    /// It can be told how many processors to use.
+    pub(crate) fn takes_cores(&self) -> bool {
+        match &self.kind {
+            Kind::Corecast(..) => true,
+            Kind::Own(command, _) => mentions(command, "{cores}"),
+            _ => false,
+        }
+    }
+}
+
+fn mentions(command: &[String], placeholder: &str) -> bool {
+    command.iter().any(|word| word.contains(placeholder))
+}
+
+fn filled(word: &str, call: Call) -> String {
+    word.replace("{port}", &call.port.to_string())
+        .replace("{mode}", call.mode.name())
+        .replace("{cores}", &call.cores.to_string())
+}
+
+/// What it prints for `--version`, without its name.
+fn version_of(binary: &Path) -> Option<String> {
+    let output = std::process::Command::new(binary)
+        .arg("--version")
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.split_whitespace().nth(1).map(str::to_owned)
+}
+
+/// Refuses names that nobody has, and names that two have.
+fn check_names(args: &SuiteArgs) -> Result<(), BenchError> {
+    let built_in = CORECAST
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(FLOORS.iter().map(|(name, _)| *name))
+        .chain(peers::NAMES);
+    let mut known: Vec<&str> = built_in.collect();
+    for own in &args.server {
+        if known.contains(&own.name.as_str()) {
+            return Err(BenchError::usage(format!(
+                "--server {}: there is one of that name already",
+                own.name
+            )));
+        }
+        known.push(&own.name);
+    }
+    let unknown = |name: &&String| !known.contains(&name.as_str());
+    if let Some(name) = args.contestants.iter().find(unknown) {
+        return Err(no_such("--contestants", name, &known));
+    }
+    let peer = |name: &&String| !peers::NAMES.contains(&name.as_str());
+    match args.peers.named().iter().find(peer) {
+        Some(name) => Err(no_such("--peers", name, &peers::NAMES)),
+        None => Ok(()),
+    }
+}
+
+/// An error that names what there is.
+pub(crate) fn no_such(flag: &str, name: &str, known: &[&str]) -> BenchError {
+    BenchError::usage(format!(
+        "{flag}: there is no {name}; there are {}",
+        known.join(", ")
+    ))
+}

@@ -1,0 +1,209 @@
+//! `README.md` of a suite's folder: its tables, to be read where the folder is kept and quoted elsewhere.
+
+use super::results::{CaseRecord, Results};
+use super::tables::{self, Table};
+
+/// The whole file.
+pub(crate) fn page(results: &Results) -> String {
+    let mut lines = vec!["# Suite".to_owned(), String::new()];
+    if results.quick {
+        let warning = "A quick suite: it shows where things stand. Its rounds are too few to compare servers by.";
+        lines.extend([warning.to_owned(), String::new()]);
+    }
+    lines.extend(
+        tables::circumstances(results)
+            .into_iter()
+            .map(|line| format!("- {line}")),
+    );
+    lines.push(format!("- {}", contestants(results)));
+    lines.push(String::new());
+    lines.push(tables::LEGEND.to_owned());
+    lines.push(String::new());
+    section(
+        &mut lines,
+        "The best of the others",
+        &tables::headlines(results),
+    );
+    for case in results.cases.iter().filter(|case| case.curve.is_none()) {
+        section(&mut lines, &case.title, &tables::of_case(case));
+        lines.extend(
+            tables::about_the_screen(case)
+                .into_iter()
+                .flat_map(paragraph),
+        );
+        lines.extend(taken(case));
+        lines.extend(against(&[case]));
+    }
+    for points in tables::curves(results) {
+        let title = points[0].curve.as_ref().map_or("", |curve| &curve.title);
+        section(
+            &mut lines,
+            &format!("By {title}"),
+            &tables::of_curve(&points),
+        );
+        lines.extend(against(&points));
+    }
+    lines.extend(left_out(results));
+    lines.join("\n").trim_end().to_owned() + "\n"
+}
+
+fn section(lines: &mut Vec<String>, title: &str, table: &Table) {
+    if table.rows.is_empty() {
+        return;
+    }
+    lines.extend([format!("## {title}"), String::new()]);
+    lines.push(row(&table.head));
+    // The first column is text, all others are figures.
+    let rules = table.head.iter().enumerate();
+    let rules = rules.map(|(at, _)| if at == 0 { "---" } else { "---:" }.to_owned());
+    lines.push(format!("| {} |", rules.collect::<Vec<_>>().join(" | ")));
+    lines.extend(table.rows.iter().map(|cells| row(cells)));
+    lines.push(String::new());
+}
+
+fn row(cells: &[String]) -> String {
+    let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    format!("| {} |", cells.join(" | "))
+}
+
+fn paragraph(text: String) -> [String; 2] {
+    [text, String::new()]
+}
+
+/// When, and with what command.
+fn taken(case: &CaseRecord) -> [String; 2] {
+    let it = &case.measured;
+    let rounds = if it.rounds == 1 { "round" } else { "rounds" };
+    paragraph(format!(
+        "{}, {} {rounds} of {} s: `{}`",
+        it.started, it.rounds, it.duration_s, it.load
+    ))
+}
+
+/// The runs that stayed invalid.
+fn against(cases: &[&CaseRecord]) -> Vec<String> {
+    let mut lines: Vec<String> = cases
+        .iter()
+        .flat_map(|case| case.invalid().into_iter().map(move |run| (case, run)))
+        .map(|(case, run)| {
+            let reasons = run.reasons.join("; ").replace('\n', " ");
+            format!(
+                "- invalid: {}, {}, round {}: {reasons}",
+                case.name, run.entrant, run.round
+            )
+        })
+        .collect();
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines
+}
+
+fn contestants(results: &Results) -> String {
+    let named = results.contestants.iter().map(|it| match &it.version {
+        Some(version) => format!("{} {version}", it.name),
+        None => it.name.clone(),
+    });
+    named.collect::<Vec<_>>().join(", ")
+}
+
+fn left_out(results: &Results) -> Vec<String> {
+    let missing = results
+        .missing
+        .iter()
+        .map(|it| format!("- {}: {}", it.name, it.install));
+    let skipped = results.skipped.iter().map(|line| format!("- {line}"));
+    let mut lines: Vec<String> = missing.chain(skipped).collect();
+    if !lines.is_empty() {
+        lines.splice(0..0, ["## Not measured".to_owned(), String::new()]);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    /// The line that begins so.
+    fn line<'a>(page: &'a str, start: &str) -> &'a str {
+        page.lines()
+            .find(|line| line.starts_with(start))
+            .unwrap_or_else(|| panic!("no line begins with {start:?}:\n{page}"))
+    }
+
+    #[test]
+    fn tables_have_medians_ratios_and_the_floor() {
+        let page = page(&samples::results());
+        assert_eq!(
+            line(&page, "| the case echo-512"),
+            "| the case echo-512 | server CPU per message, µs | 1.20 | 1.00 | 2.40 (bun) | 0.500× (0.500–0.500) |"
+        );
+        assert_eq!(
+            line(&page, "| bun |"),
+            "| bun | 2.40 (2.38–2.42) | 416,667 (412,541–420,875) | 0.500× (0.500–0.500) | 2.40× |"
+        );
+        assert!(
+            line(&page, "| corecast-epoll |").contains("1.09×"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn rates_of_the_client_are_marked() {
+        let page = page(&samples::results());
+        assert!(line(&page, "| corecast |").contains("≥ 833,333"), "{page}");
+        assert!(!line(&page, "| bun |").contains('≥'), "{page}");
+        assert!(
+            line(&page, "| 16 |").contains("| ≥ 1,000,000 | 2.00 | 500,000 |"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_break_a_table() {
+        let page = page(&samples::results());
+        assert!(
+            line(&page, "| slow\\|peer |").ends_with("| 4.80× |"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn what_is_invalid_missing_or_left_out_is_told() {
+        let mut results = samples::results();
+        samples::spoil(&mut results.cases[0], "bun", 3);
+        let page = page(&results);
+        let told = line(&page, "- invalid: ");
+        assert_eq!(
+            told,
+            "- invalid: echo-512, bun, round 3: the server vanished"
+        );
+        assert!(line(&page, "- ws: ").contains("scripts/peers build"));
+        assert!(line(&page, "- idle: ").contains("descriptors"));
+    }
+
+    #[test]
+    fn a_quick_suite_says_so() {
+        let mut results = samples::results();
+        assert!(!page(&results).contains("quick"));
+        results.quick = true;
+        assert!(page(&results).contains("A quick suite"));
+    }
+
+    #[test]
+    fn the_screen_is_judged_by_every_figure() {
+        let mut results = samples::results();
+        let rounds = [1.0, 1.01, 0.99, 1.0, 1.0];
+        let entrants: [(&str, &[f64]); 2] =
+            [("x, no screen", &rounds), ("x, live screen", &rounds)];
+        results.put(samples::case("screen", &entrants));
+        let page = page(&results);
+        let told = line(&page, "With the live screen");
+        assert!(
+            told.contains("server CPU per message 1.00× (1.00–1.00) ="),
+            "{told}"
+        );
+        assert!(told.contains("messages per second 1.00×"), "{told}");
+    }
+}

@@ -1,0 +1,264 @@
+//! The tables of a suite, in plain words: both the table that the README quotes and the report are made of them.
+
+use super::analysis::{self, Figure, Row, Versus};
+use super::metrics::{COST_KEY, MetricName, RATE_KEY};
+use super::numbers::{grouped, short};
+use super::results::{CaseRecord, Results};
+use crate::stats::compare::Change;
+
+/// What cannot be told.
+const NOTHING: &str = "—";
+
+/// A table, all of it text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) head: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+/// What the signs in tables mean.
+pub(crate) const LEGEND: &str = "\
+A figure is the median over the rounds, with the lowest and the highest. A ratio is the median of the ratios taken within each round, \
+with its interval of 95 % confidence; of costs, times and memory, below 1 is better for the first. `=` stands where the difference is \
+within 3 % or could be chance (Mann–Whitney, 5 %), `?` where the rounds are too few to tell. `≥` marks a rate that the client set, \
+not the server.";
+
+/// One line for each case: the first server, its floor, and the best of the others.
+pub(crate) fn headlines(results: &Results) -> Table {
+    let cases = results.cases.iter().filter(|case| case.curve.is_none());
+    let rows = cases.filter(|case| !is_about_the_screen(case)).map(|case| {
+        let headline = analysis::headline(results, case);
+        let metric = &case.metrics[0];
+        let (best, figure) = headline.best.unzip();
+        vec![
+            case.title.clone(),
+            named(metric),
+            median(headline.first),
+            median(headline.floor),
+            best.map_or(NOTHING.to_owned(), |name| {
+                format!("{} ({name})", median(figure))
+            }),
+            ratio(headline.versus.as_ref()),
+        ]
+    });
+    let first = results
+        .cases
+        .first()
+        .map_or("the first", |case| case.entrants[0].as_str());
+    Table {
+        head: vec![
+            "case".to_owned(),
+            "figure".to_owned(),
+            first.to_owned(),
+            "floor".to_owned(),
+            "best other".to_owned(),
+            format!("{first} ÷ it"),
+        ],
+        rows: rows.collect(),
+    }
+}
+
+/// All servers in a case.
+pub(crate) fn of_case(case: &CaseRecord) -> Table {
+    let rows = analysis::rows(case);
+    let has_floor = rows.iter().any(|row| row.over_floor.is_some());
+    let mut head = vec!["server".to_owned()];
+    head.extend(case.metrics.iter().map(named));
+    head.push(format!("{} ÷ it", case.entrants[0]));
+    if has_floor {
+        head.push("it ÷ floor".to_owned());
+    }
+    let line = |row: &Row| {
+        let mut cells = vec![row.label.clone()];
+        let figures = row.figures.iter().zip(&case.metrics);
+        cells.extend(figures.map(|(figure, metric)| cell(row, *figure, metric)));
+        cells.push(ratio(row.versus.as_ref()));
+        if has_floor {
+            cells.push(row.over_floor.map_or(NOTHING.to_owned(), times));
+        }
+        cells
+    };
+    let rows = rows.iter().map(line).collect();
+    Table { head, rows }
+}
+
+/// The points of a curve: what a message costs each server, and how many it had.
+pub(crate) fn of_curve(points: &[&CaseRecord]) -> Table {
+    let labels = labels(points);
+    let axis = points[0].curve.as_ref().map_or("", |curve| &curve.axis);
+    let mut head = vec![axis.to_owned()];
+    for label in &labels {
+        head.push(format!("{label}, {}", title_of(points[0], COST_KEY)));
+        head.push(format!("{label}, {}", title_of(points[0], RATE_KEY)));
+    }
+    let line = |case: &&CaseRecord| {
+        let mut cells = vec![place(case)];
+        for label in &labels {
+            let of = |key| analysis::median_of(case, label, key).map(short);
+            cells.push(of(COST_KEY).unwrap_or(NOTHING.to_owned()));
+            let sign = if case.throughput_valid(label) {
+                ""
+            } else {
+                "≥ "
+            };
+            let rate = of(RATE_KEY).map(|rate| format!("{sign}{rate}"));
+            cells.push(rate.unwrap_or(NOTHING.to_owned()));
+        }
+        cells
+    };
+    let rows = points.iter().map(line).collect();
+    Table { head, rows }
+}
+
+/// A point's place on its curve.
+fn place(case: &CaseRecord) -> String {
+    let x = case.curve.as_ref().map_or(0.0, |curve| curve.x);
+    let it = &case.measured;
+    let shared = it
+        .server_cores
+        .iter()
+        .any(|core| it.client_cores.contains(core));
+    let note = if shared {
+        " (one is the client's, too)"
+    } else {
+        ""
+    };
+    format!("{}{note}", grouped(x))
+}
+
+/// The curves, each with its points in order.
+pub(crate) fn curves(results: &Results) -> Vec<Vec<&CaseRecord>> {
+    let mut curves: Vec<Vec<&CaseRecord>> = Vec::new();
+    let name = |case: &CaseRecord| case.curve.as_ref().map(|curve| curve.name.clone());
+    for case in results.cases.iter().filter(|case| case.curve.is_some()) {
+        match curves
+            .iter_mut()
+            .find(|points| name(points[0]) == name(case))
+        {
+            Some(points) => points.push(case),
+            None => curves.push(vec![case]),
+        }
+    }
+    curves
+}
+
+/// Who is on a curve.
+pub(crate) fn labels(points: &[&CaseRecord]) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for label in points.iter().flat_map(|case| &case.entrants) {
+        if !labels.contains(label) {
+            labels.push(label.clone());
+        }
+    }
+    labels
+}
+
+/// What the case about the harness's own screen shows, in a sentence; `None` of other cases, and when it has no valid runs.
+pub(crate) fn about_the_screen(case: &CaseRecord) -> Option<String> {
+    if !is_about_the_screen(case) {
+        return None;
+    }
+    let [without, with] = case.entrants.as_slice() else {
+        return None;
+    };
+    let told = case.metrics.iter().filter_map(|metric| {
+        let versus = analysis::ratio_of(case, with, without, &metric.key)?;
+        Some(format!("{} {}", metric.title, ratio(Some(&versus))))
+    });
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "With the live screen, against without: {}.",
+            told.join("; ")
+        )
+    })
+}
+
+fn is_about_the_screen(case: &CaseRecord) -> bool {
+    case.name == "screen"
+}
+
+/// How a measurement of these cases was done: one line for each way.
+pub(crate) fn circumstances(results: &Results) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for case in &results.cases {
+        let it = &case.measured;
+        let commit = it.commit.as_deref().map_or("unknown", |commit| {
+            // The first twelve digits, and whether files differed.
+            let digits = commit.get(..12).unwrap_or(commit);
+            if commit.ends_with("-dirty") {
+                "uncommitted changes"
+            } else {
+                digits
+            }
+        });
+        let cores = |list: &[usize]| {
+            let list: Vec<_> = list.iter().map(usize::to_string).collect();
+            list.join(",")
+        };
+        let line = format!(
+            "{}, Linux {}; servers on processor {}, client on {}; {} build, commit {commit}",
+            it.cpu.as_deref().unwrap_or("unknown processor"),
+            it.kernel.as_deref().unwrap_or("unknown"),
+            cores(&it.server_cores),
+            cores(&it.client_cores),
+            it.build,
+        );
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn title_of<'a>(case: &'a CaseRecord, key: &str) -> &'a str {
+    let found = case.metrics.iter().find(|metric| metric.key == key);
+    found.map_or("", |metric| &metric.title)
+}
+
+fn named(metric: &MetricName) -> String {
+    if metric.unit.is_empty() || metric.unit == "/s" {
+        return metric.title.clone();
+    }
+    format!("{}, {}", metric.title, metric.unit)
+}
+
+fn cell(row: &Row, figure: Option<Figure>, metric: &MetricName) -> String {
+    let Some(figure) = figure else {
+        return NOTHING.to_owned();
+    };
+    let sign = if metric.key == RATE_KEY && !row.throughput_valid {
+        "≥ "
+    } else {
+        ""
+    };
+    let median = short(figure.median);
+    if figure.lowest == figure.highest {
+        return format!("{sign}{median}");
+    }
+    let (lowest, highest) = (short(figure.lowest), short(figure.highest));
+    format!("{sign}{median} ({lowest}–{highest})")
+}
+
+fn median(figure: Option<Figure>) -> String {
+    figure.map_or(NOTHING.to_owned(), |figure| short(figure.median))
+}
+
+fn ratio(versus: Option<&Versus>) -> String {
+    let Some(versus) = versus else {
+        return NOTHING.to_owned();
+    };
+    let sign = match (versus.p, versus.change) {
+        (None, _) | (_, Change::TooFewRuns) => " ?",
+        (Some(_), Change::Same) => " =",
+        (Some(_), Change::Higher | Change::Lower) => "",
+    };
+    let interval = versus.interval.map_or(String::new(), |(low, high)| {
+        format!(" ({}–{})", short(low), short(high))
+    });
+    format!("{}{interval}{sign}", times(versus.ratio))
+}
+
+fn times(ratio: f64) -> String {
+    format!("{}×", short(ratio))
+}
