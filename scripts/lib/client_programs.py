@@ -44,10 +44,31 @@ def install(names):
     if {"websockets", "aiohttp"} & set(names):
         _install_python()
     if {"ws", "chromium"} & set(names):
-        _install_node()
+        install_node(PARTS, NODE_CACHE)
     if "chromium" in names:
         if not shutil.which("chromium"):
             _install_packages("Chromium", "chromium")
+
+
+def install_node(parts, cache):
+    """Installs the node packages that the lock file in `parts` names into `cache`; quick when they are there already."""
+    if not shutil.which("node"):
+        _install_packages("node", "nodejs", "npm")
+    major = output(["node", "--print", "process.versions.node.split('.')[0]"])
+    if int(major) < OLDEST_NODE:
+        raise Failure(f"node {OLDEST_NODE} or newer is needed; this is node {major}")
+    lock = parts / "package-lock.json"
+    # npm keeps no such copy in node_modules: this one is the mark of a finished installation.
+    installed = cache / "node_modules" / lock.name
+    if _same(installed, lock):
+        return
+    npm = need("npm", "to install the node packages; it comes with Node.js")
+    _say(f"installing the node packages of {parts.name}")
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", lock.name, ".npmrc"):
+        shutil.copy(parts / name, cache)
+    run([npm, "ci", "--ignore-scripts", "--loglevel=error"], cache, stdout=subprocess.DEVNULL)
+    shutil.copy(lock, installed)
 
 
 def checks(client, server, scratch, limit_s, host=None, deflate="off"):
@@ -106,26 +127,6 @@ def _install_python():
     run(["python3", "-m", "venv", PYTHON_CACHE])
     run([PYTHON_CACHE / "bin/pip", "install", "--quiet", "--requirement", requirements])
     shutil.copy(requirements, installed)
-
-
-def _install_node():
-    if not shutil.which("node"):
-        _install_packages("node", "nodejs", "npm")
-    major = output(["node", "--print", "process.versions.node.split('.')[0]"])
-    if int(major) < OLDEST_NODE:
-        raise Failure(f"node {OLDEST_NODE} or newer is needed; this is node {major}")
-    lock = PARTS / "package-lock.json"
-    # npm keeps no such copy in node_modules: this one is the mark of a finished installation.
-    installed = NODE_CACHE / "node_modules" / lock.name
-    if _same(installed, lock):
-        return
-    npm = need("npm", "to install the node clients; it comes with Node.js")
-    _say("installing the node clients")
-    NODE_CACHE.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", lock.name, ".npmrc"):
-        shutil.copy(PARTS / name, NODE_CACHE)
-    run([npm, "ci", "--ignore-scripts", "--loglevel=error"], NODE_CACHE, stdout=subprocess.DEVNULL)
-    shutil.copy(lock, installed)
 
 
 def _same(installed, wanted):

@@ -108,8 +108,20 @@
       stroke: seriesColour(series.colour),
       width: 1.75,
       dash: series.dashed ? [6, 5] : undefined,
-      points: { size: 5, show: series.x.length <= 16 && !series.dashed ? true : undefined },
+      points: {
+        size: 5,
+        show: series.x.length <= 16 && !series.dashed ? true : undefined,
+        filter: (self, number, all) => all ? null : lonely(self.data[number]),
+      },
     };
+  }
+
+  // Points between two gaps, which no line reaches.
+  function lonely(values) {
+    const there = values.flatMap((value, at) => value === undefined ? [] : [at]);
+    const gap = at => at === undefined || values[at] === null;
+    const alone = there.filter((at, place) => !gap(at) && gap(there[place - 1]) && gap(there[place + 1]));
+    return alone.length > 0 ? alone : null;
   }
 
   // The point of a line that is nearest to the cursor, where it has none right there.
@@ -132,6 +144,7 @@
     ctx.rect(bbox.left, top, bbox.width, bbox.height + BAND_HEIGHT * ratio);
     ctx.clip();
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+    ctx.textAlign = "left";
     ctx.textBaseline = "middle";
     for (const band of spec.bands) {
       const ends = [band.from, band.to].map(value => self.valToPos(value, "x", true));
