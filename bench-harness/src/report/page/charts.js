@@ -110,6 +110,7 @@
       dash: series.dashed ? [6, 5] : undefined,
       points: {
         size: 5,
+        fill: seriesColour(series.colour),
         show: series.x.length <= 16 && !series.dashed ? true : undefined,
         filter: (self, number, all) => all ? null : lonely(self.data[number]),
       },
