@@ -87,7 +87,7 @@ pub(crate) fn choose(common: &Common) -> Result<Box<dyn Screen>, BenchError> {
             return Ok(Box::new(full));
         }
     }
-    Ok(if io::stderr().is_terminal() {
+    Ok(if io::stderr().is_terminal() && !is_dumb() {
         Box::new(line::Bar::new())
     } else {
         Box::new(line::Lines::new())
@@ -96,8 +96,12 @@ pub(crate) fn choose(common: &Common) -> Result<Box<dyn Screen>, BenchError> {
 
 /// A terminal that can place a cursor, and that is ours: a job in the background would be stopped for touching it.
 fn can_be_filled(output: impl AsFd + io::IsTerminal) -> bool {
-    let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
-    output.is_terminal() && !dumb && tcgetpgrp(output).is_ok_and(|group| group == getpgrp())
+    output.is_terminal() && !is_dumb() && tcgetpgrp(output).is_ok_and(|group| group == getpgrp())
+}
+
+/// Whether the terminal prints what it gets, one line after the other.
+fn is_dumb() -> bool {
+    env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
 }
 
 /// Whether something can be written without waiting. A frame is left out rather than waited for: the conductor has

@@ -6,6 +6,7 @@
 pub(crate) mod deflating;
 pub(crate) mod hub;
 pub(crate) mod schema;
+pub(crate) mod terminal;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,0 +1,200 @@
+//! The screen in a real terminal: what is seen, how a run is stopped, and how the terminal is left.
+
+mod common;
+
+use common::terminal::Terminal;
+use common::{Floor, echo, ring_available, run, serve};
+use nix::sys::signal::Signal;
+
+const SIZE: (u16, u16) = (80, 24);
+
+/// A run that nobody waits for to its end.
+const LONG: &[&str] = &["-c", "4", "-z", "10m", "--warmup", "100ms"];
+
+/// One that comes to its end; long enough for several frames.
+const SHORT: &[&str] = &["-c", "4", "-z", "1s", "--warmup", "300ms"];
+
+fn url() -> String {
+    format!("ws://{}/", serve(|_, peer| echo(peer)))
+}
+
+fn started(url: &str, flags: &[&str], environment: &[(&str, &str)]) -> Terminal {
+    Terminal::start(&[&["echo", url], flags].concat(), SIZE, environment)
+}
+
+#[test]
+fn a_run_is_watched_and_then_summed_up() {
+    if !ring_available() {
+        return;
+    }
+    let floor = Floor::start("epoll");
+    let pid = floor.pid();
+    let flags = [SHORT, &["--server-pid", &pid, "--cost"]].concat();
+    let mut terminal = started(&floor.url, &flags, &[]);
+    let screen = terminal.wait_for("measuring");
+    assert!(terminal.is_switched_over());
+    for part in [
+        &*floor.url,
+        "q stops",
+        "p99.9",
+        "4 of 4",
+        "errors none",
+        "memory",
+        "so far",
+    ] {
+        assert!(screen.contains(part), "{part:?} is not in\n{screen}");
+    }
+    assert_eq!(terminal.end(), Some(0));
+    terminal.assert_restored();
+    let screen = terminal.screen();
+    assert!(screen.contains("verdict      valid"), "{screen}");
+    assert!(!screen.contains("q stops"), "{screen}");
+}
+
+#[test]
+fn keys_and_signals_stop_a_run() {
+    if !ring_available() {
+        return;
+    }
+    let url = url();
+    let q = |terminal: &Terminal| terminal.type_keys(b"q");
+    let control_c = |terminal: &Terminal| terminal.type_keys(b"\x03");
+    let sigint = |terminal: &Terminal| terminal.signal(Signal::SIGINT);
+    let sigterm = |terminal: &Terminal| terminal.signal(Signal::SIGTERM);
+    let ways: [(&dyn Fn(&Terminal), i32); 4] = [
+        (&q, 130),
+        (&control_c, 130),
+        (&sigint, 130),
+        (&sigterm, 143),
+    ];
+    for (stop, code) in ways {
+        let mut terminal = started(&url, LONG, &[]);
+        terminal.wait_for("measuring");
+        stop(&terminal);
+        assert_eq!(terminal.end(), Some(code));
+        terminal.assert_restored();
+        let screen = terminal.screen();
+        assert!(screen.contains("corecast-bench: stopped"), "{screen}");
+    }
+}
+
+#[test]
+fn a_stop_signal_does_not_leave_the_terminal_switched_over() {
+    if !ring_available() {
+        return;
+    }
+    let mut terminal = started(&url(), LONG, &[]);
+    terminal.wait_for("measuring");
+    terminal.signal(Signal::SIGTSTP);
+    terminal.type_keys(b"\x1a");
+    terminal.type_keys(b"q");
+    assert_eq!(terminal.end(), Some(130));
+    terminal.assert_restored();
+}
+
+#[test]
+fn an_error_is_read_on_the_terminal_as_it_was() {
+    if !ring_available() {
+        return;
+    }
+    let mut floor = Floor::start("epoll");
+    let pid = floor.pid();
+    let mut terminal = started(&floor.url, &[LONG, &["--server-pid", &pid]].concat(), &[]);
+    terminal.wait_for("measuring");
+    floor.kill();
+    assert_eq!(terminal.end(), Some(1));
+    terminal.assert_restored();
+    assert!(
+        terminal.screen().contains("corecast-bench: "),
+        "{}",
+        terminal.screen()
+    );
+}
+
+#[test]
+fn the_view_follows_the_size() {
+    if !ring_available() {
+        return;
+    }
+    let mut terminal = started(&url(), LONG, &[]);
+    terminal.wait_for("┌Connections");
+    terminal.resize((130, 34));
+    let screen = terminal.wait_for("p99 above, p50 below");
+    let widest = screen.lines().map(|line| line.chars().count()).max();
+    assert_eq!(widest, Some(130), "{screen}");
+    terminal.resize((40, 8));
+    terminal.wait_for("open 4 of 4");
+    assert!(!terminal.screen().contains('┌'), "{}", terminal.screen());
+    terminal.type_keys(b"q");
+    assert_eq!(terminal.end(), Some(130));
+    terminal.assert_restored();
+}
+
+#[test]
+fn colours_can_be_refused() {
+    if !ring_available() {
+        return;
+    }
+    let url = url();
+    let coloured = |environment: &[(&str, &str)]| {
+        let mut terminal = started(&url, LONG, environment);
+        terminal.wait_for("measuring");
+        terminal.wait_for("┌Client");
+        terminal.type_keys(b"q");
+        assert_eq!(terminal.end(), Some(130));
+        String::from_utf8_lossy(&terminal.bytes()).contains("\x1b[38;5;")
+    };
+    assert!(coloured(&[]));
+    assert!(!coloured(&[("NO_COLOR", "1")]));
+}
+
+#[test]
+fn without_the_full_screen_there_is_a_bar() {
+    if !ring_available() {
+        return;
+    }
+    let url = url();
+    for flag in ["--no-tui", "--json"] {
+        let mut terminal = started(&url, &[LONG, &[flag]].concat(), &[]);
+        terminal.wait_for("measuring [");
+        terminal.wait_for("p99");
+        assert!(!terminal.is_switched_over());
+        terminal.type_keys(b"\x03");
+        assert_eq!(terminal.end(), Some(130));
+        terminal.assert_restored();
+    }
+}
+
+#[test]
+fn a_terminal_without_a_cursor_is_not_drawn_on() {
+    if !ring_available() {
+        return;
+    }
+    let mut terminal = started(&url(), SHORT, &[("TERM", "dumb")]);
+    terminal.end();
+    assert!(
+        !terminal.bytes().contains(&b'\x1b'),
+        "{}",
+        terminal.screen()
+    );
+    assert!(
+        terminal.screen().contains("verdict"),
+        "{}",
+        terminal.screen()
+    );
+}
+
+#[test]
+fn without_a_terminal_standard_output_has_the_result_alone() {
+    if !ring_available() {
+        return;
+    }
+    let output = run(&[&["echo", &*url()], SHORT].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("echo ws://"), "{text}");
+    assert!(
+        !text.contains('\x1b') && !text.contains("measuring"),
+        "{text}"
+    );
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
