@@ -1,10 +1,14 @@
 //! The address to measure.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::error::BenchError;
+
+/// An address of a name that has several may take this long to accept a connection.
+const TRIAL: Duration = Duration::from_secs(2);
 
 /// Where to connect and what to speak there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +31,31 @@ pub(crate) enum Wire {
 }
 
 impl Target {
-    /// Looks the host up; the first address counts.
+    /// Looks the host up. Of several addresses that `usable` allows, the first one counts that takes a connection: a name
+    /// such as `localhost` may have one that nobody listens on. Where there is only one, nothing is tried.
     ///
     /// # Errors
-    /// When the name is not known.
-    pub(crate) fn resolve(&self) -> Result<SocketAddr, BenchError> {
+    /// When the name is not known, or has no usable address.
+    pub(crate) fn resolve(
+        &self,
+        usable: impl Fn(&SocketAddr) -> bool,
+    ) -> Result<SocketAddr, BenchError> {
         let failed = |why: &dyn fmt::Display| {
             BenchError::runtime(format!("cannot look up {}: {why}", self.authority))
         };
-        self.authority
-            .to_socket_addrs()
-            .map_err(|e| failed(&e))?
-            .next()
-            .ok_or_else(|| failed(&"it has no address"))
+        let all = self.authority.to_socket_addrs().map_err(|e| failed(&e))?;
+        let addresses: Vec<SocketAddr> = all.filter(usable).collect();
+        let takes_a_connection =
+            |address: &&SocketAddr| TcpStream::connect_timeout(address, TRIAL).is_ok();
+        let first = addresses
+            .first()
+            .ok_or_else(|| failed(&"it has no address of the kind of --source-ip"))?;
+        if addresses.len() == 1 {
+            return Ok(*first);
+        }
+        // If none does, the run tells why.
+        let found = addresses.iter().find(takes_a_connection);
+        Ok(*found.unwrap_or(first))
     }
 }
 
@@ -140,6 +156,19 @@ mod tests {
         assert_eq!(parsed("tcp://127.0.0.1:9100"), "tcp://127.0.0.1:9100");
         assert!("tcp://127.0.0.1".parse::<Target>().is_err());
         assert!("tcp://127.0.0.1:9100/path".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn of_several_addresses_one_that_takes_connections_counts() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let name = format!("ws://localhost:{}/", address.port());
+        let target: Target = name.parse().unwrap();
+        // Where localhost is ::1, too, nobody listens there.
+        assert_eq!(target.resolve(|_| true).unwrap(), address);
+        assert_eq!(target.resolve(SocketAddr::is_ipv4).unwrap(), address);
+        let error = target.resolve(|_| false).unwrap_err().to_string();
+        assert!(error.contains("--source-ip"), "{error}");
     }
 
     #[test]

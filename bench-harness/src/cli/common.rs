@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::GateFlags;
+use super::HandshakeArgs;
 use crate::client::sources::SourceIp;
 use crate::cores::CoreList;
 use crate::target::Target;
@@ -15,6 +16,8 @@ pub(crate) struct Common {
     /// ws://HOST:PORT/PATH, or tcp://HOST:PORT for a plain byte server.
     #[arg(value_name = "URL")]
     pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) handshake: HandshakeArgs,
     /// The server's process, or several separated by commas: measures its processor time and memory.
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub(crate) server_pid: Vec<u32>,

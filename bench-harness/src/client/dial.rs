@@ -13,6 +13,9 @@ use crate::ring::Wait;
 /// a connection it has the whole listen backlog's patience for, will not.
 const STALL: Duration = Duration::from_secs(10);
 
+/// What has failed is over after this.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// How to open.
 #[derive(Clone, Debug)]
 pub(crate) struct DialPlan {
@@ -24,6 +27,12 @@ pub(crate) struct DialPlan {
     pub(crate) schedule: Option<Schedule>,
 }
 
+/// Different reasons that are told; a server may word each of its refusals differently.
+const MAX_REASONS: usize = 100;
+
+/// What the reasons beyond are counted as.
+const OTHERS: &str = "other reasons";
+
 /// Why connections failed, and how many for each reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failures(BTreeMap<String, u64>);
@@ -31,14 +40,20 @@ pub(crate) struct Failures(BTreeMap<String, u64>);
 impl Failures {
     /// Counts one.
     pub(crate) fn add(&mut self, reason: impl Into<String>) {
-        *self.0.entry(reason.into()).or_default() += 1;
+        self.add_many(reason.into(), 1);
     }
 
     /// Counts those of another thread too.
     pub(crate) fn merge(&mut self, other: Self) {
         for (reason, count) in other.0 {
-            *self.0.entry(reason).or_default() += count;
+            self.add_many(reason, count);
         }
+    }
+
+    fn add_many(&mut self, reason: String, count: u64) {
+        let known = self.0.len() < MAX_REASONS || self.0.contains_key(&reason);
+        let reason = if known { reason } else { OTHERS.to_owned() };
+        *self.0.entry(reason).or_default() += count;
     }
 
     /// How many there were.
@@ -93,8 +108,14 @@ pub(crate) fn open_all(
             progress = (next, links.opening());
             moved = clock.now();
         } else if stalled(moved, clock.now()) && !waits_for_time {
+            links.give_up_opening(STALL);
             break;
         }
+    }
+    // The driver has heard of every failure before the caller looks at them.
+    let end = clock.now() + nanos(ENDING);
+    while links.ending() > 0 && clock.now() < end {
+        links.turn(Wait::AtMost(clock.until(end)), driver)?;
     }
     Ok(())
 }
@@ -106,6 +127,19 @@ fn stalled(moved: Nanos, now: Nanos) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_that_all_differ_stay_few() {
+        let mut failures = Failures::default();
+        for number in 0..5_000 {
+            failures.add(format!("request {number} failed"));
+        }
+        failures.add("request 3 failed");
+        assert_eq!(failures.total(), 5_001);
+        let list = failures.by_count();
+        assert_eq!((list.len(), list[0].0), (MAX_REASONS + 1, OTHERS));
+        assert_eq!(list[1], ("request 3 failed", 2));
+    }
 
     #[test]
     fn failures_are_listed_by_frequency() {

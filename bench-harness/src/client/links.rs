@@ -17,7 +17,7 @@ use socket2::Socket;
 use super::dial::Failures;
 use super::sources::Sources;
 use super::team::Member;
-use super::upgrade::Upgrade;
+use super::upgrade::{Upgrade, Wishes};
 use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::ring::{Completion, Lent, Region, Ring, Wait};
@@ -120,8 +120,7 @@ pub(crate) struct Links<'a> {
     ring: Ring,
     links: Vec<Link>,
     target: Target,
-    /// Compression is offered, and a server that does not agree to it is refused.
-    deflate: bool,
+    wishes: Wishes,
     /// By slot; the slots beyond have the target's path and do not stall.
     manners: Vec<Rc<Manner>>,
     /// Connections that stall are read all the same.
@@ -176,6 +175,7 @@ impl<'a> Links<'a> {
     /// When io_uring cannot be had.
     pub(crate) fn new(
         target: &Target,
+        wishes: Wishes,
         address: SocketAddr,
         sources: Sources,
         slots: usize,
@@ -188,7 +188,7 @@ impl<'a> Links<'a> {
             ring: Ring::new(Some(address.into()))?,
             links,
             target: target.clone(),
-            deflate: false,
+            wishes,
             manners: Vec::new(),
             reads_stalled: false,
             sources,
@@ -207,7 +207,7 @@ impl<'a> Links<'a> {
     /// Offers permessage-deflate without context takeover on every connection, and takes no other answer than yes. To be
     /// called before any is dialled.
     pub(crate) fn insist_on_deflate(&mut self) {
-        self.deflate = true;
+        self.wishes.insist_on_deflate();
     }
 
     /// Says how the connection of each slot is made. To be called before any is dialled.
@@ -305,6 +305,25 @@ impl<'a> Links<'a> {
         &mut self.outbox
     }
 
+    /// Ends all connections that are still being opened, which has taken too long.
+    pub(crate) fn give_up_opening(&mut self, waited: Duration) {
+        let why = format!("nothing came for {} s", waited.as_secs());
+        for slot in 0..self.links.len() as u32 {
+            let reason = match &self.links[slot as usize].stage {
+                Stage::Connecting => format!("connect: no answer for {} s", waited.as_secs()),
+                Stage::Upgrading(upgrade) => upgrade.unanswered(&why),
+                Stage::Free | Stage::Open | Stage::Ended(_) => continue,
+            };
+            self.fail(slot, End::Failed(reason));
+        }
+    }
+
+    /// Connections that are not quite over.
+    pub(crate) fn ending(&self) -> usize {
+        let ended = |link: &&Link| matches!(link.stage, Stage::Ended(_));
+        self.links.iter().filter(ended).count()
+    }
+
     /// Submits what is queued, waits (half a second at most), and handles all that came.
     ///
     /// # Errors
@@ -346,7 +365,7 @@ impl<'a> Links<'a> {
         driver: &mut impl Driver,
     ) -> io::Result<()> {
         if let Err(error) = result {
-            self.fail(slot, End::Failed(format!("connect: {error}")));
+            self.fail(slot, End::Failed(connect_failure(&error)));
             return Ok(());
         }
         let link = &mut self.links[slot as usize];
@@ -367,9 +386,9 @@ impl<'a> Links<'a> {
             driver.opened(slot, times, now, &mut self.outbox);
             return Ok(());
         }
-        let upgrade = Upgrade::new(self.rng.bytes(), self.deflate);
+        let upgrade = Upgrade::new(self.rng.bytes());
         let path = path_of(&self.manners, &self.target, slot);
-        let request = upgrade.request(&self.target, path);
+        let request = upgrade.request(&self.wishes, path);
         link.stage = Stage::Upgrading(Box::new(upgrade));
         let request = match request {
             Ok(request) => request,
@@ -396,7 +415,15 @@ impl<'a> Links<'a> {
         link.receiving = armed;
         let mut lent = match bytes {
             Ok(Some(lent)) => lent,
-            Ok(None) => return self.fail(slot, End::Closed),
+            Ok(None) => {
+                let end = match &link.stage {
+                    Stage::Upgrading(upgrade) => {
+                        End::Failed(upgrade.unanswered("it ended the connection"))
+                    }
+                    _ => End::Closed,
+                };
+                return self.fail(slot, end);
+            }
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 self.rearm.push(slot);
                 return;
@@ -410,7 +437,7 @@ impl<'a> Links<'a> {
         let outcome = match &mut link.stage {
             Stage::Open => driver.received(slot, bytes, now, &mut self.outbox),
             Stage::Upgrading(upgrade) => match upgrade.answered(
-                &self.target,
+                &self.wishes,
                 path_of(&self.manners, &self.target, slot),
                 bytes,
             ) {
@@ -588,6 +615,16 @@ impl<'a> Links<'a> {
             self.progress.show_failures(failures);
         }
     }
+}
+
+/// Why there is no TCP connection, and what to do about it where that is known.
+fn connect_failure(error: &io::Error) -> String {
+    let what_to_do = match error.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL) => ": no source port is left, name more addresses (--source-ip)",
+        Some(libc::EACCES | libc::EPERM) => ": does a firewall forbid it?",
+        _ => "",
+    };
+    format!("connect: {error}{what_to_do}")
 }
 
 fn path_of<'a>(manners: &'a [Rc<Manner>], target: &'a Target, slot: u32) -> &'a str {

@@ -1,5 +1,6 @@
 //! Source addresses: one address has only so many ports towards one server.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -39,6 +40,18 @@ impl FromStr for SourceIp {
             })
             .collect::<Result<_, _>>()
             .map(Self::List)
+    }
+}
+
+impl SourceIp {
+    /// Whether connections to this address can come from there.
+    pub(crate) fn reaches(&self, server: &SocketAddr) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::List(list) => list
+                .iter()
+                .all(|source| source.is_ipv4() == server.is_ipv4()),
+        }
     }
 }
 
@@ -84,7 +97,7 @@ impl Sources {
     ///
     /// # Errors
     /// The system's, with what to do about the usual one (no descriptors left).
-    pub(crate) fn socket(&mut self) -> std::io::Result<Socket> {
+    pub(crate) fn socket(&mut self) -> io::Result<Socket> {
         let socket = Socket::new(self.domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
         if let Some(&address) = self.addresses.get(self.next) {
@@ -94,7 +107,12 @@ impl Sources {
                 // be in use towards other destinations: ip(7).
                 setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             }
-            socket.bind(&SocketAddr::new(address, 0).into())?;
+            let bound = socket.bind(&SocketAddr::new(address, 0).into());
+            bound.map_err(|error| {
+                let text =
+                    format!("--source-ip {address}: {error}; is it an address of this machine?");
+                io::Error::new(error.kind(), text)
+            })?;
         }
         Ok(socket)
     }
@@ -130,6 +148,22 @@ mod tests {
             ])
         );
         assert!("127.0.0.x".parse::<SourceIp>().is_err());
+    }
+
+    #[test]
+    fn sources_reach_servers_of_their_kind() {
+        let list: SourceIp = "127.0.0.2,127.0.0.3".parse().unwrap();
+        assert!(list.reaches(&"127.0.0.1:80".parse().unwrap()));
+        assert!(!list.reaches(&"[::1]:80".parse().unwrap()));
+        assert!(SourceIp::Auto.reaches(&"[::1]:80".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        let choice = "192.0.2.1".parse().unwrap();
+        let mut sources = Sources::new(&choice, "127.0.0.1:80".parse().unwrap(), 1, 0);
+        let error = sources.socket().unwrap_err().to_string();
+        assert!(error.contains("--source-ip 192.0.2.1"), "{error}");
     }
 
     #[test]

@@ -143,6 +143,9 @@ fn drive(args: &IdleArgs, setup: &Setup<'_>, member: &Member<'_>) -> Result<Outc
             schedule,
         },
     )?;
+    if links.open_now() == 0 && member.count == 1 {
+        return Err(nothing_opened(&driver.outcome.refused));
+    }
     let from = member.rendezvous(links.open_now())?;
     listen_until(&mut links, &mut driver, from)?;
     driver.counting = true;

@@ -15,9 +15,11 @@ use crate::cli::Common;
 use crate::client::links::Links;
 use crate::client::sources::Sources;
 use crate::client::team::Member;
+use crate::client::upgrade::Wishes;
 use crate::error::BenchError;
 use crate::procfs::Watch;
 use crate::rng::Rng;
+use crate::target::Wire;
 use crate::telemetry::monitor::Plan;
 use crate::units::Rate;
 
@@ -50,6 +52,10 @@ impl<'a> Setup<'a> {
         if connections > u64::from(u32::MAX) {
             return Err(BenchError::usage("that many connections cannot be counted"));
         }
+        if common.target.wire == Wire::Raw && !common.handshake.is_empty() {
+            let problem = "--subprotocol, --header and --origin are for WebSockets: use ws://";
+            return Err(BenchError::usage(problem));
+        }
         crate::limits::allow_connections(connections)?;
         let cores = common
             .cores
@@ -64,7 +70,9 @@ impl<'a> Setup<'a> {
         };
         Ok(Self {
             common,
-            address: common.target.resolve()?,
+            address: common
+                .target
+                .resolve(|address| common.source_ip.reaches(address))?,
             cores,
             watch: if pids.is_empty() {
                 None
@@ -101,6 +109,7 @@ impl<'a> Setup<'a> {
         );
         Links::new(
             &self.common.target,
+            Wishes::new(&self.common.target, &self.common.handshake),
             self.address,
             sources,
             slots,

@@ -217,6 +217,11 @@ impl<'a> BroadcastDriver<'a> {
         }
     }
 
+    /// Why connections could not be opened.
+    pub(super) fn refused(&self) -> &Failures {
+        &self.outcome.refused
+    }
+
     /// What the thread brings home.
     pub(super) fn outcome(mut self) -> Outcome {
         self.outcome.latency = self.recorder.map(Recorder::finish);

@@ -239,6 +239,9 @@ fn drive(
     let mut driver = BroadcastDriver::new(publication, published, args.verify, cast);
     member.rendezvous(0)?;
     open_all(&mut links, &mut driver, &plan)?;
+    if links.open_now() == 0 && member.count == 1 {
+        return Err(nothing_opened(driver.refused()));
+    }
     let start = member.rendezvous(links.open_now())?;
     let measured = args.course().measured(start);
     let pace = pace(args, start, member);

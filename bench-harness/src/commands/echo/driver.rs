@@ -229,6 +229,11 @@ impl<'a> EchoDriver<'a> {
         }
     }
 
+    /// Why connections could not be opened.
+    pub(super) fn refused(&self) -> &Failures {
+        &self.refused
+    }
+
     /// What the thread brings home.
     pub(super) fn outcome(self) -> Outcome {
         Outcome {

@@ -199,6 +199,9 @@ fn drive(
     };
     member.rendezvous(0)?;
     open_all(&mut links, &mut driver, &plan)?;
+    if links.open_now() == 0 && member.count == 1 {
+        return Err(nothing_opened(driver.refused()));
+    }
     let start = member.rendezvous(links.open_now())?;
     let course = args.course();
     let phases = Phases {
