@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod clock;
 mod commands;
+mod compare;
 mod cores;
 mod error;
 mod floor;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Floor(args) => commands::floor::run(args),
         Command::Suite(args) => suite::run(args),
         Command::Launch(args) => suite::launch::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Man(args) => commands::manual::man(args),
         Command::Completions(args) => commands::manual::completions(args),
     };

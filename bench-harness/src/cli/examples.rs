@@ -52,6 +52,14 @@ Examples:
   What 15,000 connections that do nothing cost:
     corecast-bench idle ws://127.0.0.1:9001/echo -c 15k -z 30s --server-pid 4711";
 
+/// Of `compare`.
+pub(super) const COMPARE: &str = "\
+Examples:
+  Eight runs before a change and eight after it (echo ... --repeat 8 --output results/before):
+    corecast-bench compare results/before results/after
+  Only what a message costs the server counts, and 2 % are nothing:
+    corecast-bench compare results/before results/after --figures cpu --noise 2%";
+
 /// Of `floor`.
 pub(super) const FLOOR: &str = "\
 Examples:

@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod common;
+mod compare;
 mod connect;
 mod echo;
 mod examples;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use broadcast::BroadcastArgs;
 pub(crate) use common::Common;
+pub(crate) use compare::CompareArgs;
 pub(crate) use connect::ConnectArgs;
 pub(crate) use echo::EchoArgs;
 pub(crate) use floor::{FloorArgs, FloorMode};
@@ -59,6 +61,9 @@ pub(crate) enum Command {
     /// Become a program, on processors of its own: how `suite` starts servers.
     #[command(hide = true)]
     Launch(LaunchArgs),
+    /// Tell what became better or worse between two sets of runs. Exit code 4 when anything became worse.
+    #[command(after_help = examples::COMPARE)]
+    Compare(CompareArgs),
     /// Print the manual page, or write one for every command.
     #[command(after_help = examples::MAN)]
     Man(ManArgs),

@@ -1,0 +1,166 @@
+//! Comparisons over runs that were made up.
+
+use serde_json::{Value, json};
+use std::path::Path;
+
+use super::*;
+use crate::rng::Rng;
+
+/// An echo run of this cost and rate.
+fn echo(cpu: f64, rate: f64) -> Value {
+    json!({
+        "schema": 1,
+        "command": "echo",
+        "valid": true,
+        "throughput_valid": true,
+        "cost_valid": true,
+        "reasons": [],
+        "parameters": {"connections": 100, "payload_bytes": 512, "loop": "closed"},
+        "messages": {"count": 1000, "per_second": rate},
+        "latency_us": {"corrected": {"p50": 1e8 / rate, "p99": 2e8 / rate, "p99_9": 3e8 / rate}},
+        "server": {"cpu_us_per_message": cpu},
+    })
+}
+
+fn set(runs: impl IntoIterator<Item = Value>) -> Set {
+    let mut set = Set::default();
+    for run in runs {
+        set.add(Path::new("here"), String::new(), run, None)
+            .unwrap();
+    }
+    set
+}
+
+/// Eight runs of about this cost, 2 % of noise.
+fn eight(rng: &mut Rng, cpu: f64) -> Set {
+    let mut noisy = |mean: f64| {
+        let uniform = |rng: &mut Rng| rng.next_u64() as f64 / u64::MAX as f64;
+        let normal = (0..12).map(|_| uniform(rng)).sum::<f64>() - 6.0;
+        mean * (1.0 + 0.02 * normal)
+    };
+    set((0..8)
+        .map(|_| echo(noisy(cpu), noisy(1e6 / cpu)))
+        .collect::<Vec<_>>())
+}
+
+fn verdict(before: &Set, after: &Set, figures: &[Figure]) -> Verdict {
+    compare(before, after, 0.03, figures).unwrap().verdict()
+}
+
+#[test]
+fn no_change_is_seldom_a_regression() {
+    let wrong = (0..60).filter(|&seed| {
+        let mut rng = Rng::new(seed, 0);
+        let (before, after) = (eight(&mut rng, 12.0), eight(&mut rng, 12.0));
+        verdict(&before, &after, &[]) == Verdict::Regression
+    });
+    let wrong = wrong.count();
+    assert!(wrong <= 3, "{wrong} of 60");
+}
+
+#[test]
+fn ten_percent_are_a_regression_one_way_only() {
+    for seed in 0..10 {
+        let mut rng = Rng::new(seed, 1);
+        let (before, after) = (eight(&mut rng, 12.0), eight(&mut rng, 13.2));
+        assert_eq!(verdict(&before, &after, &[]), Verdict::Regression);
+        assert_eq!(verdict(&after, &before, &[]), Verdict::Valid);
+    }
+}
+
+#[test]
+fn only_the_figures_asked_for_decide() {
+    let (before, after) = (set([echo(10.0, 1e5)]), set([echo(10.0, 0.5e5)]));
+    assert_eq!(verdict(&before, &after, &[]), Verdict::Regression);
+    let cpu = "cpu".parse().unwrap();
+    assert_eq!(verdict(&before, &after, &[cpu]), Verdict::Valid);
+    let memory = "rss/conn".parse().unwrap();
+    let error = compare(&before, &after, 0.03, &[memory]).unwrap_err();
+    assert!(error.to_string().contains("no such figure"), "{error}");
+}
+
+#[test]
+fn only_what_is_valid_is_compared() {
+    let mut invalid = echo(99.0, 1.0);
+    invalid["valid"] = false.into();
+    invalid["reasons"] = json!([{"kind": "starved", "text": "others ran"}]);
+    let (before, after) = (
+        set([echo(10.0, 1e5)]),
+        set([echo(10.0, 1e5), invalid.clone()]),
+    );
+    let report = compare(&before, &after, 0.03, &[]).unwrap();
+    assert_eq!(
+        (report.verdict(), report.pairs[0].runs),
+        (Verdict::Valid, (1, 1))
+    );
+    assert!(
+        report
+            .render(Style::Text)
+            .contains("not compared: here: others ran")
+    );
+    let error = compare(&before, &set([invalid]), 0.03, &[]).unwrap_err();
+    assert!(
+        error.to_string().contains("every run after is invalid"),
+        "{error}"
+    );
+
+    // Judged by cost, in a run that the client held up.
+    let mut held_up = echo(10.0, 1.0);
+    held_up["throughput_valid"] = false.into();
+    let report = compare(&before, &set([held_up]), 0.03, &[]).unwrap();
+    let names: Vec<String> = report.pairs[0]
+        .figures
+        .iter()
+        .map(|row| row.figure.to_string())
+        .collect();
+    assert_eq!(names, ["cpu"]);
+}
+
+#[test]
+fn a_rate_that_was_asked_for_is_no_figure() {
+    let mut run = echo(10.0, 1e5);
+    run["parameters"]["rate"] = 100_000.into();
+    let report = compare(&set([run.clone()]), &set([run]), 0.03, &[]).unwrap();
+    let has = |report: &Report, name: &str| {
+        report.pairs[0]
+            .figures
+            .iter()
+            .any(|row| row.figure.to_string() == name)
+    };
+    assert!(has(&report, "p99") && !has(&report, "rate"));
+}
+
+#[test]
+fn a_comparison_can_be_read() {
+    let runs = |cpu: f64| (0..4).map(move |n| echo(cpu + f64::from(n) / 100.0, 1e5));
+    let report = compare(&set(runs(10.0)), &set(runs(12.0)), 0.03, &[]).unwrap();
+    let text = report.render(Style::Text);
+    let cpu = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("cpu"))
+        .unwrap();
+    assert!(
+        cpu.contains("10.02 µs") && cpu.contains("+20.0 %") && cpu.contains("0.0286"),
+        "{text}"
+    );
+    assert!(cpu.ends_with("WORSE"), "{text}");
+    assert!(
+        text.contains(
+            "echo connections=100 loop=closed payload_bytes=512 (4 runs before, 4 after)"
+        ),
+        "{text}"
+    );
+    let markdown = report.render(Style::Markdown);
+    assert!(
+        markdown.contains("|---|---:|") && markdown.contains("| cpu | 10.02 µs |"),
+        "{markdown}"
+    );
+    let json: Value = serde_json::from_str(&report.render(Style::Json)).unwrap();
+    let row = &json["pairs"][0]["figures"][0];
+    assert_eq!(
+        (&row["figure"], &row["verdict"]),
+        (&"cpu".into(), &"worse".into())
+    );
+    let few = compare(&set([echo(10.0, 1e5)]), &set([echo(12.0, 1e5)]), 0.03, &[]).unwrap();
+    assert!(few.render(Style::Text).contains("Chance is not ruled out"));
+}
