@@ -126,7 +126,10 @@ fn several_threads_share_an_open_loop() {
     assert_eq!(summary["client"]["threads"], 2);
     assert_eq!(summary["broadcast"]["listening"], 11);
     // 100 messages were due in the window, and 11 subscribers had each.
-    assert_eq!(summary["latency_us"]["corrected"]["count"], 1100);
+    assert_eq!(
+        summary["latency_us"]["corrected"]["count"], 1100,
+        "{summary:#}"
+    );
     let (code, _, errors) = measure(address, &["-c", "4", "--publishers", "2", "--cores", &list]);
     assert_eq!(code, 2, "a closed loop takes one thread: {errors}");
 }
@@ -177,16 +180,16 @@ fn losses_duplicates_and_disorder_are_counted() {
     });
     // The last message of 120 is neither dropped nor held.
     let args = ["-c", "5", "-r", "200"];
-    let spoilt = |address| {
+    let spoilt = |address, what| {
         let (code, summary, errors) = measure(address, &args);
         assert_eq!(code, 5, "{errors}\n{summary:#}");
-        assert!(errors.contains("lost"), "{errors}");
+        assert!(errors.contains(what), "{errors}");
         faults(&summary)
     };
     let seen = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    assert_eq!(spoilt(lossy), (seen(&dropped), 0, 0));
-    assert_eq!(spoilt(doubling), (0, seen(&doubled), 0));
-    assert_eq!(spoilt(swapping), (0, 0, seen(&swapped)));
+    assert_eq!(spoilt(lossy, "lost"), (seen(&dropped), 0, 0));
+    assert_eq!(spoilt(doubling, "more than once"), (0, seen(&doubled), 0));
+    assert_eq!(spoilt(swapping, "out of order"), (0, 0, seen(&swapped)));
     assert!(seen(&dropped) >= 10 && seen(&doubled) >= 10 && seen(&swapped) >= 10);
 }
 

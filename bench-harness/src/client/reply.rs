@@ -51,6 +51,8 @@ impl Verify {
 pub(crate) struct Replies {
     /// What each variant was last compressed to, as far as it was verified.
     known: Vec<Option<Rc<Vec<u8>>>>,
+    /// No two payloads are the same: which one came can be told.
+    distinct: bool,
     inflater: Inflater,
     /// What came of each variant; counted only where messages are compressed.
     pub(crate) counts: Vec<WireCounts>,
@@ -61,20 +63,26 @@ impl Replies {
     pub(crate) fn new(load: &Workload) -> Self {
         Self {
             known: vec![None; load.variants],
+            distinct: load.wire == Wire::WebSocket && all_differ(load),
             inflater: Inflater::new(),
             counts: vec![WireCounts::default(); load.variants],
         }
     }
 
-    /// Checks a compressed reply that is not the known one, and knows it from now on.
+    /// Whether it can be told which of the payloads came.
+    pub(crate) fn distinct(&self) -> bool {
+        self.distinct
+    }
+
+    /// Checks a compressed reply that is not the known one, and knows it from now on. Returns which one it is.
     #[cold]
     fn learn(
         &mut self,
         compressed: Vec<u8>,
         load: &Workload,
-        variant: usize,
-    ) -> Result<(), ReplyError> {
-        self.counts[variant].inflated += 1;
+        expected: usize,
+    ) -> Result<usize, ReplyError> {
+        self.counts[expected].inflated += 1;
         let len = load.payload_len;
         let found = self.inflater.inflate(&compressed, len)?;
         if found.len() < len {
@@ -83,19 +91,27 @@ impl Replies {
                 expected: len,
             });
         }
-        if found != load.reply(variant) {
-            return Err(ReplyError::Content { at: 0, len });
-        }
+        let same = |&variant: &usize| found == load.reply(variant);
+        let others = (0..load.variants).filter(|_| self.distinct);
+        let variant = [expected].into_iter().chain(others).find(same);
+        let variant = variant.ok_or(ReplyError::Content { at: 0, len })?;
         self.known[variant] = Some(Rc::new(compressed));
-        Ok(())
+        Ok(variant)
     }
+}
+
+fn all_differ(load: &Workload) -> bool {
+    let later = |one: usize| one + 1..load.variants;
+    (0..load.variants).all(|one| later(one).all(|other| load.reply(one) != load.reply(other)))
 }
 
 /// Where a connection is in its stream of replies.
 #[derive(Debug, Default)]
 pub(crate) struct ReplyReader {
-    /// Variant of the message that is due next.
+    /// Variant of the message that is due next, or of the one that turned out to come instead.
     variant: usize,
+    /// It came instead.
+    displaced: bool,
     /// Bytes of that message seen.
     seen: usize,
     /// Payload bytes of the current data frame still to come.
@@ -124,6 +140,8 @@ enum State {
 pub(crate) enum Reply {
     /// The message that was due.
     Message,
+    /// Another one, whole and of this variant. The reader is to be told what is due now ([`ReplyReader::expect`]).
+    Displaced(usize),
     /// A control frame.
     Control(Control),
 }
@@ -164,6 +182,16 @@ pub(crate) enum ReplyError {
 }
 
 impl ReplyReader {
+    /// Part of a message has come.
+    pub(crate) fn is_within(&self) -> bool {
+        self.state != State::Between
+    }
+
+    /// From now on this variant is due; to be called between messages.
+    pub(crate) fn expect(&mut self, variant: usize) {
+        self.variant = variant;
+    }
+
     /// Reads on in `input`, which is moved past what was read. `None`: all of it was.
     #[inline]
     pub(crate) fn next(
@@ -174,14 +202,14 @@ impl ReplyReader {
         replies: &mut Replies,
     ) -> Result<Option<Reply>, ReplyError> {
         if load.wire == Wire::Raw {
-            return self.next_raw(input, load, verify);
+            return self.next_raw(input, load, verify, replies);
         }
         loop {
             if self.frame_left > 0 {
                 let n = self.frame_left.min(input.len());
                 let piece = take(input, n);
                 match &mut self.incoming {
-                    None => self.compare(piece, load, verify)?,
+                    None => self.compare(piece, load, verify, replies)?,
                     Some(incoming) => incoming.take(piece),
                 }
                 self.frame_left -= n;
@@ -208,9 +236,10 @@ impl ReplyReader {
         input: &mut &[u8],
         load: &Workload,
         verify: Verify,
+        replies: &Replies,
     ) -> Result<Option<Reply>, ReplyError> {
         let n = (load.reply_len() - self.seen).min(input.len());
-        self.compare(take(input, n), load, verify)?;
+        self.compare(take(input, n), load, verify, replies)?;
         if self.seen < load.reply_len() {
             return Ok(None);
         }
@@ -284,21 +313,54 @@ impl ReplyReader {
         self.seen = load.reply_len();
         match incoming.finish() {
             Arrived::Known(_) => Ok(()),
-            Arrived::Other(compressed) => replies.learn(compressed, load, self.variant),
+            Arrived::Other(compressed) => {
+                let variant = replies.learn(compressed, load, self.variant)?;
+                self.displaced = variant != self.variant;
+                self.variant = variant;
+                Ok(())
+            }
         }
     }
 
     /// Compares the next bytes of the message. They fit: `begin` and `next_raw` see to it.
     #[inline]
-    fn compare(&mut self, piece: &[u8], load: &Workload, verify: Verify) -> Result<(), ReplyError> {
+    fn compare(
+        &mut self,
+        piece: &[u8],
+        load: &Workload,
+        verify: Verify,
+        replies: &Replies,
+    ) -> Result<(), ReplyError> {
         let (at, len) = (self.seen, piece.len());
         self.seen += len;
         let expected = &load.reply(self.variant)[at..at + len];
         if verify.same(piece, expected, self.messages) {
             Ok(())
         } else {
-            Err(ReplyError::Content { at, len })
+            self.recognize(piece, at, load, verify, replies)
         }
+    }
+
+    /// The reply is not the one that was due: is it another one, so far?
+    #[cold]
+    fn recognize(
+        &mut self,
+        piece: &[u8],
+        at: usize,
+        load: &Workload,
+        verify: Verify,
+        replies: &Replies,
+    ) -> Result<(), ReplyError> {
+        let len = piece.len();
+        let before = &load.reply(self.variant)[..at];
+        let is = |&variant: &usize| {
+            let reply = load.reply(variant);
+            &reply[..at] == before && verify.same(piece, &reply[at..at + len], self.messages)
+        };
+        let found = (0..load.variants).filter(|_| replies.distinct).find(is);
+        self.variant = found.ok_or(ReplyError::Content { at, len })?;
+        self.displaced = true;
+        Ok(())
     }
 
     #[inline]
@@ -307,6 +369,10 @@ impl ReplyReader {
         self.state = State::Between;
         self.seen = 0;
         self.messages = self.messages.wrapping_add(1);
+        if self.displaced {
+            self.displaced = false;
+            return Reply::Displaced(self.variant);
+        }
         self.variant += 1;
         if self.variant == load.variants {
             self.variant = 0;

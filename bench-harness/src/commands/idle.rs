@@ -22,6 +22,7 @@ use crate::report::summary::{
 use crate::ring::Wait;
 use crate::rng::Rng;
 use crate::session::{Load, Stage};
+use crate::stats::faults::Faults;
 use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 use crate::target::Wire;
@@ -269,7 +270,8 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         client: seen.window.client_load,
         lag: None,
         server: seen.window.server_load(),
-        errors: outcome.broken.total(),
+        broken: outcome.broken.total(),
+        faults: Faults::default(),
         // Nobody sends anything.
         compressed: None,
     });
@@ -304,6 +306,6 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
     summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.server = seen.window.server(0);
     summary.client = seen.window.client(0);
-    summary.errors = Errors::new(&outcome.refused, &outcome.broken, 0);
+    summary.errors = Errors::new(&outcome.refused, &outcome.broken, None);
     summary
 }

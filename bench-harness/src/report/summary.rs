@@ -10,6 +10,7 @@ use crate::client::dial::Failures;
 use crate::client::payload::PayloadKind;
 use crate::client::reply::Verify;
 use crate::procfs::{Memory, Usage};
+use crate::stats::faults::Faults;
 use crate::stats::latency::Distribution;
 use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{JudgedBy, Judgement, LimitedBy, Reason};
@@ -389,8 +390,14 @@ pub(crate) struct Errors {
     pub(crate) refused: u64,
     /// Connections that broke, or on which a reply was wrong or unexpected.
     pub(crate) broken: u64,
-    /// Messages without a reply.
+    /// Messages without a reply, or that did not reach a subscriber.
     pub(crate) lost: u64,
+    /// Messages that came back, or were delivered, more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) duplicated: Option<u64>,
+    /// Messages that came after a later one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reordered: Option<u64>,
     /// The most frequent reasons.
     pub(crate) reasons: Vec<ErrorReason>,
 }
@@ -406,8 +413,8 @@ pub(crate) struct ErrorReason {
 const LISTED_REASONS: usize = 5;
 
 impl Errors {
-    /// Counts by kind, with the reasons of both kinds of failure.
-    pub(crate) fn new(refused: &Failures, broken: &Failures, lost: u64) -> Self {
+    /// Counts by kind, with the reasons of both kinds of failure. `faults`: where messages are checked.
+    pub(crate) fn new(refused: &Failures, broken: &Failures, faults: Option<Faults>) -> Self {
         let mut reasons = refused.by_count();
         reasons.extend(broken.by_count());
         reasons.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
@@ -419,7 +426,9 @@ impl Errors {
         Self {
             refused: refused.total(),
             broken: broken.total(),
-            lost,
+            lost: faults.map_or(0, |faults| faults.lost),
+            duplicated: faults.map(|faults| faults.duplicated),
+            reordered: faults.map(|faults| faults.reordered),
             reasons: reasons.into_iter().map(listed).collect(),
         }
     }

@@ -348,11 +348,15 @@ fn client(sheet: &mut Sheet, part: &Client, unit: &str) {
 
 fn errors(sheet: &mut Sheet, summary: &Summary) {
     let errors = &summary.errors;
-    if errors.refused + errors.broken + errors.lost == 0 {
+    let (again, late) = (
+        errors.duplicated.unwrap_or(0),
+        errors.reordered.unwrap_or(0),
+    );
+    if errors.refused + errors.broken + errors.lost + again + late == 0 {
         return sheet.line("errors", "none");
     }
     let text = format!(
-        "{} connections not opened, {} broken, {} messages lost",
+        "{} connections not opened, {} broken; {} messages lost, {again} duplicated, {late} out of order",
         errors.refused, errors.broken, errors.lost
     );
     sheet.line("errors", text);

@@ -5,6 +5,7 @@
     reason = "the commands that compare come with the next commits"
 )]
 pub(crate) mod compare;
+pub(crate) mod faults;
 pub(crate) mod latency;
 pub(crate) mod phases;
 pub(crate) mod validity;

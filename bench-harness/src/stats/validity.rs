@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::faults::Faults;
 use super::latency::Distribution;
 
 /// A client thread that is busy for more of the window than this could not have done more.
@@ -51,8 +52,10 @@ pub(crate) struct Evidence {
     pub(crate) lag: Option<(Distribution, Distribution)>,
     /// How busy the server was; `None` without `--server-pid`.
     pub(crate) server: Option<Load>,
-    /// Mismatched, lost or unexpected replies and broken connections.
-    pub(crate) errors: u64,
+    /// Connections that broke, or on which something wrong or unexpected came.
+    pub(crate) broken: u64,
+    /// Messages that did not come once and in order.
+    pub(crate) faults: Faults,
     /// Messages that came compressed; `None` when compression was not asked for.
     pub(crate) compressed: Option<u64>,
 }
@@ -212,14 +215,10 @@ fn against_all(seen: &Evidence) -> Vec<Reason> {
             ),
         });
     }
-    if seen.errors > 0 {
-        let text = format!(
-            "{} errors: wrong, lost or unexpected replies, or broken connections",
-            seen.errors
-        );
+    if seen.broken + seen.faults.total() > 0 {
         reasons.push(Reason {
             kind: Kind::Errors,
-            text,
+            text: errors(seen),
         });
     }
     if seen.counts_messages && seen.messages < ENOUGH_MESSAGES {
@@ -239,6 +238,28 @@ fn against_all(seen: &Evidence) -> Vec<Reason> {
         });
     }
     reasons
+}
+
+fn errors(seen: &Evidence) -> String {
+    let Faults {
+        lost,
+        duplicated,
+        reordered,
+    } = seen.faults;
+    let counts = [
+        (lost, "messages were lost"),
+        (duplicated, "came more than once"),
+        (reordered, "came out of order"),
+        (
+            seen.broken,
+            "connections broke, or brought something wrong or unexpected",
+        ),
+    ];
+    let some = counts.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = some
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    told.join(", ")
 }
 
 fn client_saturated(seen: &Evidence) -> Reason {
@@ -297,7 +318,8 @@ mod tests {
             client: running(0.6),
             lag: None,
             server: Some(running(0.99)),
-            errors: 0,
+            broken: 0,
+            faults: Faults::default(),
             compressed: None,
         }
     }
@@ -472,7 +494,17 @@ mod tests {
             ),
             (
                 Evidence {
-                    errors: 1,
+                    broken: 1,
+                    ..good()
+                },
+                Kind::Errors,
+            ),
+            (
+                Evidence {
+                    faults: Faults {
+                        reordered: 1,
+                        ..Faults::default()
+                    },
                     ..good()
                 },
                 Kind::Errors,

@@ -7,6 +7,7 @@ pub(crate) mod deflating;
 pub(crate) mod hub;
 pub(crate) mod schema;
 pub(crate) mod terminal;
+pub(crate) mod toy;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};

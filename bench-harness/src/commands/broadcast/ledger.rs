@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::stats::faults::Faults;
+
 /// Stretches of missing messages remembered for one subscriber and publisher. A message that comes late
 /// from further back counts as a duplicate; that it was missing stays counted, too.
 const REMEMBERED: usize = 256;
@@ -18,18 +20,7 @@ pub(super) struct Ledger {
     present: Vec<bool>,
     /// Sum of `next` over those present: what they have received or been passed over for.
     passed: u64,
-    counts: Counts,
-}
-
-/// What was wrong with the deliveries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Messages that never came.
-    pub(super) lost: u64,
-    /// Messages that came once more.
-    pub(super) duplicated: u64,
-    /// Messages that came after a later one of the same publisher.
-    pub(super) reordered: u64,
+    counts: Faults,
 }
 
 /// How a message arrived.
@@ -52,7 +43,7 @@ impl Ledger {
             gaps: HashMap::new(),
             present: vec![false; subscribers],
             passed: 0,
-            counts: Counts::default(),
+            counts: Faults::default(),
         }
     }
 
@@ -121,25 +112,11 @@ impl Ledger {
     }
 
     /// The final account: what has not come by now is lost.
-    pub(super) fn close(&self, published: u64) -> Counts {
-        Counts {
+    pub(super) fn close(&self, published: u64) -> Faults {
+        Faults {
             lost: self.counts.lost + self.outstanding(published),
             ..self.counts
         }
-    }
-}
-
-impl Counts {
-    /// Adds those of another thread.
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.lost += other.lost;
-        self.duplicated += other.duplicated;
-        self.reordered += other.reordered;
-    }
-
-    /// Everything that was wrong.
-    pub(super) fn total(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered
     }
 }
 
@@ -148,7 +125,7 @@ mod tests {
     use super::*;
 
     /// The account of one subscriber and publisher after these messages.
-    fn account(numbers: &[u32], published: u64) -> Counts {
+    fn account(numbers: &[u32], published: u64) -> Faults {
         let mut ledger = Ledger::new(1, 1);
         ledger.join(0);
         for &number in numbers {
@@ -159,7 +136,7 @@ mod tests {
 
     #[test]
     fn losses_duplicates_and_disorder_are_told_apart() {
-        let counts = |lost, duplicated, reordered| Counts {
+        let counts = |lost, duplicated, reordered| Faults {
             lost,
             duplicated,
             reordered,

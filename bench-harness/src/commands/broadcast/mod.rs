@@ -25,6 +25,7 @@ use crate::gates::figure::Outlook;
 use crate::procfs::{Memory, Watch};
 use crate::report::Record;
 use crate::session::{Load, Stage};
+use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
 use crate::stats::phases::ConnectTimes;
 use crate::target::Wire;
@@ -35,7 +36,7 @@ use crate::telemetry::window::Window;
 use crate::units::Rate;
 use cast::Cast;
 use driver::BroadcastDriver;
-use ledger::{Counts, Ledger};
+use ledger::Ledger;
 use publishers::Pace;
 use shared::Published;
 use stalled::Stalled;
@@ -291,9 +292,9 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
 }
 
 /// What was wrong with the deliveries to all threads' subscribers.
-fn account(ledgers: &[Ledger], published: &Published) -> Counts {
+fn account(ledgers: &[Ledger], published: &Published) -> Faults {
     let messages = published.total().expect("every thread has told");
-    let mut counts = Counts::default();
+    let mut counts = Faults::default();
     for ledger in ledgers {
         counts.merge(&ledger.close(messages));
     }

@@ -1,6 +1,6 @@
 //! From what a broadcast brought home to its summary.
 
-use super::{Counts, Outcome, Seen, SeenMemory, Stalled};
+use super::{Outcome, Seen, SeenMemory, Stalled};
 use crate::cli::BroadcastArgs;
 use crate::client::dial::Failures;
 use crate::client::publication::Publication;
@@ -9,6 +9,7 @@ use crate::report::summary::{
     Broadcast, BroadcastMemory, CompressionCounts, ConnectPhases, ErrorReason, Errors, Latencies,
     Messages, Parameters, StalledFates, Summary,
 };
+use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 
@@ -18,7 +19,7 @@ pub(super) fn summary(
     publication: &Publication,
     seen: &Seen,
     outcome: &Outcome,
-    counts: &Counts,
+    counts: &Faults,
 ) -> Summary {
     let window = &seen.window;
     let deliveries = window.done + outcome.to_publishers;
@@ -37,7 +38,8 @@ pub(super) fn summary(
         client: window.client_load,
         lag: lag.zip(corrected),
         server: window.server_load(),
-        errors: outcome.broken.total() + counts.total(),
+        broken: outcome.broken.total(),
+        faults: *counts,
         compressed: args.deflate.then_some(outcome.counts.compressed),
     };
     let by = if args.cost {
@@ -75,7 +77,7 @@ pub(super) fn summary(
     summary.server = window.server(deliveries);
     summary.client = window.client(deliveries);
     summary.client.timer_lag_us = lag;
-    summary.errors = Errors::new(&outcome.refused, &outcome.broken, counts.lost);
+    summary.errors = Errors::new(&outcome.refused, &outcome.broken, Some(*counts));
     summary
 }
 
@@ -86,7 +88,7 @@ fn achieved(seen: &Seen, outcome: &Outcome) -> f64 {
     delivered.min(outcome.published as f64) / wall
 }
 
-fn broadcast(seen: &Seen, outcome: &Outcome, counts: &Counts) -> Broadcast {
+fn broadcast(seen: &Seen, outcome: &Outcome, counts: &Faults) -> Broadcast {
     Broadcast {
         published: outcome.published,
         published_per_second: outcome.published as f64 / seen.window.wall.as_secs_f64(),

@@ -21,6 +21,7 @@ use crate::gates::figure::Outlook;
 use crate::report::Record;
 use crate::report::summary::{ConnectPhases, Connections, Errors, Parameters, Summary};
 use crate::session::{Load, Stage};
+use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
 use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
@@ -220,7 +221,8 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
         client: seen.window.client_load,
         lag: None,
         server: seen.window.server_load(),
-        errors: outcome.broken.total() + outcome.refused.total(),
+        broken: outcome.broken.total() + outcome.refused.total(),
+        faults: Faults::default(),
         compressed: None,
     });
     let by = if args.cost {
@@ -252,7 +254,7 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
     summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.server = seen.window.server(seen.count);
     summary.client = seen.window.client(seen.count);
-    summary.errors = Errors::new(&outcome.refused, &outcome.broken, 0);
+    summary.errors = Errors::new(&outcome.refused, &outcome.broken, None);
     summary
 }
 

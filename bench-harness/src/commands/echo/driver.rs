@@ -10,13 +10,14 @@ use std::time::Duration;
 use corecast_protocol::{CloseCode, Opcode, encode_client, encode_close_client};
 
 use super::Outcome;
+use super::account::{Account, Displaced, Missing};
 use crate::client::dial::Failures;
 use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
 use crate::client::schedule::Schedule;
 use crate::client::workload::Workload;
-use crate::clock::{Clock, Nanos};
+use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
 use crate::ring::{Region, Wait};
 use crate::stats::phases::ConnectTimes;
@@ -29,6 +30,12 @@ const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
 /// The clock is read again after so many sends of a turn, so that the last of many is not
 /// stamped long before it leaves.
 const SENDS_PER_STAMP: u32 = 32;
+
+/// A connection that may send no more until a reply comes, and has heard nothing for so long, is allowed another message…
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// …as long as not more than this are missing in a row: then it is not a message that was lost, but a server that stalls.
+const MISSING_IN_A_ROW: u64 = 3;
 
 /// The times of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +71,11 @@ pub(super) struct EchoDriver<'a> {
     times: ConnectTimes,
     refused: Failures,
     broken: Failures,
-    lost: u64,
+    account: Account,
+    /// Messages without a reply at the end of their connection, or of the run.
+    unanswered: u64,
+    /// When the interval ends that runs.
+    interval_end: Nanos,
 }
 
 /// What makes messages due.
@@ -144,7 +155,9 @@ impl<'a> EchoDriver<'a> {
             times: ConnectTimes::new(),
             refused: Failures::default(),
             broken: Failures::default(),
-            lost: 0,
+            account: Account::new(load.variants),
+            unanswered: 0,
+            interval_end: 0,
         }
     }
 
@@ -199,7 +212,7 @@ impl<'a> EchoDriver<'a> {
             self.show(progress);
         }
         self.pace = Pace::Stopped;
-        self.lost += self.outstanding();
+        self.unanswered += self.outstanding();
         // What was queued for the ring in the last flush is submitted here, before control frames.
         links.turn(Wait::No, self)?;
         Ok(())
@@ -241,7 +254,7 @@ impl<'a> EchoDriver<'a> {
             times: self.times,
             refused: self.refused,
             broken: self.broken,
-            lost: self.lost,
+            faults: self.account.close(self.unanswered),
             counts: self.replies.counts,
         }
     }
@@ -366,6 +379,80 @@ impl<'a> EchoDriver<'a> {
         Ok(())
     }
 
+    /// Another message than the one that was due has come back.
+    #[cold]
+    fn displaced(&mut self, slot: u32, variant: usize, now: Nanos) -> Result<(), String> {
+        let talk = &self.talks[slot as usize];
+        match self
+            .account
+            .displaced(slot, variant, talk.answered, talk.sent)
+        {
+            Displaced::Ahead(number) => {
+                self.pass_over(slot, number);
+                self.answer(slot, now)?;
+            }
+            Displaced::Late(missing) => {
+                self.answered += 1;
+                let place = talk.place.expect("only active connections are answered");
+                let due = match &self.pace {
+                    Pace::Open { schedule, .. } => {
+                        schedule.due(missing.number * self.active.len() as u64 + u64::from(place))
+                    }
+                    _ => missing.sent,
+                };
+                self.record(due, missing.sent, now);
+            }
+            Displaced::Again => {}
+            Displaced::Unknown => return Err("a reply came that nothing was sent for".to_owned()),
+        }
+        let talk = &mut self.talks[slot as usize];
+        let variants = self.load.variants as u64;
+        talk.reader.expect((talk.answered % variants) as usize);
+        Ok(())
+    }
+
+    /// Waits no longer for the messages of a connection before this one.
+    #[cold]
+    fn pass_over(&mut self, slot: u32, number: u64) {
+        let talk = &mut self.talks[slot as usize];
+        let place = u64::from(talk.place.expect("only active connections wait"));
+        let stamp = |number| self.stamps[(place * self.depth + number % self.depth) as usize];
+        let missing = (talk.answered..number).map(|number| Missing {
+            number,
+            sent: stamp(number),
+        });
+        self.account.miss(slot, missing, number);
+        if matches!(self.pace, Pace::Closed) {
+            talk.due += number - talk.answered;
+        }
+        talk.answered = number;
+        let variants = self.load.variants as u64;
+        talk.reader.expect((number % variants) as usize);
+        talk.mark(slot, &mut self.dirty);
+    }
+
+    /// Lets connections go on that wait for a message that seems to be lost.
+    #[cold]
+    fn lose_patience(&mut self, now: Nanos) {
+        if !self.replies.distinct() || self.depth > MISSING_IN_A_ROW {
+            return;
+        }
+        for place in 0..self.active.len() {
+            let slot = self.active[place];
+            let talk = &self.talks[slot as usize];
+            let waiting = talk.sent - talk.answered;
+            if !talk.open || waiting < self.depth {
+                continue;
+            }
+            let oldest = place as u64 * self.depth + talk.answered % self.depth;
+            let silent = now.saturating_sub(self.stamps[oldest as usize]) > nanos(PATIENCE);
+            let missing = waiting + self.account.silent(slot, talk.answered);
+            if silent && !talk.reader.is_within() && missing <= MISSING_IN_A_ROW {
+                self.pass_over(slot, talk.sent);
+            }
+        }
+    }
+
     #[inline]
     fn record(&mut self, due: Nanos, sent: Nanos, now: Nanos) {
         if let Some(recorder) = &mut self.recorder {
@@ -375,10 +462,15 @@ impl<'a> EchoDriver<'a> {
 
     /// Ends the interval if its time is over. Returns when the one that runs will end.
     fn look(&mut self, now: Nanos) -> Nanos {
-        self.recorder.as_mut().map_or(Nanos::MAX, |recorder| {
+        let end = self.recorder.as_mut().map_or(Nanos::MAX, |recorder| {
             recorder.look(now);
             recorder.end()
-        })
+        });
+        if end != self.interval_end {
+            self.interval_end = end;
+            self.lose_patience(now);
+        }
+        end
     }
 
     #[inline]
@@ -422,6 +514,7 @@ impl Driver for EchoDriver<'_> {
             let reply = reader.next(&mut input, self.load, self.verify, &mut self.replies);
             match reply.map_err(|error| error.to_string())? {
                 Some(Reply::Message) => self.answer(slot, now)?,
+                Some(Reply::Displaced(variant)) => self.displaced(slot, variant, now)?,
                 Some(Reply::Control(Control::Ping(payload))) => {
                     let mut pong = Vec::new();
                     encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
@@ -456,7 +549,7 @@ impl Driver for EchoDriver<'_> {
             End::Failed(reason) => reason,
         };
         if opened {
-            self.lost += talk.sent - talk.answered;
+            self.unanswered += talk.sent - talk.answered;
             self.broken.add(reason);
         } else {
             self.refused.add(reason);

@@ -1,5 +1,6 @@
 //! `echo`: sends messages and checks that each comes back.
 
+mod account;
 mod driver;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::report::summary::{
     CompressionCounts, ConnectPhases, Errors, Latencies, Messages, Parameters, Summary,
 };
 use crate::session::{Load, Stage};
+use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
 use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
@@ -62,7 +64,7 @@ struct Outcome {
     times: ConnectTimes,
     refused: Failures,
     broken: Failures,
-    lost: u64,
+    faults: Faults,
     /// What came on the wire of each of the payloads that take turns, where they are compressed.
     counts: Vec<WireCounts>,
 }
@@ -246,7 +248,7 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
         all.times.merge(&one.times);
         all.refused.merge(one.refused);
         all.broken.merge(one.broken);
-        all.lost += one.lost;
+        all.faults.merge(&one.faults);
         all.counts
             .iter_mut()
             .zip(&one.counts)
@@ -278,7 +280,8 @@ fn summarize(
         client: window.client_load,
         lag: lag.zip(corrected),
         server: window.server_load(),
-        errors: outcome.broken.total() + outcome.lost,
+        broken: outcome.broken.total(),
+        faults: outcome.faults,
         compressed: compression.as_ref().map(|part| part.compressed),
     };
     let by = if args.cost {
@@ -308,7 +311,7 @@ fn summarize(
     summary.server = window.server(window.done);
     summary.client = window.client(window.done);
     summary.client.timer_lag_us = lag;
-    summary.errors = Errors::new(&outcome.refused, &outcome.broken, outcome.lost);
+    summary.errors = Errors::new(&outcome.refused, &outcome.broken, Some(outcome.faults));
     summary
 }
 
