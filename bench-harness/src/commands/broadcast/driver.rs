@@ -103,17 +103,18 @@ impl<'a> BroadcastDriver<'a> {
     ) -> Result<(), BenchError> {
         let clock = links.clock();
         self.measured = measured.clone();
+        let open_loop = matches!(pace, Pace::Open { .. });
+        let mut recorder = Recorder::new(progress, measured.clone(), open_loop);
+        recorder.look(clock.now());
+        // Before anything can come: a thread that wakes up late finds what others have published by then.
+        self.recorder = Some(recorder);
         // What may come before the start, such as a ping, is answered.
         while clock.now() < start {
             links.turn(Wait::AtMost(clock.until(start)), self)?;
         }
         self.heard = clock.now();
         self.outcome.listening = self.listening.into();
-        let open_loop = matches!(pace, Pace::Open { .. });
         self.publishers.begin(pace);
-        let mut recorder = Recorder::new(progress, measured.clone(), open_loop);
-        recorder.look(clock.now());
-        self.recorder = Some(recorder);
         loop {
             let now = clock.now();
             if now >= measured.end {
