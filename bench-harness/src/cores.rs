@@ -4,19 +4,15 @@ use std::str::FromStr;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 
 /// Processor numbers, one thread each, in the order given: `1`, `0-3`, `0,2`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CoreList(Vec<usize>);
 
 impl CoreList {
-    /// How many processors; at least one.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The processor numbers, as they were given.
     pub(crate) fn numbers(&self) -> &[usize] {
         &self.0

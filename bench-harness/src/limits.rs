@@ -7,12 +7,29 @@ use crate::error::BenchError;
 /// Descriptors beside the connections: standard streams, rings, files of /proc.
 const SPARE_DESCRIPTORS: u64 = 64;
 
+/// Connections that a process may have.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn most_connections() -> Result<u64, BenchError> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
+    Ok(hard.saturating_sub(SPARE_DESCRIPTORS))
+}
+
+/// Processes that `connections` take, as each may have only so many.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn processes_for(connections: u64) -> Result<u64, BenchError> {
+    Ok(connections.div_ceil(most_connections()?.max(1)).max(1))
+}
+
 /// Raises this process's soft limit so that `connections` sockets fit.
 ///
 /// # Errors
 /// When the hard limit is lower; the message says how to raise it.
 pub(crate) fn allow_connections(connections: u64) -> Result<(), BenchError> {
-    let needed = connections + SPARE_DESCRIPTORS;
+    let needed = connections.saturating_add(SPARE_DESCRIPTORS);
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
     if needed <= soft {
         return Ok(());
@@ -21,8 +38,9 @@ pub(crate) fn allow_connections(connections: u64) -> Result<(), BenchError> {
         return Err(BenchError::usage(format!(
             "{connections} connections need {needed} descriptors, this process may have {hard}; \
              raise the hard limit (as root: `ulimit -Hn {needed}`, or LimitNOFILE= in the unit, or \
-             nofile in /etc/security/limits.conf) or ask for at most {} connections",
-            hard.saturating_sub(SPARE_DESCRIPTORS)
+             nofile in /etc/security/limits.conf), take several processes (--processes, --agents), or ask for at most \
+             {} connections",
+            most_connections()?
         )));
     }
     raise_descriptors()
@@ -47,5 +65,13 @@ mod tests {
         let message = allow_connections(u64::MAX / 2).unwrap_err().to_string();
         assert!(message.contains("ulimit -Hn"), "{message}");
         allow_connections(1).unwrap();
+    }
+
+    #[test]
+    fn processes_are_as_many_as_needed() {
+        let most = most_connections().unwrap();
+        assert_eq!(processes_for(1).unwrap(), 1);
+        assert_eq!(processes_for(most).unwrap(), 1);
+        assert_eq!(processes_for(most + 1).unwrap(), 2);
     }
 }

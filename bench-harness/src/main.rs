@@ -1,6 +1,7 @@
 //! Load harness for WebSocket servers: measures what a message costs the server, and says when a
 //! figure is not to be believed. See `bench-harness/README.md`.
 
+mod agents;
 mod cli;
 mod client;
 mod clock;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Suite(args) => suite::run(args),
         Command::Launch(args) => suite::launch::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Agent(args) => agents::listen::run(args),
         Command::Man(args) => commands::manual::man(args),
         Command::Completions(args) => commands::manual::completions(args),
     };

@@ -9,6 +9,8 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
@@ -50,7 +52,7 @@ pub(crate) struct Memory {
 }
 
 /// What a thread has used and wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ThreadTimes {
     /// Nanoseconds on a processor.
     pub(crate) running: u64,

@@ -5,13 +5,15 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::BenchError;
 
 /// An address of a name that has several may take this long to accept a connection.
 const TRIAL: Duration = Duration::from_secs(2);
 
 /// Where to connect and what to speak there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
     /// What is spoken on the connection.
     pub(crate) wire: Wire,
@@ -22,7 +24,7 @@ pub(crate) struct Target {
 }
 
 /// What is spoken on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Wire {
     /// WebSocket over plain TCP (`ws://`).
     WebSocket,

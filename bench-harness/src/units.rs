@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Parses a number of bytes: `512`, `60000`, `16k` (1024), `1m`, `1g`.
 ///
 /// # Errors
@@ -50,7 +52,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Things per second, from one number to another over a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rate {
     /// When the measurement begins.
     pub(crate) from: u64,
@@ -105,7 +107,7 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
 }
 
 /// A part of a number of things.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Share {
     /// So many of them.
     Count(u64),

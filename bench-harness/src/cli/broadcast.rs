@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::Common;
 use crate::client::payload::PayloadKind;
@@ -12,7 +13,7 @@ use crate::target::Target;
 use crate::units::{self, Rate, Share};
 
 /// `broadcast`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(crate) struct BroadcastArgs {
     #[command(flatten)]
     pub(crate) common: Common,

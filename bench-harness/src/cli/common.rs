@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::GateFlags;
 use super::HandshakeArgs;
+use crate::agents::crew::Processes;
 use crate::client::sources::SourceIp;
 use crate::cores::CoreList;
 use crate::target::Target;
 
 /// Flags of every command that puts load on a server.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(crate) struct Common {
     /// ws://HOST:PORT/PATH, or tcp://HOST:PORT for a plain byte server.
     #[arg(value_name = "URL")]
@@ -25,6 +27,19 @@ pub(crate) struct Common {
     /// cores). Without it: one thread, not pinned.
     #[arg(long, value_name = "LIST")]
     pub(crate) cores: Option<CoreList>,
+    /// Processes that put the load on, each with its share of connections and --cores: auto (one, or as many as the
+    /// descriptors take), or a number.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "auto",
+        conflicts_with = "agents"
+    )]
+    pub(crate) processes: Processes,
+    /// Agents (`corecast-bench agent`) that put the load on instead of this process, each with a share of the
+    /// connections, and with --cores of its own machine. They know this process by CORECAST_AGENT_TOKEN.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) agents: Vec<String>,
     /// Source addresses: auto (several 127.0.0.x towards a loopback server when one has too few ports), or a list.
     #[arg(long, value_name = "IPS", default_value = "auto")]
     pub(crate) source_ip: SourceIp,
@@ -40,6 +55,17 @@ pub(crate) struct Common {
     /// Seed of payloads, mask key and nonces.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    // Agents do not judge.
     #[command(flatten)]
+    #[serde(skip)]
     pub(crate) gates: GateFlags,
+}
+
+impl Common {
+    /// The processors of --cores.
+    pub(crate) fn core_list(&self) -> Vec<usize> {
+        self.cores
+            .as_ref()
+            .map_or(Vec::new(), |list| list.numbers().to_vec())
+    }
 }

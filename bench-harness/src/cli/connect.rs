@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::Common;
 use crate::units;
 
 /// `connect`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     pub(crate) common: Common,

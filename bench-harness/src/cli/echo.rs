@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::Common;
 use crate::client::payload::PayloadKind;
@@ -11,7 +12,7 @@ use crate::client::schedule::Course;
 use crate::units::{self, Rate};
 
 /// `echo`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(crate) struct EchoArgs {
     #[command(flatten)]
     pub(crate) common: Common,

@@ -27,6 +27,17 @@ Examples:
   What the kernel's TCP alone costs:
     corecast-bench echo tcp://127.0.0.1:9100 -c 100 -s 512";
 
+/// Of `agent`.
+pub(super) const AGENT: &str = "\
+Examples:
+  On each of two machines that are to put load on a server:
+    CORECAST_AGENT_TOKEN=secret corecast-bench agent -l 0.0.0.0:9200
+  And on a third, which starts and measures the run:
+    CORECAST_AGENT_TOKEN=secret corecast-bench echo ws://10.0.0.1:9001/echo -c 100k -r 50k \
+--agents 10.0.0.2:9200,10.0.0.3:9200
+  Several processes of this machine need no agents:
+    corecast-bench echo ws://127.0.0.1:9001/echo -c 100k --active 1k -r 10k --processes 6";
+
 /// Of `broadcast`.
 pub(super) const BROADCAST: &str = "\
 Examples:

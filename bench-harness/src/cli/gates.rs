@@ -6,7 +6,7 @@ use crate::gates::expectation::Expectation;
 use crate::units;
 
 /// Flags that say what a run has to hold.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Gates")]
 pub(crate) struct GateFlags {
     /// What the run has to hold, such as 'p99<5ms', 'rate>10k' or 'errors==0'; may be given again. Exit code 3 when it

@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use clap::Args;
 use corecast_protocol::handshake::{ClientRequest, HeaderError};
+use serde::{Deserialize, Serialize};
 
 /// Flags of every command that connects to a WebSocket server.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 pub(crate) struct HandshakeArgs {
     /// Offer this subprotocol; may be given several times, the preferred one first. A server that chooses none of them makes
     /// the connection fail, as in browsers.
@@ -22,7 +23,7 @@ pub(crate) struct HandshakeArgs {
 }
 
 /// A header as users type it, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HeaderLine {
     /// A token (RFC 9110 §5.1).
     pub(crate) name: String,

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::Common;
 use crate::units;
 
 /// `idle`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(crate) struct IdleArgs {
     #[command(flatten)]
     pub(crate) common: Common,

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod agent;
 mod broadcast;
 mod common;
 mod compare;
@@ -15,6 +16,7 @@ mod suite;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use agent::AgentArgs;
 pub(crate) use broadcast::BroadcastArgs;
 pub(crate) use common::Common;
 pub(crate) use compare::CompareArgs;
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     /// Tell what became better or worse between two sets of runs. Exit code 4 when anything became worse.
     #[command(after_help = examples::COMPARE)]
     Compare(CompareArgs),
+    /// Put load on for a coordinator elsewhere: a load command with --agents.
+    #[command(after_help = examples::AGENT)]
+    Agent(AgentArgs),
     /// Print the manual page, or write one for every command.
     #[command(after_help = examples::MAN)]
     Man(ManArgs),

@@ -7,6 +7,8 @@
 
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 use corecast_protocol::Header;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -190,7 +192,7 @@ fn bytes<K: AsRef<[u8]>>(known: &Option<Rc<K>>) -> &[u8] {
 }
 
 /// What came on the wire, of all messages of a run: before the measured window, in it, and after it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireCounts {
     /// Messages that came compressed.
     pub(crate) compressed: u64,

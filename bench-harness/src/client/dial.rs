@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::links::{Driver, Links};
 use super::schedule::Schedule;
 use crate::clock::{Nanos, nanos};
@@ -34,7 +36,7 @@ const MAX_REASONS: usize = 100;
 const OTHERS: &str = "other reasons";
 
 /// Why connections failed, and how many for each reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failures(BTreeMap<String, u64>);
 
 impl Failures {

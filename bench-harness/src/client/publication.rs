@@ -66,8 +66,15 @@ impl Publication {
         }
     }
 
-    /// Messages of `payload_len` bytes, at least [`Publication::smallest`].
-    pub(crate) fn new(kind: PayloadKind, payload_len: usize, deflate: bool, seed: u64) -> Self {
+    /// Messages of `payload_len` bytes, at least [`Publication::smallest`], of the run of this number: two runs at one server
+    /// must not take each other's messages for their own.
+    pub(crate) fn new(
+        kind: PayloadKind,
+        payload_len: usize,
+        deflate: bool,
+        seed: u64,
+        run: u32,
+    ) -> Self {
         assert!(payload_len >= Self::smallest(kind));
         let mut rng = Rng::new(seed, 0);
         let key = rng.bytes();
@@ -89,8 +96,7 @@ impl Publication {
             frame_len: 0,
             head_len,
             kind,
-            // Two runs at one server must not take each other's messages for their own.
-            tag: rng.next_u64() as u32 ^ std::process::id(),
+            tag: rng.next_u64() as u32 ^ run,
             key,
             masked: masked(&filler, key, head_len),
             filler,

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -15,7 +17,7 @@ const PER_ADDRESS: u64 = 16_000;
 const MAX_AUTO: u64 = 250;
 
 /// `--source-ip`: where connections come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SourceIp {
     /// As many of 127.0.0.1, 127.0.0.2, … as needed towards a loopback server; else the system's choice.
     Auto,

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use corecast_protocol::Receiver;
+use serde::{Deserialize, Serialize};
 
 use super::Setup;
 use super::echo::nothing_opened;
+use crate::agents::{Order, Post};
 use crate::cli::{Common, IdleArgs};
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
 use crate::client::schedule::{Profile, Schedule};
-use crate::client::team::{self, Conductor, Member};
+use crate::client::team::{Conductor, Member};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
 use crate::gates::figure::Outlook;
@@ -21,7 +23,7 @@ use crate::report::summary::{
 };
 use crate::ring::Wait;
 use crate::rng::Rng;
-use crate::session::{Load, Stage};
+use crate::session::{Load, Shared, Stage};
 use crate::stats::faults::Faults;
 use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
@@ -34,6 +36,7 @@ use crate::telemetry::window::{Moment, Window};
 const OPENING: usize = 128;
 
 /// What a thread brings home.
+#[derive(Serialize, Deserialize)]
 struct Outcome {
     heard: HeardCounts,
     lost: u64,
@@ -67,6 +70,17 @@ impl Load for IdleArgs {
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
         measure(self, stage)
     }
+
+    fn order(&self) -> Option<Order> {
+        Some(Order::Idle(Box::new(self.clone())))
+    }
+}
+
+impl Shared for IdleArgs {
+    fn serve(&self, post: &Post) -> Result<(), BenchError> {
+        let setup = Setup::at(post, &self.common, self.connections)?;
+        post.run(|member| drive(self, &setup, &member))
+    }
 }
 
 fn measure(args: &IdleArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
@@ -81,7 +95,7 @@ fn measure(args: &IdleArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError>
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &member);
     let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, stage, conductor, clock);
-    let (outcomes, (seen, history)) = team::run(&setup.cores, clock, work, conduct)?;
+    let (outcomes, (seen, history)) = setup.crew.run(args.order(), clock, work, conduct)?;
     let outcome = merge(outcomes);
     if seen.open == 0 {
         return Err(nothing_opened(&outcome.refused));
@@ -306,6 +320,7 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
     summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.server = seen.window.server(0);
     summary.client = seen.window.client(0);
+    summary.agents = setup.crew.parts();
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, None);
     summary
 }

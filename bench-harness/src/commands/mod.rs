@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 use corecast_protocol::Opcode;
 
+use crate::agents::{Crew, Post};
 use crate::cli::Common;
 use crate::client::links::Links;
 use crate::client::sources::Sources;
@@ -27,10 +28,14 @@ use crate::units::Rate;
 struct Setup<'a> {
     common: &'a Common,
     address: SocketAddr,
+    /// Processors named by the user.
     cores: Vec<usize>,
+    crew: Crew,
     watch: Option<Watch>,
     /// Connections that exist at once, for source addresses.
     connections: u64,
+    /// The run's number: the coordinator's process.
+    run: u32,
 }
 
 /// How a summary names an opcode of data.
@@ -47,6 +52,11 @@ fn loop_name(rate: Option<Rate>) -> &'static str {
     if rate.is_some() { "open" } else { "closed" }
 }
 
+fn resolve(common: &Common) -> Result<SocketAddr, BenchError> {
+    let reaches = |address: &SocketAddr| common.source_ip.reaches(address);
+    common.target.resolve(reaches)
+}
+
 impl<'a> Setup<'a> {
     fn new(common: &'a Common, connections: u64) -> Result<Self, BenchError> {
         if connections > u64::from(u32::MAX) {
@@ -56,12 +66,6 @@ impl<'a> Setup<'a> {
             let problem = "--subprotocol, --header and --origin are for WebSockets: use ws://";
             return Err(BenchError::usage(problem));
         }
-        crate::limits::allow_connections(connections)?;
-        let cores = common
-            .cores
-            .as_ref()
-            .map_or(Ok(&[][..]), |list| list.checked())?
-            .to_vec();
         let pids = &common.server_pid;
         let watch = |pids: &Vec<u32>| {
             Watch::new(pids).map_err(|error| {
@@ -70,23 +74,53 @@ impl<'a> Setup<'a> {
         };
         Ok(Self {
             common,
-            address: common
-                .target
-                .resolve(|address| common.source_ip.reaches(address))?,
-            cores,
+            address: resolve(common)?,
+            cores: common.core_list(),
+            crew: Crew::new(common, connections)?,
             watch: if pids.is_empty() {
                 None
             } else {
                 Some(watch(pids)?)
             },
             connections,
+            run: std::process::id(),
         })
+    }
+
+    /// The same for an agent's part of the run.
+    fn at(post: &Post, common: &'a Common, connections: u64) -> Result<Self, BenchError> {
+        Ok(Self {
+            common,
+            address: resolve(common)?,
+            cores: common.core_list(),
+            crew: Crew::at(post, common, connections)?,
+            watch: None,
+            connections,
+            run: post.run_number(),
+        })
+    }
+
+    /// Threads that put the load on, in all processes.
+    fn members(&self) -> usize {
+        self.crew.members()
+    }
+
+    /// Every thread has at least one of so many things.
+    fn enough_for_all(&self, total: u64, thing: &str) -> Result<(), BenchError> {
+        let members = self.members();
+        if total < members as u64 {
+            return Err(BenchError::usage(format!(
+                "each of the --cores, and of --processes or --agents, needs at least one {thing}: there are {total} for \
+                 {members} threads"
+            )));
+        }
+        Ok(())
     }
 
     /// What is run, for whoever watches.
     fn plan(&self, command: &str, connections: u64, rate: Option<u64>) -> Plan {
         Plan {
-            title: format!("{command} {}", self.common.target),
+            title: format!("{command} {}{}", self.common.target, self.crew.described()),
             things: match command {
                 "broadcast" => "deliveries",
                 "connect" => "connections",

@@ -69,6 +69,9 @@ pub(crate) struct Summary {
     pub(crate) server: Option<Server>,
     /// The client in the window.
     pub(crate) client: Client,
+    /// The processes that put the load on, when there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) agents: Vec<AgentPart>,
     /// What went wrong.
     pub(crate) errors: Errors,
     /// What came of what was expected (`--expect`).
@@ -383,6 +386,20 @@ pub(crate) struct Client {
     pub(crate) steal_s: Option<f64>,
 }
 
+/// A process that put a part of the load on.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AgentPart {
+    /// Its address, or its number and process.
+    pub(crate) name: String,
+    pub(crate) threads: usize,
+    /// Their processors; none: not pinned.
+    pub(crate) cores: Vec<usize>,
+    /// The most that its clock may have differed from this process's; 0 on the same machine, but for what was seen.
+    pub(crate) clock_error_us: f64,
+    /// The shortest round trip of a question.
+    pub(crate) round_trip_us: f64,
+}
+
 /// What went wrong.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Errors {
@@ -530,6 +547,7 @@ impl Summary {
             memory: None,
             server: None,
             client: Client::default(),
+            agents: Vec::new(),
             errors: Errors::default(),
             expectations: Vec::new(),
         }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::agents::{Order, Post};
 use crate::cli::Common;
 use crate::error::{BenchError, Verdict};
 use crate::gates::{self, figure::Outlook};
@@ -24,6 +25,20 @@ pub(crate) trait Load {
     /// # Errors
     /// Bad flags, no io_uring, no connection at all, or a server that ended.
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError>;
+
+    /// What agents have to be told to do their part of it; `None` when it is put on from one process only.
+    fn order(&self) -> Option<Order> {
+        None
+    }
+}
+
+/// Load of which agents can do a part.
+pub(crate) trait Shared: Load {
+    /// Does the part of this process, and tells the coordinator.
+    ///
+    /// # Errors
+    /// Those of [`Load::measure`], or when the coordinator is gone.
+    fn serve(&self, post: &Post) -> Result<(), BenchError>;
 }
 
 /// What a run is given beside its flags.

@@ -1,5 +1,7 @@
 //! Latency histograms (HDR).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
@@ -122,6 +124,21 @@ impl Latency {
     }
 }
 
+/// As it is packed, in Base64.
+impl Serialize for Latency {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(self.pack()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Latency {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text).map_err(serde::de::Error::custom)?;
+        Self::unpack(&bytes).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Records latencies of which many in a row are the same, as when one turn brings a message to a thousand
 /// subscribers: each run of equal ones costs one access to the histogram.
 #[derive(Clone, Debug)]
@@ -191,6 +208,10 @@ mod tests {
         let back = Latency::unpack(&packed).unwrap();
         assert_eq!(back.distribution(), latency.distribution());
         assert!(Latency::unpack(&packed[1..]).is_err());
+        let json = serde_json::to_string(&latency).unwrap();
+        let back: Latency = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.distribution(), latency.distribution());
+        assert!(serde_json::from_str::<Latency>("\"AAAA\"").is_err());
         latency.clear();
         assert_eq!(latency.distribution(), None);
     }

@@ -1,9 +1,11 @@
 //! What a new connection waits for, phase by phase.
 
+use serde::{Deserialize, Serialize};
+
 use super::latency::Latency;
 
 /// How long the phases of opening took, over many connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ConnectTimes {
     /// The TCP handshake.
     pub(crate) tcp: Latency,

@@ -84,8 +84,8 @@ impl<'a> Monitor<'a> {
         plan: Plan,
         screen: &'a mut dyn Screen,
     ) -> Result<Self, BenchError> {
-        let reports = conductor.gather(|| screen.rest(Duration::ZERO).map(|_| GLANCE))?;
-        let observer = Observer::new(conductor, watch, &reports);
+        conductor.gather(|| screen.rest(Duration::ZERO).map(|_| GLANCE))?;
+        let observer = Observer::new(conductor, watch);
         let last = (clock.now(), observer.look()?);
         Ok(Self {
             conductor,

@@ -2,10 +2,13 @@
 
 use std::mem;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
 
 use crate::client::dial::Failures;
 use crate::clock::Nanos;
+use crate::procfs::{self, ThreadTimes};
 use crate::stats::latency::Latency;
 
 /// Empty histograms kept to be used again, a quarter of a megabyte each: an interval takes two, and two more are on the
@@ -26,6 +29,8 @@ pub(crate) struct Progress {
     lag: AtomicU64,
     called_off: AtomicBool,
     failures: Mutex<Failures>,
+    /// The thread's system id; 0 for one of another process.
+    thread: AtomicU32,
     shelf: Mutex<Shelf>,
 }
 
@@ -35,10 +40,12 @@ struct Shelf {
     cuts: Vec<Cut>,
     /// Empty ones, to be used again.
     spare: Vec<Latency>,
+    /// What a thread of another process has used.
+    times: ThreadTimes,
 }
 
 /// The latencies of one interval on one thread.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Cut {
     /// The interval's number on the run's grid.
     pub(crate) number: i64,
@@ -49,7 +56,7 @@ pub(crate) struct Cut {
 }
 
 /// What a thread has counted so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// Replies, deliveries or connections done.
     pub(crate) done: u64,
@@ -108,6 +115,27 @@ impl Progress {
         self.lock().spare.pop().unwrap_or_else(Latency::new)
     }
 
+    /// The thread is this one of the process.
+    pub(crate) fn set_thread(&self, id: u32) {
+        self.thread.store(id, Ordering::Relaxed);
+    }
+
+    /// The thread is one of another process, and this is what it shows there.
+    pub(crate) fn mirror(&self, counts: &Counts, failures: Failures, times: ThreadTimes) {
+        self.show(counts.done, counts.sent, counts.errors);
+        self.show_connections(counts.opening as usize, counts.open as usize);
+        *self.failures.lock().expect("nobody panics with the list") = failures;
+        self.lock().times = times;
+    }
+
+    /// What the thread has used of processors so far.
+    pub(crate) fn times(&self) -> ThreadTimes {
+        match self.thread.load(Ordering::Relaxed) {
+            0 => self.lock().times,
+            id => procfs::thread_times(std::process::id(), id).unwrap_or_default(),
+        }
+    }
+
     /// Asks the thread to end: nobody wants to know any more.
     pub(crate) fn call_off(&self) {
         self.called_off.store(true, Ordering::Relaxed);
@@ -148,6 +176,14 @@ impl Progress {
         if shelf.spare.len() < SPARES {
             shelf.spare.push(latency);
         }
+    }
+
+    /// Gives back what was handed over.
+    pub(crate) fn take_back(&self, cut: Cut) {
+        self.give_back(cut.corrected);
+        cut.uncorrected
+            .into_iter()
+            .for_each(|latency| self.give_back(latency));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shelf> {

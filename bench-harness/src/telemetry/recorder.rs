@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::progress::{Cut, Progress};
 use super::sample::Grid;
 use crate::clock::Nanos;
@@ -23,7 +25,7 @@ pub(crate) struct Recorder<'a> {
 }
 
 /// The latencies of a whole measurement.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Recorded {
     /// From the time due, or sent in a closed loop.
     pub(crate) corrected: Latency,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::team::{Conductor, Report};
+use crate::client::team::Conductor;
 use crate::error::BenchError;
 use crate::procfs::{self, Memory, Snapshot, ThreadTimes, Usage, Watch};
 use crate::report::summary::{Client, Server, micros};
@@ -14,7 +14,6 @@ use crate::telemetry::sample::{ClientSample, ServerSample};
 pub(crate) struct Observer<'a> {
     conductor: &'a Conductor<'a>,
     watch: Option<&'a Watch>,
-    threads: Vec<u32>,
 }
 
 /// A look at everything at one moment.
@@ -52,27 +51,19 @@ struct ServerWindow {
 }
 
 impl<'a> Observer<'a> {
-    /// Watches the threads that have reported, and the server if one is given.
-    pub(crate) fn new(
-        conductor: &'a Conductor<'a>,
-        watch: Option<&'a Watch>,
-        reports: &[Report],
-    ) -> Self {
-        Self {
-            conductor,
-            watch,
-            threads: reports.iter().map(|report| report.thread).collect(),
-        }
+    /// Watches the threads, and the server if one is given.
+    pub(crate) fn new(conductor: &'a Conductor<'a>, watch: Option<&'a Watch>) -> Self {
+        Self { conductor, watch }
     }
 
     /// Looks at everything. The server's clock and the counters are read last, side by side.
     ///
     /// # Errors
-    /// When the server has ended.
+    /// When the server or an agent has ended.
     pub(crate) fn look(&self) -> Result<Moment, BenchError> {
-        let own = std::process::id();
-        let times = |&tid: &u32| procfs::thread_times(own, tid).unwrap_or_default();
-        let threads = self.threads.iter().map(times).collect();
+        self.conductor.refresh()?;
+        let progress = self.conductor.progress().iter();
+        let threads = progress.map(|thread| thread.times()).collect();
         let steal = procfs::steal_seconds();
         let server = self.watch.map(Watch::snapshot).transpose()?;
         let at = Instant::now();
@@ -119,7 +110,7 @@ impl<'a> Observer<'a> {
             client_cpu: threads.clone().map(ran).sum(),
             client_waited: threads.clone().map(waited).sum(),
             client_slices: threads.map(slices).sum(),
-            client_threads: self.threads.len(),
+            client_threads: after.threads.len(),
             steal: after
                 .steal
                 .zip(before.steal)

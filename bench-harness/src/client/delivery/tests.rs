@@ -69,7 +69,7 @@ fn read(
 #[test]
 fn any_split_gives_the_same_deliveries() {
     for (kind, opcode) in [(PayloadKind::Random, 2), (PayloadKind::Json, 1)] {
-        let publication = Publication::new(kind, LEN, false, 1);
+        let publication = Publication::new(kind, LEN, false, 1, 1);
         let second = payload(&publication, 7);
         let stream = [
             frame(0x80 | opcode, &payload(&publication, 0)),
@@ -94,18 +94,18 @@ fn any_split_gives_the_same_deliveries() {
 
 #[test]
 fn json_payloads_are_json() {
-    let publication = Publication::new(PayloadKind::Json, LEN, false, 1);
+    let publication = Publication::new(PayloadKind::Json, LEN, false, 1, 1);
     let parsed: serde_json::Value = serde_json::from_slice(&payload(&publication, 5)).unwrap();
     assert!(parsed["stamp"].is_string() && parsed["records"].is_array());
     let smallest = Publication::smallest(PayloadKind::Json);
     assert_eq!(smallest, 91, "what the help of -s says");
-    let publication = Publication::new(PayloadKind::Json, smallest, false, 1);
+    let publication = Publication::new(PayloadKind::Json, smallest, false, 1, 1);
     assert_eq!(publication.payload_len, smallest);
 }
 
 #[test]
 fn what_was_not_published_shows() {
-    let publication = Publication::new(PayloadKind::Random, LEN, false, 1);
+    let publication = Publication::new(PayloadKind::Random, LEN, false, 1, 1);
     let read = |first, payload: &[u8]| {
         read_in_pieces(&frame(first, payload), &publication, 7).unwrap_err()
     };
@@ -135,7 +135,7 @@ fn compressed(publication: &Publication, number: u32) -> Vec<u8> {
 /// Two subscribers, the second of which lags behind: every message is inflated once, in whatever pieces it comes.
 #[test]
 fn a_compressed_message_is_inflated_once_for_all() {
-    let publication = Publication::new(PayloadKind::Json, LEN, true, 1);
+    let publication = Publication::new(PayloadKind::Json, LEN, true, 1, 1);
     let mut stream = Vec::new();
     for number in 0..5 {
         let bytes = compressed(&publication, number);
@@ -167,7 +167,7 @@ fn a_compressed_message_is_inflated_once_for_all() {
 /// Another order, or a message that only some receive, costs a look-up and no inflating.
 #[test]
 fn another_order_is_found() {
-    let publication = Publication::new(PayloadKind::Json, LEN, true, 1);
+    let publication = Publication::new(PayloadKind::Json, LEN, true, 1, 1);
     let mut recent = Recent::new();
     for order in [[0, 1, 2, 3], [3, 1, 0, 2], [0, 1, 2, 3]] {
         let bytes = order.map(|number| frame(0xc1, &compressed(&publication, number)));
@@ -183,7 +183,7 @@ fn another_order_is_found() {
 
 #[test]
 fn wrong_compressed_messages_show() {
-    let publication = Publication::new(PayloadKind::Json, LEN, true, 1);
+    let publication = Publication::new(PayloadKind::Json, LEN, true, 1, 1);
     let read = |payload: &[u8]| {
         let bytes = frame(0xc1, &Deflater::new().compress(payload));
         read_in_pieces(&bytes, &publication, 50).unwrap_err()

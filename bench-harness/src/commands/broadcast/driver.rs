@@ -36,7 +36,7 @@ const GLANCE: Duration = Duration::from_millis(5);
 /// One thread's connections.
 pub(super) struct BroadcastDriver<'a> {
     publication: &'a Publication,
-    published: &'a Published,
+    published: Published<'a>,
     verify: Verify,
     cast: Cast,
     readers: Vec<DeliveryReader>,
@@ -62,7 +62,7 @@ impl<'a> BroadcastDriver<'a> {
     /// For the connections of `cast`.
     pub(super) fn new(
         publication: &'a Publication,
-        published: &'a Published,
+        published: Published<'a>,
         verify: Verify,
         cast: Cast,
     ) -> Self {
@@ -230,7 +230,8 @@ impl<'a> BroadcastDriver<'a> {
             self.outcome.first = Some(awaited.first);
             self.outcome.last = Some(awaited.last);
         }
-        self.outcome.ledgers = vec![self.ledger];
+        let total = self.published.total();
+        self.outcome.account = self.ledger.close(total.expect("every thread has told"));
         self.outcome.stalled = self.stalled;
         self.outcome.counts = self.recent.counts;
         self.outcome

@@ -11,20 +11,23 @@ mod summarize;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Setup;
 use super::echo::nothing_opened;
+use crate::agents::{Order, Post};
 use crate::cli::{BroadcastArgs, Common};
 use crate::client::deflate::WireCounts;
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::publication::Publication;
 use crate::client::schedule::Schedule;
-use crate::client::team::{self, Conductor, Member};
+use crate::client::team::{Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::gates::figure::Outlook;
 use crate::procfs::{Memory, Watch};
 use crate::report::Record;
-use crate::session::{Load, Stage};
+use crate::session::{Load, Shared, Stage};
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
 use crate::stats::phases::ConnectTimes;
@@ -36,7 +39,6 @@ use crate::telemetry::window::Window;
 use crate::units::Rate;
 use cast::Cast;
 use driver::BroadcastDriver;
-use ledger::Ledger;
 use publishers::Pace;
 use shared::Published;
 use stalled::Stalled;
@@ -65,7 +67,7 @@ const MAX_ON_THE_WAY: u64 = 1 << 16;
 const MAX_ACCOUNTS: u64 = 1 << 28;
 
 /// What a thread brings home.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Outcome {
     latency: Option<Recorded>,
     times: ConnectTimes,
@@ -78,7 +80,8 @@ struct Outcome {
     published: u64,
     /// Deliveries in the window to connections that only publish.
     to_publishers: u64,
-    ledgers: Vec<Ledger>,
+    /// What was wrong with the deliveries.
+    account: Faults,
     stalled: Stalled,
     /// What came on the wire, to all connections, where messages are compressed.
     counts: WireCounts,
@@ -116,41 +119,59 @@ impl Load for BroadcastArgs {
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
         measure(self, stage)
     }
+
+    fn order(&self) -> Option<Order> {
+        Some(Order::Broadcast(Box::new(self.clone())))
+    }
+}
+
+impl Shared for BroadcastArgs {
+    fn serve(&self, post: &Post) -> Result<(), BenchError> {
+        let setup = Setup::at(post, &self.common, self.connections + self.only_publish())?;
+        let publication = publication(self, setup.run);
+        post.run(|member| drive(self, &setup, &publication, &member))
+    }
 }
 
 fn measure(args: &BroadcastArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
     check(args)?;
     let setup = Setup::new(&args.common, args.connections + args.only_publish())?;
+    setup.enough_for_all(args.connections, "subscriber")?;
+    setup.enough_for_all(args.all_publishers(), "publisher")?;
+    if setup.members() > 1 && args.rate.is_none() {
+        return Err(BenchError::usage(
+            "a closed loop takes one of --cores, and one process: only the thread that sees all deliveries knows when a \
+             message has reached everybody; set a rate (-r)",
+        ));
+    }
     let empty = memory(&setup)?;
-    let publication = Publication::new(
-        args.payload,
-        args.size as usize,
-        args.deflate,
-        args.common.seed,
-    );
-    let published = Published::new(args.all_publishers() as usize, setup.cores.len().max(1));
+    let publication = publication(args, setup.run);
     let clock = Clock::start();
-    let work = |member: Member<'_>| drive(args, &setup, &publication, &published, &member);
+    let work = |member: Member<'_>| drive(args, &setup, &publication, &member);
     let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, empty, stage, conductor, clock);
-    let (outcomes, (seen, history)) = team::run(&setup.cores, clock, work, conduct)?;
+    let (outcomes, (seen, history)) = setup.crew.run(args.order(), clock, work, conduct)?;
     let outcome = merge(outcomes);
     if seen.open == 0 {
         return Err(nothing_opened(&outcome.refused));
     }
-    let counts = account(&outcome.ledgers, &published);
     Ok(Record {
-        summary: summarize::summary(args, &setup, &publication, &seen, &outcome, &counts),
+        summary: summarize::summary(args, &setup, &publication, &seen, &outcome),
         history,
     })
 }
 
+fn publication(args: &BroadcastArgs, run: u32) -> Publication {
+    Publication::new(
+        args.payload,
+        args.size as usize,
+        args.deflate,
+        args.common.seed,
+        run,
+    )
+}
+
 fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
     let target = &args.common.target;
-    let threads = args
-        .common
-        .cores
-        .as_ref()
-        .map_or(1, |list| list.len() as u64);
     let publish = args.publish_url.as_ref();
     let smallest = Publication::smallest(args.payload) as u64;
     let problem = if target.wire == Wire::Raw {
@@ -164,14 +185,8 @@ fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
         format!("--in-flight and --burst are at most {MAX_ON_THE_WAY}")
     } else if args.connections.saturating_mul(args.all_publishers()) > MAX_ACCOUNTS {
         format!("subscribers times publishers is at most {MAX_ACCOUNTS}: each pair has an account")
-    } else if args.connections < threads || args.all_publishers() < threads {
-        "each of the --cores needs at least one subscriber and one publisher".to_owned()
     } else if args.stalled() == args.connections {
         "--slow leaves nobody to measure".to_owned()
-    } else if threads > 1 && args.rate.is_none() {
-        "a closed loop takes one of --cores: only the thread that sees all deliveries knows \
-         when a message has reached everybody; set a rate (-r)"
-            .to_owned()
     } else {
         return Ok(());
     };
@@ -200,7 +215,7 @@ fn conduct(
     let open = reports.iter().map(|report| report.open).sum();
     let joined = memory(setup)?;
     let peak_counts = setup.watch.as_ref().is_some_and(Watch::reset_peak);
-    let start = clock.now() + nanos(LEAD);
+    let start = clock.now() + nanos(conductor.lead(LEAD));
     conductor.go(start);
     let window = monitor.measure(args.course().measured(start))?;
     let peak = setup.watch.as_ref().filter(|_| peak_counts);
@@ -223,7 +238,6 @@ fn drive(
     args: &BroadcastArgs,
     setup: &Setup<'_>,
     publication: &Publication,
-    published: &Published,
     member: &Member<'_>,
 ) -> Result<Outcome, BenchError> {
     let cast = Cast::new(args, member);
@@ -237,6 +251,7 @@ fn drive(
         concurrency: OPENING.div_ceil(member.count),
         schedule: None,
     };
+    let published = Published::new(args.all_publishers() as usize, member.sum);
     let mut driver = BroadcastDriver::new(publication, published, args.verify, cast);
     member.rendezvous(0)?;
     open_all(&mut links, &mut driver, &plan)?;
@@ -281,7 +296,7 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
         all.listening += one.listening;
         all.published += one.published;
         all.to_publishers += one.to_publishers;
-        all.ledgers.extend(one.ledgers);
+        all.account.merge(&one.account);
         all.stalled.merge(one.stalled);
         all.counts.merge(&one.counts);
         all.refused.merge(one.refused);
@@ -289,14 +304,4 @@ fn merge(outcomes: Vec<Outcome>) -> Outcome {
         all
     });
     merged.expect("a team has at least one thread")
-}
-
-/// What was wrong with the deliveries to all threads' subscribers.
-fn account(ledgers: &[Ledger], published: &Published) -> Faults {
-    let messages = published.total().expect("every thread has told");
-    let mut counts = Faults::default();
-    for ledger in ledgers {
-        counts.merge(&ledger.close(messages));
-    }
-    counts
 }

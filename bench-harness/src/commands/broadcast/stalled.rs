@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::client::dial::Failures;
 use crate::clock::{Nanos, nanos};
 
@@ -16,7 +18,7 @@ pub(super) const READING: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_millis(500);
 
 /// The fates of those that stalled.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Stalled {
     /// How many have joined.
     pub(super) joined: u64,
@@ -27,8 +29,11 @@ pub(super) struct Stalled {
     /// Whole messages that they had been sent and could still read.
     pub(super) messages: u64,
     /// Those whose fate is known.
+    #[serde(skip)]
     known: HashSet<u32>,
+    #[serde(skip)]
     heard: Nanos,
+    #[serde(skip)]
     finished: bool,
 }
 

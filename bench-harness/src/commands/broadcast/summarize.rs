@@ -19,8 +19,8 @@ pub(super) fn summary(
     publication: &Publication,
     seen: &Seen,
     outcome: &Outcome,
-    counts: &Faults,
 ) -> Summary {
+    let counts = &outcome.account;
     let window = &seen.window;
     let deliveries = window.done + outcome.to_publishers;
     let latency = outcome.latency.as_ref();
@@ -77,6 +77,7 @@ pub(super) fn summary(
     summary.server = window.server(deliveries);
     summary.client = window.client(deliveries);
     summary.client.timer_lag_us = lag;
+    summary.agents = setup.crew.parts();
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, Some(*counts));
     summary
 }

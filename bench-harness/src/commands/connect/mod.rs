@@ -9,18 +9,21 @@ mod driver;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Setup;
 use super::echo::nothing_opened;
+use crate::agents::{Order, Post};
 use crate::cli::{Common, ConnectArgs};
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::schedule::{Profile, Schedule};
-use crate::client::team::{self, Conductor, Member};
+use crate::client::team::{Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::gates::figure::Outlook;
 use crate::report::Record;
 use crate::report::summary::{ConnectPhases, Connections, Errors, Parameters, Summary};
-use crate::session::{Load, Stage};
+use crate::session::{Load, Shared, Stage};
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
 use crate::stats::phases::ConnectTimes;
@@ -36,6 +39,7 @@ use driver::ConnectDriver;
 const CHURN_PORTS: u64 = 128_000;
 
 /// What a thread brings home.
+#[derive(Serialize, Deserialize)]
 struct Outcome {
     times: ConnectTimes,
     close: Latency,
@@ -69,30 +73,28 @@ impl Load for ConnectArgs {
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
         measure(self, stage)
     }
+
+    fn order(&self) -> Option<Order> {
+        Some(Order::Connect(Box::new(self.clone())))
+    }
+}
+
+impl Shared for ConnectArgs {
+    fn serve(&self, post: &Post) -> Result<(), BenchError> {
+        let setup = Setup::at(post, &self.common, at_once(self))?;
+        let setup = with_ports(self, setup);
+        post.run(|member| drive(self, &setup, &member))
+    }
 }
 
 fn measure(args: &ConnectArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
     if args.messages.is_some() && args.common.target.wire == Wire::Raw {
         return Err(BenchError::usage("--messages needs a ws:// server"));
     }
-    let at_once = if args.churn {
-        args.concurrency
-    } else {
-        args.connections
-    };
-    let mut setup = Setup::new(&args.common, at_once)?;
-    if args.churn {
-        setup.connections = CHURN_PORTS;
-    }
+    let setup = with_ports(args, Setup::new(&args.common, at_once(args))?);
     let clock = Clock::start();
-    let plan = setup.plan("connect", at_once, args.connect_rate);
-    let work = |member: Member<'_>| {
-        if args.churn {
-            churn(args, &setup, &member)
-        } else {
-            open_and_close(args, &setup, &member)
-        }
-    };
+    let plan = setup.plan("connect", at_once(args), args.connect_rate);
+    let work = |member: Member<'_>| drive(args, &setup, &member);
     let conduct = |conductor: &Conductor<'_>| {
         let watch = setup.watch.as_ref();
         let monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
@@ -102,7 +104,7 @@ fn measure(args: &ConnectArgs, stage: &mut Stage<'_>) -> Result<Record, BenchErr
             conduct_once(monitor, conductor, clock)
         }
     };
-    let (outcomes, (seen, history)) = team::run(&setup.cores, clock, work, conduct)?;
+    let (outcomes, (seen, history)) = setup.crew.run(args.order(), clock, work, conduct)?;
     let outcome = merge(outcomes);
     if seen.count == 0 {
         return Err(nothing_opened(&outcome.refused));
@@ -111,6 +113,27 @@ fn measure(args: &ConnectArgs, stage: &mut Stage<'_>) -> Result<Record, BenchErr
         summary: summarize(args, &setup, &seen, &outcome),
         history,
     })
+}
+
+/// Connections at once.
+fn at_once(args: &ConnectArgs) -> u64 {
+    if args.churn {
+        args.concurrency
+    } else {
+        args.connections
+    }
+}
+
+/// With source addresses for all connections whose ports are not free again.
+fn with_ports<'a>(args: &ConnectArgs, setup: Setup<'a>) -> Setup<'a> {
+    Setup {
+        connections: if args.churn {
+            CHURN_PORTS
+        } else {
+            setup.connections
+        },
+        ..setup
+    }
 }
 
 fn conduct_once(
@@ -150,6 +173,19 @@ fn conduct_churn(
         closing: None,
     };
     Ok((seen, monitor.finish()?))
+}
+
+/// The life of one thread.
+fn drive(
+    args: &ConnectArgs,
+    setup: &Setup<'_>,
+    member: &Member<'_>,
+) -> Result<Outcome, BenchError> {
+    if args.churn {
+        churn(args, setup, member)
+    } else {
+        open_and_close(args, setup, member)
+    }
 }
 
 fn open_and_close(
@@ -254,6 +290,7 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
     summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.server = seen.window.server(seen.count);
     summary.client = seen.window.client(seen.count);
+    summary.agents = setup.crew.parts();
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, None);
     summary
 }

@@ -6,15 +6,17 @@ mod driver;
 use std::time::Duration;
 
 use corecast_protocol::Opcode;
+use serde::{Deserialize, Serialize};
 
 use super::{Setup, loop_name, opcode_name};
+use crate::agents::{Order, Post};
 use crate::cli::{Common, EchoArgs};
 use crate::client::deflate::WireCounts;
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::links::Links;
 use crate::client::payload::{JSON_OVERHEAD, PayloadKind};
 use crate::client::schedule::Schedule;
-use crate::client::team::{self, Conductor, Member};
+use crate::client::team::{Conductor, Member};
 use crate::client::workload::{Recipe, Workload};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
@@ -23,7 +25,7 @@ use crate::report::Record;
 use crate::report::summary::{
     CompressionCounts, ConnectPhases, Errors, Latencies, Messages, Parameters, Summary,
 };
-use crate::session::{Load, Stage};
+use crate::session::{Load, Shared, Stage};
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
 use crate::stats::phases::ConnectTimes;
@@ -59,6 +61,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a thread brings home.
+#[derive(Serialize, Deserialize)]
 struct Outcome {
     latency: Recorded,
     times: ConnectTimes,
@@ -81,11 +84,27 @@ impl Load for EchoArgs {
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
         measure(self, stage)
     }
+
+    fn order(&self) -> Option<Order> {
+        Some(Order::Echo(Box::new(self.clone())))
+    }
+}
+
+impl Shared for EchoArgs {
+    fn serve(&self, post: &Post) -> Result<(), BenchError> {
+        let setup = Setup::at(post, &self.common, self.connections)?;
+        let load = workload(self);
+        post.run(|member| drive(self, &setup, &load, &member))
+    }
 }
 
 fn measure(args: &EchoArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
     check(args)?;
     let setup = Setup::new(&args.common, args.connections)?;
+    setup.enough_for_all(
+        args.active.unwrap_or(args.connections),
+        "sending connection",
+    )?;
     let load = workload(args);
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &load, &member);
@@ -96,12 +115,13 @@ fn measure(args: &EchoArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError>
         conductor.go(clock.now());
         let reports = monitor.gather(Phase::Opening)?;
         let open: u64 = reports.iter().map(|report| report.open).sum();
-        let start = clock.now() + nanos(LEAD);
+        let start = clock.now() + nanos(conductor.lead(LEAD));
         conductor.go(start);
         let window = monitor.measure(args.course().measured(start))?;
         Ok((open, window, monitor.finish()?))
     };
-    let (outcomes, (open, window, history)) = team::run(&setup.cores, clock, work, conduct)?;
+    let (outcomes, seen) = setup.crew.run(args.order(), clock, work, conduct)?;
+    let (open, window, history) = seen;
     let outcome = merge(outcomes);
     if open == 0 {
         return Err(nothing_opened(&outcome.refused));
@@ -123,11 +143,6 @@ pub(super) fn nothing_opened(refused: &Failures) -> BenchError {
 }
 
 fn check(args: &EchoArgs) -> Result<(), BenchError> {
-    let threads = args
-        .common
-        .cores
-        .as_ref()
-        .map_or(1, |list| list.len() as u64);
     let problem = if args.active.is_some_and(|active| active > args.connections) {
         "--active is more than --connections".to_owned()
     } else if depth(args) > MAX_IN_FLIGHT {
@@ -139,8 +154,6 @@ fn check(args: &EchoArgs) -> Result<(), BenchError> {
         format!("--payload json takes a --size of at least {SMALLEST_JSON}")
     } else if args.deflate && args.common.target.wire == Wire::Raw {
         "--deflate is for WebSockets: use ws://".to_owned()
-    } else if args.active.unwrap_or(args.connections) < threads {
-        "each of the --cores needs at least one sending connection".to_owned()
     } else {
         return Ok(());
     };
@@ -311,6 +324,7 @@ fn summarize(
     summary.server = window.server(window.done);
     summary.client = window.client(window.done);
     summary.client.timer_lag_us = lag;
+    summary.agents = setup.crew.parts();
     summary.errors = Errors::new(&outcome.refused, &outcome.broken, Some(outcome.faults));
     summary
 }
