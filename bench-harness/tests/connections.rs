@@ -305,6 +305,7 @@ fn one_of_each_kind() -> Vec<Value> {
         format!("connect {good} -c 5 --connect-rate 1k"),
         format!("connect {good} --churn -z 200ms --messages 1"),
         format!("idle {good} -c 5 -z 200ms"),
+        format!("idle {good} -c 5 -z 200ms --processes 2"),
         format!("idle {bad} -c 3 -z 100ms"),
     ];
     let run = |command: &String| {

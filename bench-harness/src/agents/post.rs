@@ -156,20 +156,23 @@ impl Post {
         words: &Receiver<Nanos>,
     ) -> Result<(), BenchError> {
         let mut contributed = false;
+        let mut contribute = || -> Result<(), BenchError> {
+            if let (false, Some(part)) = (contributed, sum.part()) {
+                contributed = true;
+                self.writer.send(&FromAgent::Contributed { part })?;
+            }
+            Ok(())
+        };
         loop {
-            let gathered = conductor.gather(|| {
-                if let (false, Some(part)) = (contributed, sum.part()) {
-                    contributed = true;
-                    self.writer.send(&FromAgent::Contributed { part })?;
-                }
-                Ok(GLANCE)
-            });
+            let gathered = conductor.gather(|| contribute().map(|()| GLANCE));
             let reports = match gathered {
                 Ok(reports) => reports,
                 // The threads have ended, well or not: what they brought home tells.
                 Err(BenchError::CalledOff) => return Ok(()),
                 Err(error) => return Err(error),
             };
+            // What they contributed before they came has to be known when they go on.
+            contribute()?;
             self.writer.send(&FromAgent::Met { reports })?;
             conductor.go(words.recv().map_err(|_| BenchError::CalledOff)?);
         }

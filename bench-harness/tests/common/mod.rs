@@ -84,7 +84,12 @@ pub(crate) fn bench(args: &[&str]) -> (i32, Value, String) {
 
 /// Runs the harness as it is, for a bounded time.
 pub(crate) fn run(args: &[&str]) -> Output {
-    let mut child = command(args)
+    run_bounded(&mut command(args))
+}
+
+/// Runs a command for a bounded time.
+pub(crate) fn run_bounded(command: &mut Command) -> Output {
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -99,7 +104,7 @@ pub(crate) fn run(args: &[&str]) -> Output {
         }
         if begun.elapsed() > LIMIT {
             child.kill().unwrap();
-            panic!("{args:?} took longer than {LIMIT:?}");
+            panic!("{command:?} took longer than {LIMIT:?}");
         }
         thread::sleep(Duration::from_millis(5));
     };
@@ -118,7 +123,8 @@ fn reader(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
     })
 }
 
-fn command(args: &[&str]) -> Command {
+/// The harness with these arguments, not yet started.
+pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_corecast-bench"));
     command.args(args);
     command
