@@ -176,7 +176,11 @@ fn no_two_processes_draw_the_same_nonces() {
                 seen.lock().unwrap().push(key.to_owned());
                 Ok(response)
             };
-            thread::spawn(move || tungstenite::accept_hdr(stream, note).map(echo));
+            thread::spawn(move || {
+                if let Ok(peer) = tungstenite::accept_hdr(stream, note) {
+                    echo(peer);
+                }
+            });
         }
     });
     let args = ["connect", &url, "-c", "20", "--processes", "4"];
