@@ -32,7 +32,30 @@ pub(crate) enum Wire {
     Raw,
 }
 
+/// `HOST:PORT`: one more address of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Authority(String);
+
+impl FromStr for Authority {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(['/', '?']) {
+            return Err("expected HOST:PORT, without a scheme or a path".into());
+        }
+        with_port(text, Wire::Raw).map(Self)
+    }
+}
+
 impl Target {
+    /// The same at another address.
+    pub(crate) fn at(&self, authority: &Authority) -> Self {
+        Self {
+            authority: authority.0.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Looks the host up. Of several addresses that `usable` allows, the first one counts that takes a connection: a name
     /// such as `localhost` may have one that nobody listens on. Where there is only one, nothing is tried.
     ///
@@ -129,7 +152,7 @@ fn with_port(authority: &str, wire: Wire) -> Result<String, String> {
             _ => Err(format!("{port:?} is not a port number (1 to 65535)")),
         },
         (None, Wire::WebSocket) => Ok(format!("{authority}:80")),
-        (None, Wire::Raw) => Err("tcp:// needs a port: tcp://HOST:PORT".into()),
+        (None, Wire::Raw) => Err("the port is missing: HOST:PORT".into()),
     }
 }
 
@@ -171,6 +194,15 @@ mod tests {
         assert_eq!(target.resolve(SocketAddr::is_ipv4).unwrap(), address);
         let error = target.resolve(|_| false).unwrap_err().to_string();
         assert!(error.contains("--source-ip"), "{error}");
+    }
+
+    #[test]
+    fn a_server_may_have_more_addresses() {
+        let url: Target = "ws://a:1/echo".parse().unwrap();
+        assert_eq!(url.at(&"b:2".parse().unwrap()).to_string(), "ws://b:2/echo");
+        for text in ["b", "ws://b:2", "b:2/echo", ":2"] {
+            assert!(text.parse::<Authority>().is_err(), "{text}");
+        }
     }
 
     #[test]

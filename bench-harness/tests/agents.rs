@@ -211,6 +211,23 @@ fn idle_connections_are_those_of_all_processes() {
     assert_eq!(summary["connections"]["tcp_us"]["count"], 21);
 }
 
+#[test]
+fn threads_take_the_addresses_of_a_server_in_turn() {
+    if !ring_available() {
+        return;
+    }
+    let (first, second) = (counting_url(), counting_url());
+    let also = second.0.trim_start_matches("ws://").trim_end_matches('/');
+    let args = ["connect", &first.0, "-c", "7", "--also", also];
+    let (code, _, errors) = bench(&[&args[..], &["--processes", "2"]].concat());
+    assert_ne!(code, 1, "{errors}");
+    let count = |server: &(String, Arc<AtomicUsize>)| server.1.load(Ordering::Relaxed);
+    until("opening", || count(&first) + count(&second) == 7);
+    assert_eq!((count(&first), count(&second)), (4, 3));
+    let (code, _, errors) = bench(&args);
+    assert_eq!(code, 2, "{errors}");
+}
+
 /// A run with publishers and subscribers in two processes, at a server that forgets this delivery.
 fn broadcast(forgotten: Option<(u64, usize)>) -> (i32, Value, String) {
     let address = hub::serve(move |subscribers, payload| {

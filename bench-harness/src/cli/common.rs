@@ -10,7 +10,7 @@ use super::HandshakeArgs;
 use crate::agents::crew::Processes;
 use crate::client::sources::SourceIp;
 use crate::cores::CoreList;
-use crate::target::Target;
+use crate::target::{Authority, Target};
 
 /// Flags of every command that puts load on a server.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -40,6 +40,10 @@ pub(crate) struct Common {
     /// connections, and with --cores of its own machine. They know this process by CORECAST_AGENT_TOKEN.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) agents: Vec<String>,
+    /// The server listens here, too; may be given again. Threads connect to these and to the URL's in turn: for a server of
+    /// several processes or machines.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) also: Vec<Authority>,
     /// Source addresses: auto (several 127.0.0.x towards a loopback server when one has too few ports), or a list.
     #[arg(long, value_name = "IPS", default_value = "auto")]
     pub(crate) source_ip: SourceIp,

@@ -7,6 +7,7 @@ pub(crate) mod floor;
 pub(crate) mod idle;
 pub(crate) mod manual;
 
+use std::iter;
 use std::net::SocketAddr;
 
 use corecast_protocol::Opcode;
@@ -20,14 +21,15 @@ use crate::client::upgrade::Wishes;
 use crate::error::BenchError;
 use crate::procfs::Watch;
 use crate::rng::Rng;
-use crate::target::Wire;
+use crate::target::{Target, Wire};
 use crate::telemetry::monitor::Plan;
 use crate::units::Rate;
 
 /// What every load command finds out first.
 struct Setup<'a> {
     common: &'a Common,
-    address: SocketAddr,
+    /// The server's addresses, which threads take in turn.
+    servers: Vec<Place>,
     /// Processors named by the user.
     cores: Vec<usize>,
     crew: Crew,
@@ -36,6 +38,12 @@ struct Setup<'a> {
     connections: u64,
     /// The run's number: the coordinator's process.
     run: u32,
+}
+
+/// Where a server listens.
+struct Place {
+    target: Target,
+    address: SocketAddr,
 }
 
 /// How a summary names an opcode of data.
@@ -52,9 +60,16 @@ fn loop_name(rate: Option<Rate>) -> &'static str {
     if rate.is_some() { "open" } else { "closed" }
 }
 
-fn resolve(common: &Common) -> Result<SocketAddr, BenchError> {
+/// The addresses of the URL and of --also.
+fn servers(common: &Common) -> Result<Vec<Place>, BenchError> {
     let reaches = |address: &SocketAddr| common.source_ip.reaches(address);
-    common.target.resolve(reaches)
+    let also = common.also.iter();
+    let targets = iter::once(common.target.clone()).chain(also.map(|at| common.target.at(at)));
+    let place = |target: Target| {
+        let address = target.resolve(reaches)?;
+        Ok(Place { target, address })
+    };
+    targets.map(place).collect()
 }
 
 impl<'a> Setup<'a> {
@@ -72,11 +87,19 @@ impl<'a> Setup<'a> {
                 BenchError::usage(format!("--server-pid {pids:?} cannot be watched: {error}"))
             })
         };
+        let (servers, crew) = (servers(common)?, Crew::new(common, connections)?);
+        if servers.len() > crew.members() {
+            return Err(BenchError::usage(format!(
+                "the server has {} addresses (--also), for {} threads: take more of --cores or --processes",
+                servers.len(),
+                crew.members()
+            )));
+        }
         Ok(Self {
             common,
-            address: resolve(common)?,
+            servers,
             cores: common.core_list(),
-            crew: Crew::new(common, connections)?,
+            crew,
             watch: if pids.is_empty() {
                 None
             } else {
@@ -91,7 +114,7 @@ impl<'a> Setup<'a> {
     fn at(post: &Post, common: &'a Common, connections: u64) -> Result<Self, BenchError> {
         Ok(Self {
             common,
-            address: resolve(common)?,
+            servers: servers(common)?,
             cores: common.core_list(),
             crew: Crew::at(post, common, connections)?,
             watch: None,
@@ -135,16 +158,17 @@ impl<'a> Setup<'a> {
     fn links<'m>(&self, member: &Member<'m>, slots: usize) -> Result<Links<'m>, BenchError> {
         // Stream 0 is the payload's; each thread starts at another source address.
         let rng = Rng::new(self.common.seed, 1 + member.index as u64);
+        let server = &self.servers[member.index % self.servers.len()];
         let sources = Sources::new(
             &self.common.source_ip,
-            self.address,
+            server.address,
             self.connections,
             member.index,
         );
         Links::new(
-            &self.common.target,
-            Wishes::new(&self.common.target, &self.common.handshake),
-            self.address,
+            &server.target,
+            Wishes::new(&server.target, &self.common.handshake),
+            server.address,
             sources,
             slots,
             rng,
