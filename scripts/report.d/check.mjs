@@ -208,6 +208,7 @@ async function pictures(page) {
   expect(light.some((image, at) => image === dark[at]), false, "whether a chart kept its colours");
   await picture(page, "dark");
   await page.setViewportSize(PHONE);
+  await images(page);
   const overflow = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
   expect(await page.evaluate(overflow), 0, "pixels that stick out at the width of a phone");
   await picture(page, "phone");

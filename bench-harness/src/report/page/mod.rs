@@ -67,6 +67,8 @@ pub(crate) struct Figure {
     pub(crate) note: String,
     /// Where it stands in `summary.json`, such as `server.cpu_us_per_message`: lets a program compare the two.
     pub(crate) source: &'static str,
+    /// Not to be used: the note says why, and the figure looks like it.
+    pub(crate) spoilt: bool,
 }
 
 /// A table. Cells that begin with a digit or a sign are numbers, and stand on the right.
@@ -204,7 +206,7 @@ fn part(part: &Part) -> Markup {
 
 fn figure(figure: &Figure) -> Markup {
     html! {
-        div.figure {
+        div.figure data-spoilt[figure.spoilt] {
             span.label { (figure.label) }
             span.value data-source=(figure.source) { (figure.value) }
             @if !figure.note.is_empty() { span.note { (figure.note) } }

@@ -18,6 +18,7 @@ fn everywhere(text: &str) -> String {
         value: text.into(),
         note: text.into(),
         source: "x",
+        spoilt: true,
     }]);
     page.table(Table {
         head: vec![text.into()],

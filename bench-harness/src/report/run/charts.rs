@@ -2,7 +2,7 @@
 
 use crate::report::Record;
 use crate::report::page::{Axis, Band, Chart, Series, Unit};
-use crate::report::timeseries::phase;
+use crate::report::timeseries;
 use crate::stats::latency::{Distribution, Latency};
 use crate::telemetry::sample::{Phase, Sample, ServerSample, Stretch};
 
@@ -11,6 +11,9 @@ const SHORTEST_S: f64 = 0.02;
 
 /// Points of the latency curve from one halving of what is above to the next.
 const POINTS_PER_HALVING: u32 = 6;
+
+/// A figure of a distribution.
+type Figure = fn(&Distribution) -> f64;
 
 /// Charts that show the course of the run share cursor and zoom.
 const COURSE: &str = "course";
@@ -82,7 +85,6 @@ fn curve(latency: Option<Latency>) -> Vec<(f64, f64)> {
 }
 
 fn rate(rows: &Rows<'_>, record: &Record) -> Chart {
-    let parameters = &record.summary.parameters;
     let broadcast = record.summary.broadcast.is_some();
     let axis = |label: &str| Axis::linear(label, Unit::PerSecond);
     let (title, done) = match record.summary.command.as_str() {
@@ -99,10 +101,8 @@ fn rate(rows: &Rows<'_>, record: &Record) -> Chart {
             series
         }
     };
-    if let Some(wanted) = parameters.rate.or(parameters.connect_rate) {
-        let points = rows.points(|_| Some(wanted as f64));
-        chart.push(place(Series::new("asked for", points, 7).dashed()));
-    }
+    let wanted = Series::new("asked for", asked_for(rows, record), 7);
+    chart.push(place(wanted.dashed()));
     let long = rows.long();
     let per_second =
         |count: fn(&Sample) -> u64| long.points(move |row| Some(count(row) as f64 / row.length_s));
@@ -111,6 +111,21 @@ fn rate(rows: &Rows<'_>, record: &Record) -> Chart {
     }
     chart.push(Series::new(done, per_second(|row| row.done), 0));
     chart
+}
+
+/// The rate asked for while it counts: of messages in the measurement, of connections while they are opened.
+fn asked_for(rows: &Rows<'_>, record: &Record) -> Vec<(f64, f64)> {
+    let parameters = &record.summary.parameters;
+    let (phase, rate) = match record.summary.command.as_str() {
+        "connect" | "idle" => (Phase::Opening, parameters.connect_rate),
+        _ => (Phase::Measuring, parameters.rate),
+    };
+    let Some(mean) = rate else { return Vec::new() };
+    let ends = [parameters.rate_from, parameters.rate_to].map(|rate| rate.unwrap_or(mean) as f64);
+    let span = |band: Band| vec![(band.from, ends[0]), (band.to, ends[1])];
+    let mut bands = rows.phases().into_iter();
+    let band = bands.find(|band| band.label == timeseries::phase(phase));
+    band.map(span).unwrap_or_default()
 }
 
 fn percentiles(rows: &Rows<'_>, open_loop: bool) -> Chart {
@@ -125,7 +140,7 @@ fn percentiles(rows: &Rows<'_>, open_loop: bool) -> Chart {
         "From the time sent."
     };
     chart.note = Some(from.to_owned());
-    let lines: [(&str, fn(&Distribution) -> f64, usize); 5] = [
+    let lines: [(&str, Figure, usize); 5] = [
         ("max", |d| d.max, 7),
         ("p99.9", |d| d.p99_9, 4),
         ("p99", |d| d.p99, 1),
@@ -265,7 +280,7 @@ impl<'a> Rows<'a> {
         let band = |rows: &[&Sample]| Band {
             from: rows[0].at_s - rows[0].length_s,
             to: rows[rows.len() - 1].at_s,
-            label: phase(rows[0].phase).to_owned(),
+            label: timeseries::phase(rows[0].phase).to_owned(),
             shaded: rows[0].phase != Phase::Measuring,
         };
         self.0.chunk_by(same).map(band).collect()

@@ -10,6 +10,7 @@ use super::env::{BUILD, Env};
 use super::page::{Banner, Page, Table};
 use super::summary::Summary;
 use super::text;
+use crate::gates;
 
 /// Files beside the report.
 const FILES: [(&str, &str); 5] = [
@@ -64,14 +65,24 @@ pub(super) fn page(record: &Record, env: &Env) -> Page {
 fn banner(summary: &Summary) -> Banner {
     let (verdict, about) = text::verdict_words(summary);
     let mut lines = vec![about];
+    let expected = summary.expectations.iter();
+    lines.extend(expected.filter(|it| !it.held).map(gates::line));
     lines.extend(summary.reasons.iter().map(|reason| reason.text.clone()));
     if BUILD == "debug" {
         lines.push("debug build: figures of the client say nothing".to_owned());
     }
-    let head = if summary.valid { "Valid run" } else { verdict };
+    let missed = summary.expectations.iter().filter(|it| !it.held).count();
+    let head = match (summary.valid, missed) {
+        (false, _) => verdict.to_owned(),
+        (true, 0) => "Valid run".to_owned(),
+        (true, _) => format!(
+            "Valid run, but {missed} of {} expectations not met",
+            summary.expectations.len()
+        ),
+    };
     Banner {
-        good: summary.valid,
-        head: head.to_owned(),
+        good: summary.valid && missed == 0,
+        head,
         lines,
     }
 }

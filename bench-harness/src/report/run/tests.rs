@@ -17,7 +17,7 @@ fn summary(change: impl FnOnce(&mut Value)) -> Summary {
         "window_s": 2.0,
         "messages": {"count": 200, "per_second": 100.0, "payload_bytes_per_second": 1000.0},
         "latency_us": {"corrected": distribution, "uncorrected": distribution},
-        "server": {"pids": [1], "cpu_us": 628.0, "cpu_us_per_message": 3.14, "user_share": 0.5, "running": 0.1, "busy": 0.2,
+        "server": {"pids": [1], "cpu_us": 640.0, "cpu_us_per_message": 3.2, "user_share": 0.5, "running": 0.1, "busy": 0.2,
             "threads": 1, "voluntary_switches": 1, "involuntary_switches": 2, "memory": memory, "descriptors": 9},
         "client": {"threads": 1, "running": 0.25, "busy": 0.5, "steal_s": null},
         "errors": {"refused": 0, "broken": 0, "lost": 0, "reasons": []},
@@ -42,7 +42,7 @@ fn history() -> History {
         uncorrected_us: None,
         client: ClientSample::default(),
         server: Some(ServerSample {
-            cpu_us: 314.0,
+            cpu_us: 320.0,
             ..ServerSample::default()
         }),
     };
@@ -80,7 +80,7 @@ fn what_a_message_costs_comes_first_and_an_invalid_run_is_unmistakable() {
         &figures[..200]
     );
     assert!(
-        figures.contains("3.140 µs") && figures.contains("55.2 µs") && figures.contains("1.40 ms")
+        figures.contains("3.200 µs") && figures.contains("55.2 µs") && figures.contains("1.40 ms")
     );
     let invalid = html(|summary| {
         summary["valid"] = false.into();
@@ -88,6 +88,32 @@ fn what_a_message_costs_comes_first_and_an_invalid_run_is_unmistakable() {
     });
     assert!(invalid.contains("data-good=\"false\"") && invalid.contains("INVALID RUN"));
     assert!(invalid.contains("99 per second were reached"));
+}
+
+#[test]
+fn a_figure_that_is_not_the_servers_looks_like_it() {
+    let summary = summary(|summary| summary["throughput_valid"] = false.into());
+    let spoilt: Vec<_> = figures::figures(&summary)
+        .into_iter()
+        .filter(|figure| figure.spoilt)
+        .map(|figure| figure.source)
+        .collect();
+    let latency = ["p50", "p99", "p99_9", "max"].map(|name| format!("latency_us.corrected.{name}"));
+    assert_eq!(spoilt[0], "messages.per_second");
+    assert_eq!(spoilt[1..], latency);
+}
+
+#[test]
+fn an_expectation_that_was_not_met_stands_at_the_top() {
+    let page = html(|summary| {
+        summary["expectations"] = json!([
+            {"expectation": "p99 < 1 ms", "figure": "p99", "value": 1400.0, "shown": "1.40 ms", "held": false},
+            {"expectation": "p50 < 1 ms", "figure": "p50", "value": 55.2, "shown": "55.2 µs", "held": true},
+        ]);
+    });
+    assert!(page.contains("Valid run, but 1 of 2 expectations not met"));
+    let banner = page.split("</section>").next().unwrap();
+    assert!(banner.contains("p99 &lt; 1 ms") && !banner.contains("p50 &lt; 1 ms"));
 }
 
 #[test]
@@ -130,10 +156,13 @@ fn the_course_has_its_phases_and_a_rate_what_was_asked_for() {
     assert_eq!(bands, [(0.0, 1.0, true), (1.0, 3.0, false)]);
     let names: Vec<_> = charts[0].series.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["asked for", "sent", "answered"]);
+    // Of the measurement only, and as far as it climbs.
+    assert_eq!(rate["series"][0]["x"], json!([1.0, 3.0]));
+    assert_eq!(rate["series"][0]["y"], json!([100.0, 100.0]));
     assert_eq!(rate["series"][2]["y"], json!([100.0, 100.0, 100.0]));
     assert_eq!(rate["series"][2]["x"], json!([0.5, 1.5, 2.5]));
     let cpu = serde_json::to_value(&charts[2]).unwrap();
-    assert_eq!(cpu["series"][1]["y"][0], 3.14);
+    assert_eq!(cpu["series"][1]["y"][0], 3.2);
 }
 
 #[test]
