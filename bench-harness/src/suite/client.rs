@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -212,16 +212,36 @@ fn on_a_terminal(
     let status = process.wait(limit, interrupt);
     drop(process);
     let drawn = drawn.join().expect("reading does not panic");
-    fs::write(log, drawn)?;
+    fs::write(log, &drawn)?;
+    if status.as_ref().is_ok_and(ExitStatus::success) && !holds(&drawn, FULL_SCREEN) {
+        return Err(Trouble::failed("the harness drew no screen"));
+    }
     status
 }
 
+/// What a full screen begins with (xterm's alternate buffer).
+const FULL_SCREEN: &[u8] = b"\x1b[?1049h";
+
+/// A program asks where the cursor is (ECMA-48, DSR 6), and a terminal's answer (CPR): at the top left.
+const WHERE: &[u8] = b"\x1b[6n";
+const HERE: &[u8] = b"\x1b[1;1R";
+
+fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// Plays the terminal: keeps what is drawn, and answers.
 fn reader(terminal: OwnedFd) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let (mut file, mut drawn, mut piece) = (File::from(terminal), Vec::new(), [0; 4096]);
         // EIO is how a terminal ends.
         while let Ok(count @ 1..) = file.read(&mut piece) {
+            // The question may lie across two pieces.
+            let from = drawn.len().saturating_sub(WHERE.len() - 1);
             drawn.extend_from_slice(&piece[..count]);
+            if holds(&drawn[from..], WHERE) && file.write_all(HERE).is_err() {
+                break;
+            }
         }
         drawn
     })

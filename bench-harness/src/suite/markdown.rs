@@ -1,24 +1,24 @@
 //! `README.md` of a suite's folder: its tables, to be read where the folder is kept and quoted elsewhere.
 
-use super::results::{CaseRecord, Results};
-use super::tables::{self, Table};
+use super::notes;
+use super::results::Results;
+use super::tables;
+use crate::report::page::Table;
 
 /// The whole file.
 pub(crate) fn page(results: &Results) -> String {
     let mut lines = vec!["# Suite".to_owned(), String::new()];
     if results.quick {
-        let warning = "A quick suite: it shows where things stand. Its rounds are too few to compare servers by.";
-        lines.extend([warning.to_owned(), String::new()]);
+        paragraph(&mut lines, notes::QUICK);
     }
-    lines.extend(
-        tables::circumstances(results)
+    let circumstances = notes::circumstances(results);
+    bullets(
+        &mut lines,
+        circumstances
             .into_iter()
-            .map(|line| format!("- {line}")),
+            .chain([notes::contestants(results)]),
     );
-    lines.push(format!("- {}", contestants(results)));
-    lines.push(String::new());
-    lines.push(tables::LEGEND.to_owned());
-    lines.push(String::new());
+    paragraph(&mut lines, notes::LEGEND);
     section(
         &mut lines,
         "The best of the others",
@@ -26,13 +26,11 @@ pub(crate) fn page(results: &Results) -> String {
     );
     for case in results.cases.iter().filter(|case| case.curve.is_none()) {
         section(&mut lines, &case.title, &tables::of_case(case));
-        lines.extend(
-            tables::about_the_screen(case)
-                .into_iter()
-                .flat_map(paragraph),
-        );
-        lines.extend(taken(case));
-        lines.extend(against(&[case]));
+        if let Some(told) = notes::about_the_screen(case) {
+            paragraph(&mut lines, &told);
+        }
+        paragraph(&mut lines, &notes::taken(case));
+        bullets(&mut lines, notes::against(case));
     }
     for points in tables::curves(results) {
         let title = points[0].curve.as_ref().map_or("", |curve| &curve.title);
@@ -41,9 +39,12 @@ pub(crate) fn page(results: &Results) -> String {
             &format!("By {title}"),
             &tables::of_curve(&points),
         );
-        lines.extend(against(&points));
+        bullets(
+            &mut lines,
+            points.iter().flat_map(|case| notes::against(case)),
+        );
     }
-    lines.extend(left_out(results));
+    bullets(&mut lines, notes::left_out(results));
     lines.join("\n").trim_end().to_owned() + "\n"
 }
 
@@ -55,7 +56,7 @@ fn section(lines: &mut Vec<String>, title: &str, table: &Table) {
     lines.push(row(&table.head));
     // The first column is text, all others are figures.
     let rules = table.head.iter().enumerate();
-    let rules = rules.map(|(at, _)| if at == 0 { "---" } else { "---:" }.to_owned());
+    let rules = rules.map(|(at, _)| if at == 0 { "---" } else { "---:" });
     lines.push(format!("| {} |", rules.collect::<Vec<_>>().join(" | ")));
     lines.extend(table.rows.iter().map(|cells| row(cells)));
     lines.push(String::new());
@@ -66,58 +67,16 @@ fn row(cells: &[String]) -> String {
     format!("| {} |", cells.join(" | "))
 }
 
-fn paragraph(text: String) -> [String; 2] {
-    [text, String::new()]
+fn paragraph(lines: &mut Vec<String>, text: &str) {
+    lines.extend([text.to_owned(), String::new()]);
 }
 
-/// When, and with what command.
-fn taken(case: &CaseRecord) -> [String; 2] {
-    let it = &case.measured;
-    let rounds = if it.rounds == 1 { "round" } else { "rounds" };
-    paragraph(format!(
-        "{}, {} {rounds} of {} s: `{}`",
-        it.started, it.rounds, it.duration_s, it.load
-    ))
-}
-
-/// The runs that stayed invalid.
-fn against(cases: &[&CaseRecord]) -> Vec<String> {
-    let mut lines: Vec<String> = cases
-        .iter()
-        .flat_map(|case| case.invalid().into_iter().map(move |run| (case, run)))
-        .map(|(case, run)| {
-            let reasons = run.reasons.join("; ").replace('\n', " ");
-            format!(
-                "- invalid: {}, {}, round {}: {reasons}",
-                case.name, run.entrant, run.round
-            )
-        })
-        .collect();
-    if !lines.is_empty() {
+fn bullets(lines: &mut Vec<String>, items: impl IntoIterator<Item = String>) {
+    let before = lines.len();
+    lines.extend(items.into_iter().map(|item| format!("- {item}")));
+    if lines.len() > before {
         lines.push(String::new());
     }
-    lines
-}
-
-fn contestants(results: &Results) -> String {
-    let named = results.contestants.iter().map(|it| match &it.version {
-        Some(version) => format!("{} {version}", it.name),
-        None => it.name.clone(),
-    });
-    named.collect::<Vec<_>>().join(", ")
-}
-
-fn left_out(results: &Results) -> Vec<String> {
-    let missing = results
-        .missing
-        .iter()
-        .map(|it| format!("- {}: {}", it.name, it.install));
-    let skipped = results.skipped.iter().map(|line| format!("- {line}"));
-    let mut lines: Vec<String> = missing.chain(skipped).collect();
-    if !lines.is_empty() {
-        lines.splice(0..0, ["## Not measured".to_owned(), String::new()]);
-    }
-    lines
 }
 
 #[cfg(test)]
@@ -179,8 +138,8 @@ mod tests {
             told,
             "- invalid: echo-512, bun, round 3: the server vanished"
         );
-        assert!(line(&page, "- ws: ").contains("scripts/peers build"));
-        assert!(line(&page, "- idle: ").contains("descriptors"));
+        assert!(line(&page, "- not measured: ws: ").contains("scripts/peers build"));
+        assert!(line(&page, "- not measured: idle: ").contains("descriptors"));
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub(crate) const RATE_KEY: &str = "rate";
 /// The key of the server's processor time.
 pub(crate) const COST_KEY: &str = "cost";
 
+/// The keys of how long a message takes: to come back, or to reach the last subscriber.
+pub(crate) const LATENCY_KEYS: [&str; 2] = ["p50", "last"];
+
 const fn metric(key: &'static str, title: &'static str, unit: &'static str) -> Metric {
     Metric { key, title, unit }
 }

@@ -7,7 +7,9 @@ mod contestants;
 pub(crate) mod launch;
 mod markdown;
 mod metrics;
+mod notes;
 mod numbers;
+mod page;
 mod peers;
 mod plan;
 mod play;
@@ -126,7 +128,8 @@ fn ended(trouble: Trouble, folder: &Path) -> BenchError {
 
 /// Writes what is made of the figures.
 fn render(results: &Results, folder: &Path) -> Result<(), BenchError> {
-    results::write(&folder.join("README.md"), &markdown::page(results))
+    results::write(&folder.join("README.md"), &markdown::page(results))?;
+    results::write(&folder.join("report.html"), &page::page(results))
 }
 
 /// Says what is coming, before it begins.

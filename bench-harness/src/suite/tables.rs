@@ -1,27 +1,14 @@
-//! The tables of a suite, in plain words: both the table that the README quotes and the report are made of them.
+//! The tables of a suite: `README.md` and `report.html` are made of the same ones.
 
 use super::analysis::{self, Figure, Row, Versus};
 use super::metrics::{COST_KEY, MetricName, RATE_KEY};
 use super::numbers::{grouped, short};
 use super::results::{CaseRecord, Results};
+use crate::report::page::Table;
 use crate::stats::compare::Change;
 
 /// What cannot be told.
 const NOTHING: &str = "—";
-
-/// A table, all of it text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Table {
-    pub(crate) head: Vec<String>,
-    pub(crate) rows: Vec<Vec<String>>,
-}
-
-/// What the signs in tables mean.
-pub(crate) const LEGEND: &str = "\
-A figure is the median over the rounds, with the lowest and the highest. A ratio is the median of the ratios taken within each round, \
-with its interval of 95 % confidence; of costs, times and memory, below 1 is better for the first. `=` stands where the difference is \
-within 3 % or could be chance (Mann–Whitney, 5 %), `?` where the rounds are too few to tell. `≥` marks a rate that the client set, \
-not the server.";
 
 /// One line for each case: the first server, its floor, and the best of the others.
 pub(crate) fn headlines(results: &Results) -> Table {
@@ -153,62 +140,9 @@ pub(crate) fn labels(points: &[&CaseRecord]) -> Vec<String> {
     labels
 }
 
-/// What the case about the harness's own screen shows, in a sentence; `None` of other cases, and when it has no valid runs.
-pub(crate) fn about_the_screen(case: &CaseRecord) -> Option<String> {
-    if !is_about_the_screen(case) {
-        return None;
-    }
-    let [without, with] = case.entrants.as_slice() else {
-        return None;
-    };
-    let told = case.metrics.iter().filter_map(|metric| {
-        let versus = analysis::ratio_of(case, with, without, &metric.key)?;
-        Some(format!("{} {}", metric.title, ratio(Some(&versus))))
-    });
-    let told: Vec<_> = told.collect();
-    (!told.is_empty()).then(|| {
-        format!(
-            "With the live screen, against without: {}.",
-            told.join("; ")
-        )
-    })
-}
-
-fn is_about_the_screen(case: &CaseRecord) -> bool {
+/// It compares the harness with itself, not servers.
+pub(super) fn is_about_the_screen(case: &CaseRecord) -> bool {
     case.name == "screen"
-}
-
-/// How a measurement of these cases was done: one line for each way.
-pub(crate) fn circumstances(results: &Results) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for case in &results.cases {
-        let it = &case.measured;
-        let commit = it.commit.as_deref().map_or("unknown", |commit| {
-            // The first twelve digits, and whether files differed.
-            let digits = commit.get(..12).unwrap_or(commit);
-            if commit.ends_with("-dirty") {
-                "uncommitted changes"
-            } else {
-                digits
-            }
-        });
-        let cores = |list: &[usize]| {
-            let list: Vec<_> = list.iter().map(usize::to_string).collect();
-            list.join(",")
-        };
-        let line = format!(
-            "{}, Linux {}; servers on processor {}, client on {}; {} build, commit {commit}",
-            it.cpu.as_deref().unwrap_or("unknown processor"),
-            it.kernel.as_deref().unwrap_or("unknown"),
-            cores(&it.server_cores),
-            cores(&it.client_cores),
-            it.build,
-        );
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    lines
 }
 
 fn title_of<'a>(case: &'a CaseRecord, key: &str) -> &'a str {
@@ -244,7 +178,8 @@ fn median(figure: Option<Figure>) -> String {
     figure.map_or(NOTHING.to_owned(), |figure| short(figure.median))
 }
 
-fn ratio(versus: Option<&Versus>) -> String {
+/// A ratio, its interval, and whether it tells anything.
+pub(super) fn ratio(versus: Option<&Versus>) -> String {
     let Some(versus) = versus else {
         return NOTHING.to_owned();
     };

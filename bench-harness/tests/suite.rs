@@ -1,0 +1,452 @@
+//! `suite`: a small one for real, servers that misbehave, and what is left of them.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{ring_available, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Far more than anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const BENCH: &str = env!("CARGO_BIN_EXE_corecast-bench");
+
+/// A folder of its own, gone with the value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let own = format!("corecast-suite-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(own);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.read(name)).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether a suite can run here: it needs io_uring, and a processor for each side.
+fn available() -> bool {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    if processors < 2 {
+        println!("skipped: servers and client need a processor each");
+    }
+    processors >= 2 && ring_available()
+}
+
+/// The flags of a short suite without peers.
+fn short<'a>(output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    lasting("200ms", output, more)
+}
+
+/// The same, with runs as long as that.
+fn lasting<'a>(duration: &'a str, output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let all = [
+        "suite", "--peers", "none", "--curves", "none", "--output", output,
+    ];
+    let extent = ["--rounds", "1", "--duration", duration, "--quick"];
+    [&all[..], &extent, more].concat()
+}
+
+/// A server that fans out, started by a shell script in which `$BENCH` is this harness and `$PORT` where to listen. The mode is in the
+/// command because a server of one's own takes part in broadcasts only then.
+fn scripted(name: &str, script: &str) -> String {
+    format!("{name}=env BENCH={BENCH} PORT={{port}} MODE={{mode}} sh -c '{script}'")
+}
+
+/// As a script has it.
+const FLOOR: &str = "$BENCH floor --mode epoll --broadcast 64 -l 127.0.0.1:$PORT";
+
+/// The one run of a server in a suite's folder that was made last.
+fn last_run(folder: &Folder, entrant: &str) -> Value {
+    let suite = folder.json("suite.json");
+    let runs = suite["cases"][0]["runs"].as_array().unwrap();
+    let found = runs.iter().rfind(|run| run["entrant"] == entrant);
+    found
+        .unwrap_or_else(|| panic!("no run of {entrant}: {suite:#}"))
+        .clone()
+}
+
+fn text(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(err)
+    )
+}
+
+/// Waits until `look` finds something.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < LIMIT, "{what} does not come");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process that has ended and that nobody has waited for yet counts as gone.
+fn gone(pid: i32) -> Option<()> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.contains(") Z "))
+        .then_some(())
+}
+
+#[test]
+fn floors_are_compared_and_rendered_again() {
+    if !available() {
+        return;
+    }
+    let folder = Folder::new("floors");
+    let path = folder.path("");
+    let floors = [
+        "--contestants",
+        "floor-ring,floor-epoll",
+        "--cases",
+        "echo-512,screen",
+    ];
+    let output = run(&short(&path, &floors));
+    let printed = text(&output);
+    assert!(printed.contains("2 cases, 4 runs, about "), "{printed}");
+    // On a machine that is busy with other tests a window can have too few messages: that is then told.
+    let code = output.status.code();
+    let suite = folder.json("suite.json");
+    let valid = |run: &Value| run["valid"] == true;
+    let cases = suite["cases"].as_array().unwrap();
+    let runs = || {
+        cases
+            .iter()
+            .flat_map(|case| case["runs"].as_array().unwrap())
+    };
+    assert_eq!(
+        code,
+        Some(if runs().all(valid) { 0 } else { 5 }),
+        "{printed}"
+    );
+    for entrant in ["floor-ring", "floor-epoll"] {
+        let run = last_run(&folder, entrant);
+        assert_eq!(run["valid"], true, "{printed}");
+        assert!(run["figures"]["cost"].as_f64().unwrap() > 0.0, "{run:#}");
+        let summary = folder.json(&format!("{}/summary.json", run["folder"].as_str().unwrap()));
+        assert_eq!(
+            summary["server"]["cpu_us_per_message"],
+            run["figures"]["cost"]
+        );
+    }
+    let table = folder.read("README.md");
+    assert!(table.contains("| floor-epoll | "), "{table}");
+    assert!(
+        table.contains("With the live screen, against without: "),
+        "{table}"
+    );
+    let page = folder.read("report.html");
+
+    for name in ["README.md", "report.html"] {
+        fs::remove_file(folder.0.join(name)).unwrap();
+    }
+    let output = run(&["suite", "--render", &path]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(folder.read("README.md"), table);
+    assert_eq!(folder.read("report.html"), page);
+}
+
+#[test]
+fn another_case_joins_those_that_are_there() {
+    if !available() {
+        return;
+    }
+    let folder = Folder::new("join");
+    let path = folder.path("");
+    let common = [
+        "--contestants",
+        "floor-epoll",
+        "--peers",
+        "none",
+        "--curves",
+        "none",
+    ];
+    let extent = ["--rounds", "1", "--duration", "200ms", "--output", &path];
+    for case in ["echo-512", "echo-16k", "echo-512"] {
+        let flags = [&["suite", "--cases", case][..], &common, &extent].concat();
+        let output = run(&flags);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    }
+    let suite = folder.json("suite.json");
+    let names: Vec<_> = suite["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["name"])
+        .collect();
+    assert_eq!(names, ["echo-512", "echo-16k"]);
+    let quick = run(&short(
+        &path,
+        &["--contestants", "floor-epoll", "--cases", "echo-512"],
+    ));
+    assert_eq!(quick.status.code(), Some(2), "{}", text(&quick));
+    assert!(
+        text(&quick).contains("holds a full suite"),
+        "{}",
+        text(&quick)
+    );
+}
+
+#[test]
+fn a_server_that_never_listens_is_an_invalid_run() {
+    if !available() {
+        return;
+    }
+    let folder = Folder::new("deaf");
+    let path = folder.path("");
+    let deaf = scripted("deaf", "echo out of paper; exec sleep 600");
+    let fails = scripted("fails", "echo no such font; exit 3");
+    let more = [
+        "--server",
+        &deaf,
+        "--server",
+        &fails,
+        "--contestants",
+        "deaf,fails",
+    ];
+    let patience = ["--cases", "one-publisher", "--start-timeout", "300ms"];
+    let output = run(&short(&path, &[&more[..], &patience].concat()));
+    let printed = text(&output);
+    assert_eq!(output.status.code(), Some(5), "{printed}");
+    for (entrant, reason, its_words) in [
+        ("deaf", "does not listen on port", "out of paper"),
+        (
+            "fails",
+            "ended instead of listening, exit status: 3",
+            "no such font",
+        ),
+    ] {
+        let run = last_run(&folder, entrant);
+        let told = run["reasons"][0].as_str().unwrap();
+        assert!(told.contains(reason) && told.contains(its_words), "{told}");
+        assert_eq!((&run["valid"], &run["attempt"]), (&false.into(), &2.into()));
+        assert!(run["figures"].as_object().unwrap().is_empty(), "{run:#}");
+        assert!(printed.contains(its_words), "{printed}");
+    }
+    assert!(
+        folder
+            .read("README.md")
+            .contains("- invalid: one-publisher, deaf, round 1: ")
+    );
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_is_an_invalid_run() {
+    if !available() {
+        return;
+    }
+    let folder = Folder::new("dies");
+    let path = folder.path("");
+    // It dies some time after it has its 200 subscribers. No further process is in it, which would be taken for a part of the server.
+    let script = format!(
+        "{FLOOR} & while set -- /proc/$!/fd/*; test $# -lt 200; do :; done; \
+         i=0; while test $i -lt 50000; do i=$((i + 1)); done; kill -9 $!; echo I am out; exit 9"
+    );
+    let dies = scripted("dies", &script);
+    let more = [
+        "--server",
+        &dies,
+        "--contestants",
+        "dies",
+        "--cases",
+        "one-publisher",
+    ];
+    // Long enough that it does not end before.
+    let output = run(&lasting("20s", &path, &more));
+    let printed = text(&output);
+    assert_eq!(output.status.code(), Some(5), "{printed}");
+    let told = last_run(&folder, "dies")["reasons"].to_string();
+    assert!(
+        told.contains("I am out") || told.contains("broken") || told.contains("lost"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_server_that_ignores_sigterm_is_killed_with_its_children() {
+    if !available() {
+        return;
+    }
+    let folder = Folder::new("stubborn");
+    let path = folder.path("");
+    let pids = folder.path("pids");
+    let script = format!("trap \"\" TERM; {FLOOR} & echo $! $$ > {pids}; sleep 600");
+    let stubborn = scripted("stubborn", &script);
+    let more = [
+        "--server",
+        &stubborn,
+        "--contestants",
+        "stubborn",
+        "--cases",
+        "one-publisher",
+    ];
+    let output = run(&[&short(&path, &more)[..], &["--stop-timeout", "200ms"]].concat());
+    let printed = text(&output);
+    let run = last_run(&folder, "stubborn");
+    assert!(
+        run["reasons"].to_string().contains("was killed"),
+        "{printed}"
+    );
+    // The shell only waits; its child does the work, and is measured, too.
+    if run["valid"] == true {
+        assert!(run["figures"]["cost"].as_f64().unwrap() > 0.0, "{run:#}");
+    }
+    let pids = folder.read("pids");
+    for pid in pids.split_whitespace() {
+        until("the end of the server", || gone(pid.parse().unwrap()));
+    }
+}
+
+/// A suite in the middle of a run, and the process of its server.
+fn in_the_middle(folder: &Folder) -> (Child, i32) {
+    let path = folder.path("");
+    let pid_file = folder.path("pid");
+    let script = format!("{FLOOR} & echo $! > {pid_file}; wait");
+    let server = scripted("mine", &script);
+    let more = [
+        "--server",
+        &server,
+        "--contestants",
+        "mine",
+        "--cases",
+        "one-publisher",
+    ];
+    let flags = lasting("60s", &path, &more);
+    let suite = Command::new(BENCH)
+        .args(flags)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = until("the server's number", || {
+        fs::read_to_string(Path::new(&pid_file))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    });
+    let sockets = format!("/proc/{pid}/fd");
+    until("the load", || {
+        (fs::read_dir(&sockets).ok()?.count() > 100).then_some(())
+    });
+    (suite, pid)
+}
+
+fn ended(suite: &mut Child) -> ExitStatus {
+    until("the end of the suite", || suite.try_wait().unwrap())
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    if !available() {
+        return;
+    }
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let folder = Folder::new(signal.as_str());
+        let (mut suite, server) = in_the_middle(&folder);
+        kill(Pid::from_raw(suite.id() as i32), signal).unwrap();
+        let status = ended(&mut suite);
+        let output = suite.wait_with_output().unwrap();
+        assert_eq!(status.code(), Some(1), "{signal}");
+        assert!(text(&output).contains("interrupted"), "{}", text(&output));
+        // It is killed by now; the system may take a moment to do it.
+        until("the end of the server", || gone(server));
+    }
+}
+
+#[test]
+fn even_a_killed_suite_takes_its_server_along() {
+    if !available() {
+        return;
+    }
+    let folder = Folder::new("killed");
+    let path = folder.path("");
+    let pid_file = folder.path("pid");
+    // The server itself, without a shell around it: the kernel tells only children.
+    let script = format!("echo $$ > {pid_file}; exec {FLOOR}");
+    let server = scripted("mine", &script);
+    let more = [
+        "--server",
+        &server,
+        "--contestants",
+        "mine",
+        "--cases",
+        "one-publisher",
+    ];
+    let flags = lasting("60s", &path, &more);
+    let quiet = Stdio::null;
+    let mut suite = Command::new(BENCH)
+        .args(flags)
+        .stdout(quiet())
+        .stderr(quiet())
+        .spawn()
+        .unwrap();
+    let pid: i32 = until("the server's number", || {
+        fs::read_to_string(&pid_file).ok()?.trim().parse().ok()
+    });
+    suite.kill().unwrap();
+    suite.wait().unwrap();
+    until("the end of the server", || gone(pid));
+}
+
+#[test]
+fn nonsense_is_refused_before_anything_starts() {
+    for (flags, reason) in [
+        (
+            &["--contestants", "corcast"][..],
+            "there is no corcast; there are corecast, ",
+        ),
+        (&["--peers", "bum"], "there is no bum; there are bun, "),
+        (
+            &["--cases", "echo-513", "--contestants", "floor-ring"],
+            "there is no echo-513",
+        ),
+        (
+            &["--curves", "size", "--contestants", "floor-ring"],
+            "there is no size",
+        ),
+        (
+            &["--corecast", "/nowhere", "--peers", "none"],
+            "cargo build --release -p corecast-server",
+        ),
+        (&["--server", "corecast=x {port}"], "one of that name"),
+        (&["--server", "mine=x"], "needs {port}"),
+        (&["--render", "/nowhere"], "cannot read /nowhere/suite.json"),
+    ] {
+        let output = run(&[&["suite"][..], flags].concat());
+        let printed = text(&output);
+        let code = output.status.code();
+        assert!(matches!(code, Some(1 | 2)), "{flags:?}: {code:?}");
+        assert!(printed.contains(reason), "{flags:?}: {printed}");
+    }
+}
