@@ -148,3 +148,50 @@ fn words(view: &View<'_>) -> String {
     }
     parts.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screen::example::{Run, distribution};
+
+    #[test]
+    fn a_line_says_what_matters() {
+        let mut run = Run::in_phase(Phase::Measuring);
+        run.so_far.corrected = Some(distribution(1.0));
+        assert_eq!(
+            line(&run.view()),
+            "echo ws://127.0.0.1:9001/echo: measuring, 2.0 s of 10.0 s, 100,000/s, p99 1.50 ms, server 2.00 µs each"
+        );
+        run.samples[2].errors = 1_200;
+        assert!(line(&run.view()).ends_with(", 1,200 errors"));
+    }
+
+    #[test]
+    fn opening_has_connections_and_no_rate() {
+        let mut run = Run::in_phase(Phase::Opening);
+        run.phase_s = None;
+        assert_eq!(words(&run.view()), "872 of 1,000 connections open");
+        assert_eq!(share(&run.view()), 0.872);
+        run.samples.clear();
+        assert_eq!(
+            (words(&run.view()), share(&run.view())),
+            ("0 of 1,000 connections open".to_owned(), 0.0)
+        );
+    }
+
+    #[test]
+    fn a_hostile_title_cannot_drive_the_terminal() {
+        let mut run = Run::in_phase(Phase::Measuring);
+        run.title = "echo ws://h:1/\u{1b}]0;owned\u{7}\r\n";
+        assert!(line(&run.view()).starts_with("echo ws://h:1/·]0;owned···: measuring"));
+    }
+
+    #[test]
+    fn no_time_makes_no_share() {
+        let mut run = Run::in_phase(Phase::WarmUp);
+        for (phase_s, wanted) in [((0.0, 0.0), 0.0), ((f64::NAN, 1.0), 0.0), ((3.0, 2.0), 1.0)] {
+            run.phase_s = Some(phase_s);
+            assert_eq!(share(&run.view()), wanted, "{phase_s:?}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What people see while a run goes on.
 
+#[cfg(test)]
+mod example;
 mod figures;
 mod full;
 mod interrupt;

@@ -1,4 +1,4 @@
-//! Figures and texts as a screen shows them: short, of bounded width, and harmless.
+//! Figures and texts as a screen shows them: short, harmless, and, other than in a report, of bounded width whatever the figure.
 
 use std::borrow::Cow;
 
