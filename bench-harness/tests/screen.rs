@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::net::TcpListener;
+
+use common::hub::{self, Subscribers};
 use common::terminal::Terminal;
 use common::{Floor, echo, ring_available, run, serve};
 use nix::sys::signal::Signal;
@@ -75,6 +78,41 @@ fn keys_and_signals_stop_a_run() {
         terminal.assert_restored();
         let screen = terminal.screen();
         assert!(screen.contains("corecast-bench: stopped"), "{screen}");
+    }
+}
+
+#[test]
+fn every_command_can_be_stopped_in_every_phase() {
+    if !ring_available() {
+        return;
+    }
+    let floor = Floor::start("epoll");
+    let pid = floor.pid();
+    let hub = format!("ws://{}/", hub::serve(Subscribers::send_to_all));
+    // It takes connections, and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("ws://{}/", listener.local_addr().unwrap());
+    let endless = ["-z", "10m"];
+    let idle = ["--server-pid", &*pid, "-c", "4"];
+    let runs: [(&str, &str, &[&str], &str); 5] = [
+        ("echo", &silent, &["-c", "4"], "opening"),
+        (
+            "echo",
+            &floor.url,
+            &["-c", "4", "--warmup", "10m"],
+            "warm-up",
+        ),
+        ("broadcast", &hub, &["-c", "4"], "measuring"),
+        ("connect", &url(), &["--churn"], "measuring"),
+        ("idle", &floor.url, &idle, "measuring"),
+    ];
+    for (command, url, flags, phase) in runs {
+        let mut terminal =
+            Terminal::start(&[&[command, url], flags, &endless[..]].concat(), SIZE, &[]);
+        terminal.wait_for(phase);
+        terminal.type_keys(b"q");
+        assert_eq!(terminal.end(), Some(130), "{command}, {phase}");
+        terminal.assert_restored();
     }
 }
 
