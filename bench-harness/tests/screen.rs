@@ -60,21 +60,16 @@ fn keys_and_signals_stop_a_run() {
         return;
     }
     let url = url();
-    let q = |terminal: &Terminal| terminal.type_keys(b"q");
-    let control_c = |terminal: &Terminal| terminal.type_keys(b"\x03");
-    let sigint = |terminal: &Terminal| terminal.signal(Signal::SIGINT);
-    let sigterm = |terminal: &Terminal| terminal.signal(Signal::SIGTERM);
-    let ways: [(&dyn Fn(&Terminal), i32); 4] = [
-        (&q, 130),
-        (&control_c, 130),
-        (&sigint, 130),
-        (&sigterm, 143),
-    ];
-    for (stop, code) in ways {
+    for (way, code) in [("q", 130), ("Ctrl-C", 130), ("SIGINT", 130), ("SIGTERM", 143)] {
         let mut terminal = started(&url, LONG, &[]);
         terminal.wait_for("measuring");
-        stop(&terminal);
-        assert_eq!(terminal.end(), Some(code));
+        match way {
+            "q" => terminal.type_keys(b"q"),
+            "Ctrl-C" => terminal.type_keys(b"\x03"),
+            "SIGINT" => terminal.signal(Signal::SIGINT),
+            _ => terminal.signal(Signal::SIGTERM),
+        }
+        assert_eq!(terminal.end(), Some(code), "{way}");
         terminal.assert_restored();
         let screen = terminal.screen();
         assert!(screen.contains("corecast-bench: stopped"), "{screen}");
