@@ -53,7 +53,7 @@ pub(crate) struct Common {
     /// Show no full-screen view, but a line. So it is without a terminal, too.
     #[arg(long)]
     pub(crate) no_tui: bool,
-    /// Leave summary.json and env.json in this folder.
+    /// Leave a report in this folder: report.html, summary.json, summary.md, timeseries.csv, latency.hlog and env.json.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
     /// Seed of payloads, mask key and nonces.

@@ -1,4 +1,5 @@
-//! `timeseries.csv`: the rows of a run's course, for spreadsheets and plots of one's own (RFC 4180; no cell needs quotes).
+//! `timeseries.csv`: the rows of a run's course, for spreadsheets and plots of one's own (RFC 4180; no cell needs quotes). `FILES.md`
+//! describes the columns.
 
 use crate::stats::latency::Distribution;
 use crate::telemetry::sample::{Phase, Sample, ServerSample};
@@ -178,6 +179,14 @@ mod tests {
         assert_eq!(cell(&text, 1, "server_syscalls"), "");
         assert_eq!(cell(&text, 1, "uncorrected_p99_us"), "");
         assert_eq!(cell(&text, 2, "server_resident_bytes"), "");
+    }
+
+    #[test]
+    fn every_column_is_described() {
+        let text = include_str!("../../FILES.md");
+        for (name, _) in COLUMNS {
+            assert!(text.contains(&format!("`{name}`")), "{name}");
+        }
     }
 
     #[test]

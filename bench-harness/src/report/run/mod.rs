@@ -89,26 +89,20 @@ fn banner(summary: &Summary) -> Banner {
 
 fn errors(summary: &Summary) -> Table {
     let errors = &summary.errors;
-    let mut rows = vec![
-        vec![
-            "Connections that could not be opened".to_owned(),
-            errors.refused.to_string(),
-        ],
-        vec![
-            "Connections that broke, or whose replies were wrong".to_owned(),
-            errors.broken.to_string(),
-        ],
-        vec![
-            "Messages without a reply".to_owned(),
-            errors.lost.to_string(),
-        ],
+    let counts = [
+        ("Connections that could not be opened", Some(errors.refused)),
+        (
+            "Connections that broke, or whose replies were wrong",
+            Some(errors.broken),
+        ),
+        ("Messages that did not come", Some(errors.lost)),
+        ("Messages that came more than once", errors.duplicated),
+        ("Messages that came after a later one", errors.reordered),
     ];
-    rows.extend(
-        errors
-            .reasons
-            .iter()
-            .map(|it| vec![it.reason.clone(), it.count.to_string()]),
-    );
+    let counted = |(what, count): (&str, Option<u64>)| Some(vec![what.into(), count?.to_string()]);
+    let mut rows: Vec<Vec<String>> = counts.into_iter().filter_map(counted).collect();
+    let reasons = errors.reasons.iter();
+    rows.extend(reasons.map(|it| vec![it.reason.clone(), it.count.to_string()]));
     Table {
         head: vec!["What".to_owned(), "Times".to_owned()],
         rows,
