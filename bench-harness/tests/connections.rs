@@ -312,7 +312,13 @@ fn one_of_each_kind() -> Vec<Value> {
         let line = format!("{command} --server-pid {}", own_pid());
         bench(&line.split(' ').collect::<Vec<_>>()).1
     };
-    commands.iter().map(run).collect()
+    let search = format!(
+        "echo {good} -c 1 -z 300ms --warmup 50ms -r 1k --find-max rate<3k --find-max-precision 50% --find-max-confirm 1"
+    );
+    // On a busy machine it may be that no rate holds.
+    let searches = (0..10).map(|_| run(&search));
+    let searches = searches.filter(|summary| summary["find_max"]["rate"].is_u64());
+    commands.iter().map(run).chain(searches.take(1)).collect()
 }
 
 fn hub_url() -> String {

@@ -2,7 +2,12 @@
 
 mod common;
 
-use common::{Floor, bench, ring_available, run};
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Floor, bench, ring_available, run, serve};
 use serde_json::Value;
 
 /// A short run against a floor that is judged by cost: it is valid however busy the machine is.
@@ -116,8 +121,153 @@ fn repeated_runs_have_folders_of_their_own() {
     let output = run(&echo(&floor, &pid, &["--repeat", "2", "--output", name]));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     for number in ["1", "2"] {
-        let summary = std::fs::read(folder.path().join(number).join("summary.json")).unwrap();
+        let summary = fs::read(folder.path().join(number).join("summary.json")).unwrap();
         let summary: Value = serde_json::from_slice(&summary).unwrap();
         assert_eq!(summary["command"], "echo");
+    }
+}
+
+/// What the server of the next test can do, in messages per second.
+const CAPACITY: u64 = 1_000;
+
+/// Serves so many messages per second; more have to wait.
+fn limited() -> String {
+    let next = Arc::new(Mutex::new(Instant::now()));
+    let address = serve(move |_, mut peer| {
+        while let Ok(message) = peer.read() {
+            if message.is_binary() {
+                let due = {
+                    let mut next = next.lock().unwrap();
+                    *next = Instant::now().max(*next) + Duration::from_secs(1) / CAPACITY as u32;
+                    *next
+                };
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if peer.send(message).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    format!("ws://{address}/")
+}
+
+#[test]
+fn the_highest_rate_is_found() {
+    if !ring_available() {
+        return;
+    }
+    let url = limited();
+    let folder = tempfile::tempdir().unwrap();
+    let pid = std::process::id().to_string();
+    let flags = "-c 8 -z 400ms --step-duration 400ms --warmup 100ms -r 250 --find-max p99<100ms --find-max-precision 20%";
+    let mut args = vec![
+        "echo",
+        &url,
+        "--server-pid",
+        &pid,
+        "--output",
+        folder.path().to_str().unwrap(),
+    ];
+    args.extend(flags.split(' '));
+    let (code, summary, errors) = bench(&args);
+    let search = &summary["find_max"];
+    let rate = search["rate"].as_u64().unwrap_or(0);
+    // What waits grows by a tenth of a second when a quarter more comes than it can serve.
+    assert!(rate <= CAPACITY * 135 / 100, "{errors}");
+    let steps = search["steps"].as_array().unwrap();
+    for step in steps {
+        let far_above = step["rate"].as_u64().unwrap() > CAPACITY * 3 / 2;
+        assert!(!far_above || step["outcome"] != "held", "{errors}");
+    }
+    let folders = fs::read_dir(folder.path().join("steps")).unwrap().count();
+    assert_eq!(folders, steps.len(), "{errors}");
+    // On a machine that has no time for this test, runs are spoilt, and the search says so.
+    match search["ended"].as_str().unwrap() {
+        "found" => {
+            let slow = |step: &&Value| {
+                step["outcome"] == "failed" && step["rate"].as_u64().unwrap() < CAPACITY
+            };
+            if steps.iter().find(slow).is_none() {
+                assert!(rate >= CAPACITY * 3 / 4, "{errors}");
+            }
+            assert_eq!(summary["parameters"]["rate"], rate, "{errors}");
+            assert!(matches!(code, 0 | 5), "{code}: {errors}");
+            assert_eq!(code == 0, summary["valid"] == true, "{errors}");
+        }
+        "nothing-holds" => assert_eq!(code, 3, "{errors}"),
+        _ => assert!(code == 5 && summary["valid"] == false, "{code}: {errors}"),
+    }
+}
+
+#[test]
+fn a_search_tells_its_steps() {
+    if !ring_available() {
+        return;
+    }
+    let floor = Floor::start("epoll");
+    // No machine is too slow for these rates, and the objective does not depend on one.
+    let search = "--find-max rate<1.5k --find-max-precision 50% --find-max-confirm 1 -r 500";
+    let flags = format!(
+        "echo {} -c 2 -z 300ms --step-duration 200ms --warmup 50ms {search}",
+        floor.url
+    );
+    let output = run(&flags.split(' ').collect::<Vec<_>>());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("finding the highest rate that holds rate < 1500/s"),
+        "{text}"
+    );
+    assert!(
+        text.lines().filter(|line| line.contains("/s  ")).count() >= 3,
+        "{text}"
+    );
+    assert!(matches!(output.status.code(), Some(0 | 5)), "{text}");
+}
+
+#[test]
+fn what_has_no_rate_has_no_highest_one() {
+    let url = "ws://127.0.0.1:1/";
+    for (args, why) in [
+        (
+            &["idle", url, "--find-max", "errors==0", "--server-pid", "1"][..],
+            "--find-max is for",
+        ),
+        (
+            &["connect", url, "--churn", "--find-max", "errors==0"],
+            "--churn do not go together",
+        ),
+        (
+            &["broadcast", url, "--burst", "2", "--find-max", "p99<1s"],
+            "--burst do not go together",
+        ),
+        (
+            &["echo", url, "-r", "1..2", "--find-max", "p99<1s"],
+            "-r may not climb",
+        ),
+        (
+            &[
+                "echo",
+                url,
+                "--find-max",
+                "p99<1s",
+                "--find-max-precision",
+                "0%",
+            ],
+            "at least 0.1%",
+        ),
+        (
+            &["echo", url, "--find-max", "duplicated==0"],
+            "does not measure duplicated",
+        ),
+        (&["echo", url, "--step-duration", "1s"], "--find-max"),
+        (
+            &["echo", url, "--find-max", "p99<1s", "--repeat", "2"],
+            "--repeat",
+        ),
+    ] {
+        let output = run(args);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        assert!(error.contains(why), "{args:?}: {error}");
     }
 }

@@ -60,7 +60,12 @@ fn keys_and_signals_stop_a_run() {
         return;
     }
     let url = url();
-    for (way, code) in [("q", 130), ("Ctrl-C", 130), ("SIGINT", 130), ("SIGTERM", 143)] {
+    for (way, code) in [
+        ("q", 130),
+        ("Ctrl-C", 130),
+        ("SIGINT", 130),
+        ("SIGTERM", 143),
+    ] {
         let mut terminal = started(&url, LONG, &[]);
         terminal.wait_for("measuring");
         match way {

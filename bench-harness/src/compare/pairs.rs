@@ -136,7 +136,8 @@ fn asked(run: &Run) -> impl Iterator<Item = (&String, &Value)> {
 /// Whether a parameter was asked for: --find-max finds the rate.
 fn tells(run: &Run, name: &str) -> bool {
     let found = !run.summary["find_max"].is_null();
-    !NEVER_TELLS.contains(&name) && !(found && ["rate", "connect_rate"].contains(&name))
+    let by_search = found && ["rate", "connect_rate"].contains(&name);
+    !by_search && !NEVER_TELLS.contains(&name)
 }
 
 fn blank(value: &Value) -> bool {

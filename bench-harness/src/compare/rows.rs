@@ -29,9 +29,10 @@ pub(super) enum Word {
 }
 
 /// Figures that are compared unless others are asked for, where both sets have them.
-const COMPARED: [&str; 12] = [
+const COMPARED: [&str; 13] = [
     "cpu",
     "rate",
+    "max-rate",
     "p50",
     "p99",
     "p99.9",

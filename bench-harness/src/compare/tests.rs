@@ -120,7 +120,7 @@ fn only_what_is_valid_is_compared() {
 fn a_rate_that_was_asked_for_is_no_figure() {
     let mut run = echo(10.0, 1e5);
     run["parameters"]["rate"] = 100_000.into();
-    let report = compare(&set([run.clone()]), &set([run]), 0.03, &[]).unwrap();
+    let report = compare(&set([run.clone()]), &set([run.clone()]), 0.03, &[]).unwrap();
     let has = |report: &Report, name: &str| {
         report.pairs[0]
             .figures
@@ -128,6 +128,14 @@ fn a_rate_that_was_asked_for_is_no_figure() {
             .any(|row| row.figure.to_string() == name)
     };
     assert!(has(&report, "p99") && !has(&report, "rate"));
+    // One that was found is the only one.
+    run["find_max"] = json!({"rate": 100_000});
+    let mut slower = run.clone();
+    slower["find_max"] = json!({"rate": 80_000});
+    slower["parameters"]["rate"] = 80_000.into();
+    let report = compare(&set([run]), &set([slower]), 0.03, &[]).unwrap();
+    assert!(has(&report, "max-rate") && !has(&report, "p99"));
+    assert_eq!(report.verdict(), Verdict::Regression);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod expectation;
 pub(crate) mod figure;
+pub(crate) mod find_max;
 mod unit;
 
 use serde_json::Value;

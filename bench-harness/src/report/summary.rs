@@ -77,6 +77,72 @@ pub(crate) struct Summary {
     /// What came of what was expected (`--expect`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) expectations: Vec<Expected>,
+    /// The search that this run ended (`--find-max`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) find_max: Option<FindMax>,
+}
+
+/// A search for the highest rate that holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FindMax {
+    /// What had to hold.
+    pub(crate) objective: Vec<String>,
+    /// The lowest rate that failed is at most so much above the one found, as a share.
+    pub(crate) precision: f64,
+    /// The rate found, or the highest that held; not there when none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<u64>,
+    /// How the search ended.
+    pub(crate) ended: Ended,
+    /// The same for people.
+    pub(crate) text: String,
+    /// Its runs.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ended {
+    /// With the highest rate, confirmed.
+    Found,
+    /// At a rate that was the client's limit.
+    ClientLimit,
+    /// At a rate at which others took the processors.
+    OthersLimit,
+    /// Without a rate that held.
+    NothingHolds,
+}
+
+/// One run of a search.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// Asked for, per second.
+    pub(crate) rate: u64,
+    /// Per second.
+    pub(crate) reached: f64,
+    /// `held`, `failed`, `client-limit` or `others-limit`.
+    pub(crate) outcome: StepOutcome,
+    /// It confirmed a rate that was found.
+    pub(crate) confirms: bool,
+    /// What came of the objective.
+    pub(crate) expectations: Vec<Expected>,
+    /// Everything against the run.
+    pub(crate) reasons: Vec<String>,
+}
+
+/// What a run of a search came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StepOutcome {
+    /// It held the objective and the rate.
+    Held,
+    /// The server did not.
+    Failed,
+    /// It did not, and the client was the limit.
+    ClientLimit,
+    /// It did not, and others kept the server or the client from running.
+    OthersLimit,
 }
 
 /// What came of one expectation.
@@ -550,6 +616,7 @@ impl Summary {
             agents: Vec::new(),
             errors: Errors::default(),
             expectations: Vec::new(),
+            find_max: None,
         }
     }
 }

@@ -1,14 +1,19 @@
 //! From a command line to a verdict: runs the load as often as asked for, delivers what it leaves, and holds it against what the
 //! user expects.
 
+mod baseline;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::agents::{Order, Post};
 use crate::cli::Common;
 use crate::error::{BenchError, Verdict};
+use crate::gates::find_max::{self, Rates};
 use crate::gates::{self, figure::Outlook};
-use crate::report::{self, Record};
+use crate::report::{self, Record, summary::Summary};
 use crate::screen::{self, Screen};
+use baseline::Baseline;
 
 /// Load that can be put on a server, as often as wanted.
 pub(crate) trait Load {
@@ -17,6 +22,21 @@ pub(crate) trait Load {
 
     /// What a run will measure, as far as that is known before.
     fn outlook(&self) -> Option<Outlook> {
+        None
+    }
+
+    /// Between which rates --find-max may search.
+    ///
+    /// # Errors
+    /// Why the load has no rate to find.
+    fn rates(&self) -> Result<Rates, BenchError> {
+        let text =
+            "--find-max is for echo, broadcast, and connect without --churn: only they have a rate";
+        Err(BenchError::usage(text))
+    }
+
+    /// The same load at another rate, and for another time when one is given. `None` where [`Load::rates`] has none.
+    fn at_rate(&self, _rate: u64, _length: Option<Duration>) -> Option<Box<dyn Load>> {
         None
     }
 
@@ -47,19 +67,44 @@ pub(crate) struct Stage<'a> {
     pub(crate) screen: &'a mut dyn Screen,
 }
 
-/// Runs the load as often as asked for, and delivers what it leaves.
+/// Runs the load as often as asked for, or searches for its highest rate, delivers what that leaves, and compares it with the
+/// baseline.
 ///
 /// # Errors
-/// Those of [`Load::measure`], expectations of what is not measured, or when a file cannot be written.
+/// Those of [`Load::measure`], expectations of what is not measured, baselines that cannot be read, or when a file cannot be
+/// written.
 pub(crate) fn run(load: &dyn Load) -> Result<Verdict, BenchError> {
-    let flags = &load.common().gates;
+    let common = load.common();
     check(load)?;
+    let mut baseline = Baseline::read(common)?;
+    let mut made = |number: u64, summary: &Summary| match &mut baseline {
+        Some(baseline) => baseline.add(summary, &format!("run {number}")),
+        None => Ok(()),
+    };
+    let verdict = if common.gates.find_max.is_empty() {
+        repeat(load, &mut made)?
+    } else {
+        let (summary, verdict) = find_max::run(load)?;
+        made(1, &summary)?;
+        verdict
+    };
+    let compared = baseline.map(|baseline| baseline.compare(common));
+    Ok(verdict.max(compared.transpose()?.unwrap_or(Verdict::Valid)))
+}
+
+/// Runs the load as often as asked for, and delivers what each run leaves. The worst of them decides.
+fn repeat(
+    load: &dyn Load,
+    made: &mut impl FnMut(u64, &Summary) -> Result<(), BenchError>,
+) -> Result<Verdict, BenchError> {
+    let common = load.common();
     let mut verdict = Verdict::Valid;
-    for number in 1..=flags.repeat {
+    for number in 1..=common.gates.repeat {
         let mut record = measure(load)?;
-        gates::hold(&flags.expect, &mut record);
-        let folder = folder(load.common(), number);
-        verdict = verdict.max(report::deliver(&record, folder.as_deref(), load.common())?);
+        gates::hold(&common.gates.expect, &mut record);
+        let folder = folder(common, number);
+        verdict = verdict.max(report::deliver(&record, folder.as_deref(), common)?);
+        made(number, &record.summary)?;
     }
     Ok(verdict)
 }
@@ -80,12 +125,19 @@ pub(crate) fn measure(load: &dyn Load) -> Result<Record, BenchError> {
 /// Nobody waits for a run whose figures then are not there.
 fn check(load: &dyn Load) -> Result<(), BenchError> {
     let flags = &load.common().gates;
-    let Some(outlook) = load.outlook() else {
+    let searched = if flags.find_max.is_empty() {
+        None
+    } else {
+        load.at_rate(load.rates()?.start(), None)
+    };
+    let Some(outlook) = searched.as_deref().unwrap_or(load).outlook() else {
         return Ok(());
     };
-    for expectation in &flags.expect {
-        let known = expectation.figure.check(&outlook);
-        known.map_err(|why| BenchError::usage(format!("--expect '{expectation}': {why}")))?;
+    for (flag, list) in [("--expect", &flags.expect), ("--find-max", &flags.find_max)] {
+        for expectation in list {
+            let known = expectation.figure.check(&outlook);
+            known.map_err(|why| BenchError::usage(format!("{flag} '{expectation}': {why}")))?;
+        }
     }
     Ok(())
 }

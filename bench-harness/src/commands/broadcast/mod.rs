@@ -25,6 +25,7 @@ use crate::client::team::{Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::gates::figure::Outlook;
+use crate::gates::find_max::Rates;
 use crate::procfs::{Memory, Watch};
 use crate::report::Record;
 use crate::session::{Load, Shared, Stage};
@@ -114,6 +115,23 @@ impl Load for BroadcastArgs {
 
     fn outlook(&self) -> Option<Outlook> {
         Some(Outlook::new("broadcast", &self.common, self.rate.is_some()))
+    }
+
+    fn rates(&self) -> Result<Rates, BenchError> {
+        if self.burst.is_some() {
+            return Err(BenchError::usage(
+                "--find-max and --burst do not go together",
+            ));
+        }
+        let step = self.common.gates.step_duration;
+        Rates::timed(self.rate, step, self.duration)
+    }
+
+    fn at_rate(&self, rate: u64, length: Option<Duration>) -> Option<Box<dyn Load>> {
+        let mut load = self.clone();
+        load.rate = Some(rate.into());
+        load.duration = length.unwrap_or(self.duration);
+        Some(Box::new(load))
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {

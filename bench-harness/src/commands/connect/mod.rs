@@ -21,6 +21,7 @@ use crate::client::team::{Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::gates::figure::Outlook;
+use crate::gates::find_max::Rates;
 use crate::report::Record;
 use crate::report::summary::{ConnectPhases, Connections, Errors, Parameters, Summary};
 use crate::session::{Load, Shared, Stage};
@@ -68,6 +69,25 @@ impl Load for ConnectArgs {
             &self.common,
             self.connect_rate.is_some(),
         ))
+    }
+
+    fn rates(&self) -> Result<Rates, BenchError> {
+        if self.churn {
+            return Err(BenchError::usage(
+                "--find-max and --churn do not go together",
+            ));
+        }
+        if self.common.gates.step_duration.is_some() {
+            let text = "a step of connect ends when all of -c are open: leave --step-duration out";
+            return Err(BenchError::usage(text));
+        }
+        Ok(Rates::counted(self.connect_rate, self.connections))
+    }
+
+    fn at_rate(&self, rate: u64, _length: Option<Duration>) -> Option<Box<dyn Load>> {
+        let mut load = self.clone();
+        load.connect_rate = Some(rate);
+        Some(Box::new(load))
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {

@@ -21,6 +21,7 @@ use crate::client::workload::{Recipe, Workload};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::gates::figure::Outlook;
+use crate::gates::find_max::Rates;
 use crate::report::Record;
 use crate::report::summary::{
     CompressionCounts, ConnectPhases, Errors, Latencies, Messages, Parameters, Summary,
@@ -79,6 +80,18 @@ impl Load for EchoArgs {
 
     fn outlook(&self) -> Option<Outlook> {
         Some(Outlook::new("echo", &self.common, self.rate.is_some()))
+    }
+
+    fn rates(&self) -> Result<Rates, BenchError> {
+        let step = self.common.gates.step_duration;
+        Rates::timed(self.rate, step, self.duration)
+    }
+
+    fn at_rate(&self, rate: u64, length: Option<Duration>) -> Option<Box<dyn Load>> {
+        let mut load = self.clone();
+        load.rate = Some(rate.into());
+        load.duration = length.unwrap_or(self.duration);
+        Some(Box::new(load))
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {

@@ -98,6 +98,14 @@ pub(super) const SCALARS: &[Scalar] = &[
         source: by(ALL),
     },
     Scalar {
+        name: "max-rate",
+        about: "what --find-max found",
+        unit: Unit::Rate,
+        better: Better::Higher,
+        place: Place::First(&["find_max.rate"]),
+        source: by(&[]),
+    },
+    Scalar {
         name: "throughput",
         about: "payload bytes received per second",
         unit: Unit::Bytes,

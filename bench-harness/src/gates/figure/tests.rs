@@ -55,6 +55,7 @@ fn what_will_not_be_measured_is_known_before() {
     for (name, run, why) in [
         ("p99", &idle, "idle does not measure p99"),
         ("cpu", &ECHO, "--server-pid"),
+        ("max-rate", &ECHO, "does not measure"),
         ("uncorrected.p99", &ECHO, "with -r only"),
         ("tcp.p99.99", &idle, "not tcp.p99.99"),
     ] {

@@ -1,0 +1,337 @@
+//! `--find-max`: the highest rate that holds what is expected.
+
+mod search;
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use super::unit::Unit;
+use crate::error::{BenchError, Verdict};
+use crate::gates;
+use crate::report::summary::{Ended, Expected, FindMax, Step, Summary};
+use crate::report::{self, Record};
+use crate::session::{self, Load};
+use crate::stats::validity::{Kind, Reason};
+use crate::units::Rate;
+use search::{End, Outcome, Search};
+
+/// Messages that a step needs: one more or less at the end of the window is then no rate missed.
+const ENOUGH: f64 = 200.0;
+
+/// Where a search begins when -r does not say, unless a step needs more.
+const START: u64 = 200;
+
+/// What can be varied to find a highest rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    /// Where to begin.
+    start: u64,
+    /// With less than this, a step is no measurement.
+    lowest: u64,
+    /// How long a step measures.
+    step: Duration,
+}
+
+/// A run with its place in the search.
+struct Tried {
+    record: Record,
+    rate: u64,
+    confirms: bool,
+}
+
+impl Rates {
+    /// Of a load that lasts as long as it is told to. `given` is the rate of -r.
+    ///
+    /// # Errors
+    /// When the rate given climbs.
+    pub(crate) fn timed(
+        given: Option<Rate>,
+        step: Option<Duration>,
+        duration: Duration,
+    ) -> Result<Self, BenchError> {
+        if given.is_some_and(|rate| !rate.is_constant()) {
+            return Err(BenchError::usage(
+                "--find-max begins at one rate: -r may not climb",
+            ));
+        }
+        let given = given.map(Rate::peak);
+        let shortest = duration.min(Duration::from_secs(1));
+        let step = step.unwrap_or((duration / 5).max(shortest));
+        let lowest = (ENOUGH / step.as_secs_f64().max(1e-3)).ceil() as u64;
+        Ok(Self {
+            start: given.unwrap_or(START.max(lowest)),
+            lowest: lowest.min(given.unwrap_or(u64::MAX)),
+            step,
+        })
+    }
+
+    /// Where to begin.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Of a load that ends with so many things: it begins with what takes a second, and no step takes more than half a minute.
+    pub(crate) fn counted(given: Option<u64>, things: u64) -> Self {
+        let lowest = things.div_ceil(30).max(1);
+        Self {
+            start: given.unwrap_or(things),
+            lowest: lowest.min(given.unwrap_or(u64::MAX)),
+            step: Duration::ZERO,
+        }
+    }
+}
+
+/// Searches, and delivers the run that confirmed what was found.
+///
+/// # Errors
+/// Those of a run, loads that have no rate, and files that cannot be written.
+pub(crate) fn run(load: &dyn Load) -> Result<(Summary, Verdict), BenchError> {
+    let common = load.common();
+    let flags = &common.gates;
+    let rates = load.rates()?;
+    let precision = flags.find_max_precision;
+    if precision < 0.001 {
+        let text =
+            "--find-max-precision is at least 0.1%: runs do not repeat themselves more closely";
+        return Err(BenchError::usage(text));
+    }
+    let mut search = Search::new(rates.start, rates.lowest, precision, flags.find_max_confirm);
+    let mut hunt = Hunt {
+        load,
+        steps: Vec::new(),
+        held: None,
+        last: None,
+    };
+    hunt.head()?;
+    while let Some(rate) = search.rate() {
+        let confirms = search.confirms();
+        let length = (!confirms).then_some(rates.step);
+        let (tried, outcome) = hunt.step(rate, length, confirms)?;
+        search.heard(outcome);
+        hunt.keep(tried, outcome == Outcome::Held);
+    }
+    let end = search.end().expect("a search without a next rate is over");
+    hunt.deliver(end)
+}
+
+struct Hunt<'a> {
+    load: &'a dyn Load,
+    steps: Vec<Step>,
+    /// The run that held, and tells most: the last that confirmed, or else the one at the highest rate.
+    held: Option<Tried>,
+    /// The last that did not hold.
+    last: Option<Tried>,
+}
+
+impl Hunt<'_> {
+    fn step(
+        &mut self,
+        rate: u64,
+        length: Option<Duration>,
+        confirms: bool,
+    ) -> Result<(Tried, Outcome), BenchError> {
+        let common = self.load.common();
+        let load = self.load.at_rate(rate, length);
+        let load = load.expect("a load with rates can be had at each of them");
+        let record = session::measure(load.as_ref())?;
+        let expected = gates::check(&common.gates.find_max, &record);
+        let (outcome, reason) = judge(&record.summary, &expected);
+        let reason = reason.map(|reason| reason.text.clone());
+        let reasons = record.summary.reasons.iter();
+        let step = Step {
+            rate,
+            reached: reached(&record.summary),
+            outcome,
+            confirms,
+            expectations: expected,
+            reasons: reasons.map(|reason| reason.text.clone()).collect(),
+        };
+        self.line(&step, reason)?;
+        self.steps.push(step);
+        if let Some(folder) = &common.output {
+            let number = format!("{:02}-{rate}", self.steps.len());
+            report::leave(&record, &folder.join("steps").join(number))?;
+        }
+        let tried = Tried {
+            record,
+            rate,
+            confirms,
+        };
+        Ok((tried, outcome))
+    }
+
+    fn keep(&mut self, tried: Tried, held: bool) {
+        if !held {
+            self.last = Some(tried);
+            return;
+        }
+        let kept = self.held.as_ref();
+        let tells_less = |kept: &Tried| tried.confirms || !kept.confirms && kept.rate <= tried.rate;
+        if kept.is_none_or(tells_less) {
+            self.held = Some(tried);
+        }
+    }
+
+    fn deliver(self, end: End) -> Result<(Summary, Verdict), BenchError> {
+        let common = self.load.common();
+        let flags = &common.gates;
+        let held = !matches!(end, End::Nothing(_) | End::AtLeast(None, _));
+        let (first, second) = if held {
+            (self.held, self.last)
+        } else {
+            (self.last, self.held)
+        };
+        let mut record = first
+            .or(second)
+            .expect("a search has at least one step")
+            .record;
+        record.summary.expectations =
+            gates::check(&[&flags.find_max[..], &flags.expect].concat(), &record);
+        let text = conclude(end, &mut record.summary);
+        record.summary.find_max = Some(FindMax {
+            objective: flags.find_max.iter().map(ToString::to_string).collect(),
+            precision: flags.find_max_precision,
+            rate: match end {
+                End::Found(rate) => Some(rate),
+                End::AtLeast(rate, _) => rate,
+                End::Nothing(_) => None,
+            },
+            ended: match end {
+                End::Found(_) => Ended::Found,
+                End::AtLeast(_, Outcome::ClientLimit) => Ended::ClientLimit,
+                End::AtLeast(..) => Ended::OthersLimit,
+                End::Nothing(_) => Ended::NothingHolds,
+            },
+            text: text.clone(),
+            steps: self.steps,
+        });
+        say(common.json, &format!("{text}\n\n"))?;
+        let verdict = report::deliver(&record, common.output.as_deref(), common)?;
+        let verdict = match end {
+            End::Found(_) => verdict,
+            End::AtLeast(..) => Verdict::Invalid,
+            End::Nothing(_) => Verdict::Unmet,
+        };
+        Ok((record.summary, verdict))
+    }
+
+    fn head(&self) -> Result<(), BenchError> {
+        let common = self.load.common();
+        let objective: Vec<String> = common
+            .gates
+            .find_max
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let text = format!(
+            "finding the highest rate that holds {}\n  {:>4} {:>12} {:>12}  result\n",
+            objective.join(" and "),
+            "step",
+            "rate",
+            "reached"
+        );
+        say(common.json, &text)
+    }
+
+    fn line(&self, step: &Step, reason: Option<String>) -> Result<(), BenchError> {
+        let mut result = word(step.outcome).to_owned();
+        if step.confirms {
+            result += " (confirming)";
+        }
+        for expected in &step.expectations {
+            result += &format!(", {} {}", expected.figure, expected.shown);
+        }
+        if let Some(reason) = reason {
+            result += &format!("; {reason}");
+        }
+        let line = format!(
+            "  {:>4} {:>12} {:>12}  {result}\n",
+            self.steps.len() + 1,
+            Unit::Rate.show(step.rate as f64),
+            Unit::Rate.show(step.reached)
+        );
+        say(self.load.common().json, &line)
+    }
+}
+
+/// To people: on standard output, unless that takes JSON.
+fn say(json: bool, text: &str) -> Result<(), BenchError> {
+    if json {
+        io::stderr().write_all(text.as_bytes())?;
+    } else {
+        let mut out = io::stdout();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// What a run came to, and why. Whatever spoilt one that holds has made it no easier for the server.
+fn judge<'a>(summary: &'a Summary, expected: &[Expected]) -> (Outcome, Option<&'a Reason>) {
+    let find = |kind: Kind| summary.reasons.iter().find(|reason| reason.kind == kind);
+    let short = [Kind::ConnectionsMissing, Kind::Errors, Kind::RateMissed]
+        .into_iter()
+        .find_map(find);
+    if short.is_none() && expected.iter().all(|expected| expected.held) {
+        return (Outcome::Held, None);
+    }
+    let spoilt = [
+        (Kind::ClientSaturated, Outcome::ClientLimit),
+        (Kind::Starved, Outcome::OthersLimit),
+        (Kind::ClientLate, Outcome::ClientLimit),
+    ];
+    let spoilt = spoilt
+        .into_iter()
+        .find_map(|(kind, outcome)| Some((outcome, Some(find(kind)?))));
+    spoilt.unwrap_or((Outcome::Failed, short))
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Held => "held",
+        Outcome::Failed => "failed",
+        Outcome::ClientLimit => "the client was the limit",
+        Outcome::OthersLimit => "others were the limit",
+    }
+}
+
+/// Messages or connections per second; for a broadcast those published.
+fn reached(summary: &Summary) -> f64 {
+    let published = summary
+        .broadcast
+        .as_ref()
+        .map(|part| part.published_per_second);
+    let messages = summary.messages.as_ref().map(|part| part.per_second);
+    let opened = summary.connections.as_ref().map(|part| part.per_second);
+    published.or(messages).or(opened).unwrap_or_default()
+}
+
+/// Says how the search ended. A run that cannot tell what the server can do is not valid.
+fn conclude(end: End, summary: &mut Summary) -> String {
+    let (least, limit) = match end {
+        End::Found(rate) => return format!("{rate}/s is the highest rate that holds"),
+        End::Nothing(rate) => return format!("not even {rate}/s holds"),
+        End::AtLeast(least, limit) => (least, limit),
+    };
+    let (kind, why) = match limit {
+        Outcome::ClientLimit => (
+            Kind::ClientSaturated,
+            "the client was the limit: give it more processors (--cores)",
+        ),
+        _ => (
+            Kind::Starved,
+            "other processes kept the server or the client from running",
+        ),
+    };
+    let text = match least {
+        Some(rate) => format!("the server holds at least {rate}/s; beyond that {why}"),
+        None => format!("no rate has held, and {why}"),
+    };
+    summary.valid = false;
+    summary.throughput_valid = false;
+    summary.reasons.push(Reason {
+        kind,
+        text: text.clone(),
+    });
+    text
+}
