@@ -1,7 +1,5 @@
 //! What is measured: the cases, each a table of its own, with who takes part in it.
 
-use std::time::Duration;
-
 use super::contestants::{Contestant, Mode};
 use super::metrics::{self, Metric};
 
@@ -96,16 +94,8 @@ impl Case {
         }
     }
 
-    /// Time under load before the window.
-    pub(crate) fn warmup(&self, duration: Duration) -> Duration {
-        match self.load {
-            Load::Churn => (duration / 2).min(Duration::from_millis(500)),
-            _ => duration.min(Duration::from_secs(1)),
-        }
-    }
-
-    /// Those of the contestants that take part, in their order.
-    pub(crate) fn entrants(&self, contestants: &[Contestant]) -> Vec<Entrant> {
+    /// Those of the contestants that take part, in their order. A quick suite leaves out what differs little from others.
+    pub(crate) fn entrants(&self, contestants: &[Contestant], quick: bool) -> Vec<Entrant> {
         if self.field == Field::Screen {
             return contestants
                 .first()
@@ -114,7 +104,8 @@ impl Case {
                 .flatten()
                 .collect();
         }
-        let takes_part = |it: &&Contestant| self.field.has(it);
+        let first = |it: &Contestant| !it.is_variant() && !it.is_second_floor();
+        let takes_part = |it: &&Contestant| self.field.has(it) && (!quick || first(it));
         contestants
             .iter()
             .filter(takes_part)

@@ -61,7 +61,7 @@ pub(crate) fn run(load: &Load<'_>, interrupt: &Interrupt) -> Result<Finished, Tr
     let item = load.item;
     let mut argv = vec![text(&env::current_exe()?)];
     argv.extend(flags(load));
-    let limit = item.case.warmup(item.duration) + item.duration + AROUND;
+    let limit = item.warmup + item.duration + AROUND;
     let cores = &load.cores[..threads(load)];
     let mut command = launch::command(cores, &argv)?;
     let log = load.folder.join(LOG);
@@ -110,7 +110,7 @@ fn flags(load: &Load<'_>) -> Vec<String> {
 /// Flags of the case alone.
 fn case_flags(item: &Item) -> Vec<String> {
     let case = &item.case;
-    let warmup = millis(case.warmup(item.duration));
+    let warmup = millis(item.warmup);
     let connections = case.connections.to_string();
     let size = case.size.to_string();
     let more = case.flags.iter().copied();

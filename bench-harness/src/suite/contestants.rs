@@ -257,6 +257,11 @@ impl Contestant {
         matches!(self.kind, Kind::Floor(..))
     }
 
+    /// It is a floor, and there is a lower one.
+    pub(crate) fn is_second_floor(&self) -> bool {
+        self.is_floor() && self.name != FLOORS[0].0
+    }
+
     /// It is the user's.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.kind, Kind::Own(..))

@@ -1,6 +1,7 @@
 //! `README.md` of a suite's folder: its tables, to be read where the folder is kept and quoted elsewhere.
 
 use super::notes;
+use super::notes::AT_A_GLANCE;
 use super::results::Results;
 use super::tables;
 use crate::report::page::Table;
@@ -19,17 +20,14 @@ pub(crate) fn page(results: &Results) -> String {
             .chain([notes::contestants(results)]),
     );
     paragraph(&mut lines, notes::LEGEND);
-    section(
-        &mut lines,
-        "The best of the others",
-        &tables::headlines(results),
-    );
+    section(&mut lines, AT_A_GLANCE, &tables::headlines(results));
     for case in results.cases.iter().filter(|case| case.curve.is_none()) {
         section(&mut lines, &case.title, &tables::of_case(case));
         if let Some(told) = notes::about_the_screen(case) {
             paragraph(&mut lines, &told);
         }
-        paragraph(&mut lines, &notes::taken(case));
+        let (taken, load) = (notes::taken(case), &case.measured.load);
+        paragraph(&mut lines, &format!("{taken}: `{load}`"));
         bullets(&mut lines, notes::against(case));
     }
     for points in tables::curves(results) {
@@ -44,7 +42,11 @@ pub(crate) fn page(results: &Results) -> String {
             points.iter().flat_map(|case| notes::against(case)),
         );
     }
-    bullets(&mut lines, notes::left_out(results));
+    let left_out = notes::left_out(results);
+    if !left_out.is_empty() {
+        paragraph(&mut lines, "## Not measured");
+    }
+    bullets(&mut lines, left_out);
     lines.join("\n").trim_end().to_owned() + "\n"
 }
 
@@ -138,8 +140,8 @@ mod tests {
             told,
             "- invalid: echo-512, bun, round 3: the server vanished"
         );
-        assert!(line(&page, "- not measured: ws: ").contains("scripts/peers build"));
-        assert!(line(&page, "- not measured: idle: ").contains("descriptors"));
+        assert!(line(&page, "- ws: ").contains("scripts/peers build"));
+        assert!(line(&page, "- idle: ").contains("descriptors"));
     }
 
     #[test]

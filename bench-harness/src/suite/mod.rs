@@ -7,6 +7,7 @@ mod contestants;
 pub(crate) mod launch;
 mod markdown;
 mod metrics;
+mod neighbours;
 mod notes;
 mod numbers;
 mod page;
@@ -91,6 +92,13 @@ fn measure(
         interrupt: &interrupt,
     };
     let mut results = Results::load_or_new(folder, args.quick)?;
+    let busy = neighbours::busy();
+    if let Some(busy) = busy.filter(|busy| *busy > neighbours::NOISY) {
+        println!(
+            "warning: others keep this machine {:.0} % busy; the figures will be rough",
+            busy * 100.0
+        );
+    }
     note(&mut results, roster, plan);
     let environment = serde_json::to_value(env::collect()).expect("plain structures serialize");
     let text = serde_json::to_string_pretty(&environment).expect("a value serializes");
@@ -99,7 +107,8 @@ fn measure(
     for item in &plan.items {
         let started = SystemTime::now();
         let runs = play::all_rounds(&stage, item).map_err(|trouble| ended(trouble, folder))?;
-        let case = record(item, plan, runs, started, &environment);
+        let mut case = record(item, plan, runs, started, &environment);
+        case.measured.busy_before = busy;
         if !case.invalid().is_empty() {
             verdict = Verdict::Invalid;
         }
@@ -140,7 +149,9 @@ fn announce(roster: &Roster, plan: &Plan) {
     for line in &plan.skipped {
         println!("left out: {line}");
     }
-    let names: Vec<_> = roster.present.iter().map(|it| it.name.as_str()).collect();
+    let names: Vec<_> = participants(roster, plan)
+        .map(|it| it.name.as_str())
+        .collect();
     println!("servers: {}", names.join(", "));
     println!(
         "{} cases, {} runs, about {}",
@@ -152,7 +163,7 @@ fn announce(roster: &Roster, plan: &Plan) {
 
 fn minutes(plan: &Plan) -> String {
     let seconds = plan.estimate().as_secs();
-    if seconds < 120 {
+    if seconds < 200 {
         return format!("{seconds} seconds");
     }
     format!("{} minutes", seconds.div_ceil(60))
@@ -175,11 +186,7 @@ fn list(roster: &Roster, plan: &Plan) {
 
 /// Notes who takes part, who does not, and what is left out.
 fn note(results: &mut Results, roster: &Roster, plan: &Plan) {
-    let takes_part = |it: &&Contestant| {
-        let mut entrants = plan.items.iter().flat_map(|item| &item.entrants);
-        entrants.any(|entrant| entrant.contestant == it.name)
-    };
-    for it in roster.present.iter().filter(takes_part) {
+    for it in participants(roster, plan) {
         results.note(ContestantRecord {
             name: it.name.clone(),
             role: role(it),
@@ -192,6 +199,15 @@ fn note(results: &mut Results, roster: &Roster, plan: &Plan) {
     });
     results.missing = missing.collect();
     results.skipped.clone_from(&plan.skipped);
+}
+
+/// Those who take part in any case.
+fn participants<'a>(roster: &'a Roster, plan: &'a Plan) -> impl Iterator<Item = &'a Contestant> {
+    let takes_part = |it: &&Contestant| {
+        let mut entrants = plan.items.iter().flat_map(|item| &item.entrants);
+        entrants.any(|entrant| entrant.contestant == it.name)
+    };
+    roster.present.iter().filter(takes_part)
 }
 
 fn role(contestant: &Contestant) -> Role {
@@ -230,6 +246,7 @@ fn record(
             commit: of("commit"),
             cpu: of("cpu"),
             kernel: of("kernel"),
+            busy_before: None,
         },
         metrics: case.metrics.iter().map(MetricName::from).collect(),
         curve: case.curve.map(|(curve, x)| CurvePoint {

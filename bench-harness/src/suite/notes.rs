@@ -1,6 +1,7 @@
 //! What is said around the tables of a suite: how the figures were taken, and what is against them.
 
 use super::analysis;
+use super::neighbours::NOISY;
 use super::results::{CaseRecord, Results};
 use super::tables::{is_about_the_screen, ratio};
 
@@ -8,12 +9,18 @@ use super::tables::{is_about_the_screen, ratio};
 pub(crate) const QUICK: &str =
     "A quick suite: it shows where things stand. Its rounds are too few to compare servers by.";
 
+/// The heading of the first table.
+pub(crate) const AT_A_GLANCE: &str = "At a glance";
+
+/// What the columns of a curve's table are.
+pub(crate) const CURVES: &str = "µs: processor time of the server for one message; /s: messages, or for subscribers deliveries, in a second.";
+
 /// What the signs in tables mean.
 pub(crate) const LEGEND: &str = "\
 A figure is the median over the rounds, with the lowest and the highest. A ratio is the median of the ratios taken within each round, \
-with its interval of 95 % confidence; of costs, times and memory, below 1 is better for the first. `=` stands where the difference is \
-within 3 % or could be chance (Mann–Whitney, 5 %), `?` where the rounds are too few to tell. `≥` marks a rate that the client set, \
-not the server.";
+with its interval of 95 % confidence; of costs, times and memory, below 1 is better for the first. “=” stands where the difference is \
+within 3 % or could be chance (Mann–Whitney, 5 %), “?” where the rounds are too few to tell. “≥” marks a rate that the client \
+or others on the machine set, not the server.";
 
 /// How a measurement of these cases was done: one line for each way.
 pub(crate) fn circumstances(results: &Results) -> Vec<String> {
@@ -41,6 +48,13 @@ pub(crate) fn circumstances(results: &Results) -> Vec<String> {
             cores(&it.client_cores),
             it.build,
         );
+        let noisy = it.busy_before.filter(|busy| *busy > NOISY);
+        let line = noisy.map_or(line.clone(), |busy| {
+            format!(
+                "{line}; others kept {:.0} % of the machine busy",
+                busy * 100.0
+            )
+        });
         if !lines.contains(&line) {
             lines.push(line);
         }
@@ -57,13 +71,13 @@ pub(crate) fn contestants(results: &Results) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// When a case was measured, how often, and with what command.
+/// When a case was measured, and how often.
 pub(crate) fn taken(case: &CaseRecord) -> String {
     let it = &case.measured;
     let rounds = if it.rounds == 1 { "round" } else { "rounds" };
     format!(
-        "{}, {} {rounds} of {} s: {}",
-        it.started, it.rounds, it.duration_s, it.load
+        "{}, {} {rounds} of {} s",
+        it.started, it.rounds, it.duration_s
     )
 }
 
@@ -82,9 +96,9 @@ pub(crate) fn against(case: &CaseRecord) -> Vec<String> {
 /// What was not measured at all, and why.
 pub(crate) fn left_out(results: &Results) -> Vec<String> {
     let missing = results.missing.iter();
-    let missing = missing.map(|it| format!("not measured: {}: {}", it.name, it.install));
+    let missing = missing.map(|it| format!("{}: {}", it.name, it.install));
     let skipped = results.skipped.iter();
-    let skipped = skipped.map(|line| format!("not measured: {line}"));
+    let skipped = skipped.cloned();
     missing.chain(skipped).collect()
 }
 

@@ -1,6 +1,7 @@
 //! `report.html` of a suite's folder: the same tables, and the curves as plots.
 
 use super::analysis::median_of;
+use super::cases::Curve;
 use super::metrics::{COST_KEY, LATENCY_KEYS, RATE_KEY};
 use super::notes;
 use super::results::{CaseRecord, Results};
@@ -15,7 +16,7 @@ pub(crate) fn page(results: &Results) -> String {
         page.text(line);
     }
     page.text(notes::contestants(results));
-    page.heading("The best of the others");
+    page.heading(notes::AT_A_GLANCE);
     page.table(tables::headlines(results));
     page.text(notes::LEGEND);
     for points in tables::curves(results) {
@@ -25,6 +26,8 @@ pub(crate) fn page(results: &Results) -> String {
             page.chart(chart);
         }
         page.table(tables::of_curve(&points));
+        page.text(notes::CURVES);
+        page.text(notes::taken(points[0]));
     }
     for case in results.cases.iter().filter(|case| case.curve.is_none()) {
         page.heading(case.title.as_str());
@@ -32,8 +35,13 @@ pub(crate) fn page(results: &Results) -> String {
         notes::about_the_screen(case)
             .into_iter()
             .for_each(|text| page.text(text));
-        page.text(notes::taken(case));
+        page.text(format!("{}: {}", notes::taken(case), case.measured.load));
     }
+    let left_out = notes::left_out(results);
+    if !left_out.is_empty() {
+        page.heading("Not measured");
+    }
+    left_out.into_iter().for_each(|text| page.text(text));
     page.heading("Files");
     page.links(&[
         ("suite.json", "every run with its figures, for programs"),
@@ -43,15 +51,14 @@ pub(crate) fn page(results: &Results) -> String {
     page.render()
 }
 
-/// What is not in the figures, or what they are not good for.
+/// What the figures are not good for.
 fn banner(results: &Results) -> Banner {
     let quick = results.quick.then(|| notes::QUICK.to_owned());
     let invalid = results.cases.iter().flat_map(notes::against);
-    let left_out = notes::left_out(results);
-    let lines: Vec<String> = quick.into_iter().chain(invalid).chain(left_out).collect();
+    let lines: Vec<String> = quick.into_iter().chain(invalid).collect();
     let good = lines.is_empty();
     let head = if good {
-        "Everything was measured, and all of it is valid"
+        "Every round of every server has a valid run"
     } else {
         "Not everything can be told"
     };
@@ -94,7 +101,9 @@ fn latencies(points: &[&CaseRecord]) -> Chart {
 
 fn across(points: &[&CaseRecord]) -> Axis {
     let curve = points[0].curve.as_ref();
-    Axis::log(curve.map_or("", |curve| &curve.axis), Unit::Count)
+    let bytes = curve.is_some_and(|curve| curve.name == Curve::Payload.name());
+    let unit = if bytes { Unit::Bytes } else { Unit::Count };
+    Axis::log(curve.map_or("", |curve| &curve.axis), unit)
 }
 
 /// The axis of a metric, logarithmic, because curves span powers of ten.
@@ -146,7 +155,7 @@ mod tests {
             "the case echo-512",
             "By payload: echo",
             "0.500×",
-            "Not everything can be told",
+            "Every round of every server",
         ] {
             assert!(page.contains(text), "{text}");
         }
@@ -159,8 +168,6 @@ mod tests {
     #[test]
     fn all_good_is_said_only_when_it_is() {
         let mut results = samples::results();
-        results.missing.clear();
-        results.skipped.clear();
         assert!(banner(&results).good);
         results.quick = true;
         assert!(!banner(&results).good);

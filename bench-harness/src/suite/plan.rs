@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::cases::{self, Case, Curve, Entrant, Load};
+use super::cases::{self, Case, Curve, Entrant, Field, Load};
 use super::contestants::{Roster, no_such};
 use super::servers::Patience;
 use crate::cli::{Choice, SuiteArgs};
@@ -15,17 +15,24 @@ use crate::error::BenchError;
 const ROUNDS: u64 = 5;
 const QUICK_ROUNDS: u64 = 2;
 
+/// The fewest rounds that can tell anything: the harness tells it of its own screen even when it is quick.
+const QUICK_SCREEN_ROUNDS: u64 = 4;
+
 /// Most rounds of a curve, which shows a shape and judges nothing.
 const CURVE_ROUNDS: u64 = 3;
 
 const DURATION: Duration = Duration::from_secs(3);
-const QUICK_DURATION: Duration = Duration::from_secs(1);
+const QUICK_DURATION: Duration = Duration::from_millis(800);
+
+/// Longest time under load before a window, which is no longer than the window itself.
+const WARMUP: Duration = Duration::from_secs(1);
+const QUICK_WARMUP: Duration = Duration::from_millis(300);
 
 /// Longest window of a curve's point.
 const CURVE_DURATION: Duration = Duration::from_secs(2);
 
 /// A guess at what a run takes beside its warm-up and its window: to start a server, to connect, to close and to end it.
-const AROUND: Duration = Duration::from_millis(700);
+const AROUND: Duration = Duration::from_millis(450);
 
 /// The same per connection.
 const PER_CONNECTION: Duration = Duration::from_micros(200);
@@ -49,7 +56,10 @@ pub(crate) struct Item {
     pub(crate) case: Case,
     pub(crate) entrants: Vec<Entrant>,
     pub(crate) rounds: u64,
+    /// Of the window.
     pub(crate) duration: Duration,
+    /// Time under load before the window.
+    pub(crate) warmup: Duration,
 }
 
 /// Who runs where.
@@ -102,7 +112,9 @@ impl Plan {
     }
 
     fn add(&mut self, args: &SuiteArgs, roster: &Roster, case: Case, allowed: u64) {
-        let entrants = case.entrants(&roster.present);
+        // What is named outright takes part.
+        let brief = args.quick && args.contestants.is_empty();
+        let entrants = case.entrants(&roster.present, brief);
         if entrants.is_empty() {
             let reason = "none of these servers takes part in it";
             self.skipped.push(format!("{}: {reason}", case.name));
@@ -117,12 +129,15 @@ impl Plan {
             ));
             return;
         }
-        let (rounds, duration) = extent(args, case.curve.is_some());
+        let (rounds, duration) = extent(args, &case);
+        let most = if args.quick { QUICK_WARMUP } else { WARMUP };
+        let warmup = duration.min(most);
         self.items.push(Item {
             case,
             entrants,
             rounds,
             duration,
+            warmup,
         });
     }
 }
@@ -130,11 +145,10 @@ impl Plan {
 impl Item {
     fn estimate(&self) -> Duration {
         let connections = u32::try_from(self.case.connections).unwrap_or(u32::MAX);
-        let run =
-            self.case.warmup(self.duration) + self.duration + AROUND + PER_CONNECTION * connections;
+        let run = self.warmup + self.duration + AROUND + PER_CONNECTION * connections;
         // A server that is charged for its empty memory starts twice.
         let extra = if self.case.load == Load::Idle {
-            AROUND
+            AROUND * 2
         } else {
             Duration::ZERO
         };
@@ -210,19 +224,22 @@ impl Cores {
     }
 }
 
-/// How often, and for how long.
-fn extent(args: &SuiteArgs, curve: bool) -> (u64, Duration) {
-    let (rounds, duration) = if args.quick {
-        (QUICK_ROUNDS, QUICK_DURATION)
-    } else {
-        (ROUNDS, DURATION)
+/// How often a case is measured, and for how long.
+fn extent(args: &SuiteArgs, case: &Case) -> (u64, Duration) {
+    let curve = case.curve.is_some();
+    let rounds = match (args.quick, curve) {
+        (true, true) => 1,
+        (true, false) if case.field == Field::Screen => QUICK_SCREEN_ROUNDS,
+        (true, false) => QUICK_ROUNDS,
+        (false, _) => ROUNDS,
     };
+    let duration = if args.quick { QUICK_DURATION } else { DURATION };
     let rounds = args.rounds.unwrap_or(rounds);
     let duration = args.duration.unwrap_or(duration);
-    match (curve, args.quick) {
-        (false, _) => (rounds, duration),
-        (true, false) => (rounds.min(CURVE_ROUNDS), duration.min(CURVE_DURATION)),
-        (true, true) => (args.rounds.unwrap_or(1), duration),
+    if curve {
+        (rounds.min(CURVE_ROUNDS), duration.min(CURVE_DURATION))
+    } else {
+        (rounds, duration)
     }
 }
 

@@ -100,6 +100,9 @@ pub(crate) struct Measured {
     pub(crate) cpu: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kernel: Option<String>,
+    /// Share of the machine that others used before the suite began, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) busy_before: Option<f64>,
 }
 
 /// A place on a curve.

@@ -28,6 +28,7 @@ pub(crate) fn case(name: &str, entrants: &[(&str, &[f64])]) -> CaseRecord {
             commit: Some("0123456789abcdef".to_owned()),
             cpu: Some("a processor".to_owned()),
             kernel: Some("6.18.0".to_owned()),
+            busy_before: Some(0.01),
         },
         metrics: [
             ("cost", "server CPU per message", "µs"),

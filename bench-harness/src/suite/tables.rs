@@ -75,8 +75,8 @@ pub(crate) fn of_curve(points: &[&CaseRecord]) -> Table {
     let axis = points[0].curve.as_ref().map_or("", |curve| &curve.axis);
     let mut head = vec![axis.to_owned()];
     for label in &labels {
-        head.push(format!("{label}, {}", title_of(points[0], COST_KEY)));
-        head.push(format!("{label}, {}", title_of(points[0], RATE_KEY)));
+        head.push(format!("{label}, µs"));
+        head.push(format!("{label}, /s"));
     }
     let line = |case: &&CaseRecord| {
         let mut cells = vec![place(case)];
@@ -143,11 +143,6 @@ pub(crate) fn labels(points: &[&CaseRecord]) -> Vec<String> {
 /// It compares the harness with itself, not servers.
 pub(super) fn is_about_the_screen(case: &CaseRecord) -> bool {
     case.name == "screen"
-}
-
-fn title_of<'a>(case: &'a CaseRecord, key: &str) -> &'a str {
-    let found = case.metrics.iter().find(|metric| metric.key == key);
-    found.map_or("", |metric| &metric.title)
 }
 
 fn named(metric: &MetricName) -> String {
