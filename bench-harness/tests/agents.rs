@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -28,11 +28,11 @@ struct Agent {
 
 impl Agent {
     fn start(token: &str) -> Self {
-        let mut child = command(&["agent", "-l", "127.0.0.1:0"])
-            .env(TOKEN, token)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_by(command(&["agent", "-l", "127.0.0.1:0"]).env(TOKEN, token))
+    }
+
+    fn start_by(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
@@ -226,6 +226,63 @@ fn threads_take_the_addresses_of_a_server_in_turn() {
     assert_eq!((count(&first), count(&second)), (4, 3));
     let (code, _, errors) = bench(&args);
     assert_eq!(code, 2, "{errors}");
+}
+
+/// An agent whose monotonic clock is so many seconds ahead, as on another machine.
+fn agent_in_the_future(seconds: &str) -> Option<Agent> {
+    let ahead = ["--time", "--monotonic", seconds];
+    let possible = Command::new("unshare").args(ahead).arg("true").output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        println!("skipped: a time namespace cannot be had here");
+        return None;
+    }
+    let program = command(&[]).get_program().to_owned();
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(ahead).arg(program);
+    wrapped.args(["agent", "-l", "127.0.0.1:0"]).env(TOKEN, "");
+    Some(Agent::start_by(&mut wrapped))
+}
+
+/// Publishers and subscribers in processes whose clocks differ by an hour: every latency is that of the others' clock.
+#[test]
+fn clocks_of_other_machines_are_read() {
+    if !ring_available() {
+        return;
+    }
+    let Some(future) = agent_in_the_future("3600") else {
+        return;
+    };
+    let agent = Agent::start("");
+    let address = hub::serve(hub::Subscribers::send_to_all);
+    let url = format!("ws://{address}/");
+    let publish = format!("ws://{address}/?pub");
+    let list = format!("{},{}", agent.address, future.address);
+    let args = [
+        "broadcast",
+        &url,
+        "--publish-url",
+        &publish,
+        "-c",
+        "4",
+        "--publishers",
+        "2",
+    ];
+    let flags = [
+        "-r", "200", "-z", "400ms", "--warmup", "100ms", "--agents", &list, "--json",
+    ];
+    let (code, summary, errors) = with_token(&[&args[..], &flags].concat(), "");
+    assert_ran(code, &summary, &errors);
+    let clock_error = |agent: usize| {
+        let error = &summary["agents"][agent]["clock_error_us"];
+        error.as_f64().unwrap()
+    };
+    assert_eq!(clock_error(0), 0.0);
+    assert!(clock_error(1) > 0.0);
+    let latency = &summary["latency_us"]["uncorrected"];
+    assert_eq!(latency["count"], 320);
+    // Less than the way of one message takes, and no hours.
+    assert!(latency["max"].as_f64().unwrap() < 30e6, "{latency}");
+    assert!(clock_error(1) < 1e6, "{summary:#}");
 }
 
 /// A run with publishers and subscribers in two processes, at a server that forgets this delivery.

@@ -4,7 +4,7 @@ use super::env::BUILD;
 use super::format::{bytes, rounded, time};
 use super::sheet::Sheet;
 use super::summary::{
-    Broadcast, Client, CompressionCounts, ConnectPhases, Connections, Latencies,
+    AgentPart, Broadcast, Client, CompressionCounts, ConnectPhases, Connections, Latencies,
     MemoryPerConnection, Messages, Parameters, Server, Summary,
 };
 use crate::client::payload::PayloadKind;
@@ -45,6 +45,7 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
         server(&mut sheet, part, summary);
     }
     client(&mut sheet, &summary.client, unit(summary));
+    agents(&mut sheet, &summary.agents);
     errors(&mut sheet, summary);
     for expected in &summary.expectations {
         sheet.line("expected", gates::line(expected));
@@ -343,6 +344,28 @@ fn client(sheet: &mut Sheet, part: &Client, unit: &str) {
     sheet.line("client", text);
     if let Some(lag) = &part.timer_lag_us {
         sheet.line("client lag", distribution(lag));
+    }
+}
+
+/// Clocks that may be further apart than this spoil latencies between processes.
+const NOTEWORTHY_CLOCK_ERROR_US: f64 = 100.0;
+
+fn agents(sheet: &mut Sheet, parts: &[AgentPart]) {
+    if parts.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+    let text = format!("{}: {}", parts.len(), names.join(", "));
+    sheet.line("processes", text);
+    for part in parts {
+        if part.clock_error_us > NOTEWORTHY_CLOCK_ERROR_US {
+            let text = format!(
+                "the clock of {} may be off by {}: so may latencies of messages from one process to another",
+                part.name,
+                time(part.clock_error_us)
+            );
+            sheet.line("", text);
+        }
     }
 }
 
