@@ -5,6 +5,8 @@
   const AXIS_HEIGHT = 28;
   // Above the lines, for the names of the bands.
   const BAND_HEIGHT = 18;
+  // Room for half of a label at the right end, such as 99.999 %.
+  const LAST_LABEL = 30;
   const FONT = "12px system-ui, sans-serif";
   const BINARY_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
@@ -31,7 +33,7 @@
     const plot = new uPlot({
       width: host.clientWidth,
       height: HEIGHT,
-      padding: [spec.bands.length > 0 ? BAND_HEIGHT : 10, null, 0, null],
+      padding: [spec.bands.length > 0 ? BAND_HEIGHT : 10, spec.x.unit === "percentile" ? LAST_LABEL : null, 0, null],
       legend: { live: false, markers: { dash: (_, number) => spec.series[number - 1].dashed ? "dashed" : "solid" } },
       cursor: {
         drag: { x: true, y: false },

@@ -71,7 +71,7 @@ pub(crate) struct Figure {
     pub(crate) spoilt: bool,
 }
 
-/// A table. Cells that begin with a digit or a sign are numbers, and stand on the right.
+/// A table. A column with a head whose cells all begin with a digit, a sign or a dash has numbers, which stand on the right.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     /// Heads of the columns; empty for a table without.
@@ -162,6 +162,15 @@ impl Page {
     }
 }
 
+impl Table {
+    fn has_numbers(&self, column: usize) -> bool {
+        let number =
+            |text: &String| text.starts_with(|c: char| c.is_ascii_digit() || "+-−–—".contains(c));
+        let mut cells = self.rows.iter().filter_map(|row| row.get(column));
+        column > 0 && !self.head.is_empty() && cells.all(number)
+    }
+}
+
 impl Part {
     fn is_chart(&self) -> bool {
         matches!(self, Self::Chart(_))
@@ -215,20 +224,22 @@ fn figure(figure: &Figure) -> Markup {
 }
 
 fn table(table: &Table) -> Markup {
-    let cell = |text: &str| {
-        let number = text.starts_with(|c: char| c.is_ascii_digit() || "+-−".contains(c));
-        html! { td.number[number] { (text) } }
-    };
+    let numbers = |column| table.has_numbers(column);
     html! {
         div.table { table {
             @if !table.head.is_empty() {
-                thead { tr { @for text in &table.head { th scope="col" { (text) } } } }
+                thead { tr {
+                    @for (column, text) in table.head.iter().enumerate() {
+                        th.number[numbers(column)] scope="col" { (text) }
+                    }
+                } }
             }
             tbody {
                 @for row in &table.rows {
                     tr {
                         @for (column, text) in row.iter().enumerate() {
-                            @if column == 0 { th scope="row" { (text) } } @else { (cell(text)) }
+                            @if column == 0 { th scope="row" { (text) } }
+                            @else { td.number[numbers(column)] { (text) } }
                         }
                     }
                 }

@@ -95,3 +95,21 @@ fn charts_that_follow_one_another_stand_together() {
     assert_eq!(html.matches("class=\"charts\"").count(), 2);
     assert_eq!(html.matches("<figure").count(), 3);
 }
+
+#[test]
+fn columns_of_numbers_stand_on_the_right() {
+    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+    let table = Table {
+        head: row(["what", "count", "as text"]),
+        rows: vec![row(["1", "20 ms", "7 of 9"]), row(["2", "—", "none"])],
+    };
+    assert_eq!(
+        [0, 1, 2].map(|column| table.has_numbers(column)),
+        [false, true, false]
+    );
+    let bare = Table {
+        head: Vec::new(),
+        ..table
+    };
+    assert!(!bare.has_numbers(1));
+}

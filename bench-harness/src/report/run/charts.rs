@@ -1,5 +1,7 @@
 //! The charts of a run.
 
+use std::mem;
+
 use crate::report::Record;
 use crate::report::page::{Axis, Band, Chart, Series, Unit};
 use crate::report::timeseries;
@@ -109,7 +111,12 @@ fn rate(rows: &Rows<'_>, record: &Record) -> Chart {
     if rows.0.iter().any(|row| row.sent > 0) {
         chart.push(place(Series::new("sent", per_second(|row| row.sent), 1)));
     }
-    chart.push(Series::new(done, per_second(|row| row.done), 0));
+    let finished = if rows.0.iter().any(|row| row.done > 0) {
+        per_second(|row| row.done)
+    } else {
+        long.opened()
+    };
+    chart.push(Series::new(done, finished, 0));
     chart
 }
 
@@ -228,7 +235,7 @@ fn client(rows: &Rows<'_>) -> Chart {
     chart.push(Series::new("busy", points(|row| row.client.busy), 0));
     chart.push(Series::new("running", points(|row| row.client.running), 2));
     let lag = rows.points(|row| row.client.timer_lag_us);
-    chart.push(Series::new("woke up late by", lag, 1).on_the_right());
+    chart.push(Series::new("late by at most", lag, 1).on_the_right());
     chart
 }
 
@@ -272,6 +279,16 @@ impl<'a> Rows<'a> {
     /// The same of the server.
     fn server(&self, figure: impl Fn(&ServerSample, &Sample) -> Option<f64>) -> Vec<(f64, f64)> {
         self.points(|row| figure(row.server.as_ref()?, row))
+    }
+
+    /// Connections opened per second, by how many more are open: those that are only held are never done.
+    fn opened(&self) -> Vec<(f64, f64)> {
+        let mut before = 0;
+        let opened = |row: &&'a Sample| {
+            let more = row.open.saturating_sub(mem::replace(&mut before, row.open));
+            (row.at_s - row.length_s / 2.0, more as f64 / row.length_s)
+        };
+        self.0.iter().map(opened).collect()
     }
 
     /// The stretches of one phase each; what is not measured is shaded.

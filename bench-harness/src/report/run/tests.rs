@@ -166,6 +166,21 @@ fn the_course_has_its_phases_and_a_rate_what_was_asked_for() {
 }
 
 #[test]
+fn connections_that_are_held_count_as_they_open() {
+    let mut history = history();
+    for (row, open) in history.samples.iter_mut().zip([300, 500, 0]) {
+        (row.done, row.sent, row.open) = (0, 0, open);
+    }
+    let record = Record {
+        summary: summary(|summary| summary["command"] = "connect".into()),
+        history,
+    };
+    let chart = serde_json::to_value(&charts::course(&record)[0]).unwrap();
+    assert_eq!(chart["series"][0]["name"], "opened");
+    assert_eq!(chart["series"][0]["y"], json!([300.0, 200.0, 0.0]));
+}
+
+#[test]
 fn the_latency_curve_rises_to_the_longest() {
     let chart = serde_json::to_value(charts::latency_curve(&history().stretches)).unwrap();
     let list = |name: &str| -> Vec<f64> {
