@@ -42,6 +42,8 @@ fn text_and_files() {
     let read = |name: &str| -> Value {
         serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
     };
+    let page = folder.join("report.html");
+    assert!(text.contains(page.to_str().unwrap()), "{text}");
     let summary = read("summary.json");
     assert_eq!(summary["command"], "echo");
     let env = read("env.json");

@@ -22,6 +22,9 @@ use crate::error::{BenchError, Verdict};
 use crate::telemetry::monitor::History;
 use summary::Summary;
 
+/// The page of a run.
+const REPORT: &str = "report.html";
+
 /// What a run leaves.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -47,7 +50,11 @@ pub(crate) fn deliver(
     let text = if common.json {
         pretty(summary)
     } else {
-        text::sheet(summary).to_string()
+        let mut sheet = text::sheet(summary);
+        if let Some(folder) = folder {
+            sheet.line("report", folder.join(REPORT).display());
+        }
+        sheet.to_string()
     };
     io::stdout().write_all(text.as_bytes())?;
     if summary.valid {
@@ -75,7 +82,7 @@ pub(crate) fn leave(record: &Record, folder: &Path) -> Result<(), BenchError> {
     let files: [(&str, Vec<u8>); 6] = [
         ("summary.json", pretty(summary).into()),
         ("summary.md", sheet.markdown().into()),
-        ("report.html", run::page(record, &env).render().into()),
+        (REPORT, run::page(record, &env).render().into()),
         ("timeseries.csv", timeseries::csv(&history.samples).into()),
         (
             "latency.hlog",
