@@ -4,7 +4,7 @@ import random
 import statistics
 from dataclasses import dataclass
 
-RESAMPLES = 4_000
+RESAMPLES = 10_000
 CONFIDENCE = 0.95
 SEED = 6
 
@@ -27,10 +27,13 @@ class Agreement:
         return f"{self.ratio:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def agreement(subject, against):
-    """Compares figures of the same rounds. Ratios within rounds: what slows the machine for a while slows both."""
+def agreement(subject, against, comparisons=1):
+    """Compares figures of the same rounds. Ratios within rounds: what slows the machine for a while slows both.
+
+    Of so many `comparisons` all are to be right with the confidence that one alone would have: each has to be surer.
+    """
     ratios = [one / other for one, other in zip(subject, against, strict=True)]
     chance = random.Random(SEED)
     medians = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
-    tail = round(RESAMPLES * (1 - CONFIDENCE) / 2)
+    tail = round(RESAMPLES * (1 - CONFIDENCE) / comparisons / 2)
     return Agreement(statistics.median(ratios), medians[tail], medians[-1 - tail], len(ratios))

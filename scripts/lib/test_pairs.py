@@ -28,6 +28,11 @@ class Pairs(unittest.TestCase):
         self.assertTrue(found.agrees(0.02))
         self.assertFalse(found.agrees(0.001))
 
+    def test_many_comparisons_ask_for_more(self):
+        one, other = around(104, 0.05, 12, 3), around(100, 0.05, 12, 4)
+        alone, among_ten = agreement(one, other), agreement(one, other, comparisons=10)
+        self.assertTrue(among_ten.low < alone.low and alone.high < among_ten.high, (alone, among_ten))
+
     def test_a_slow_phase_of_the_machine_is_no_difference(self):
         slow = [1.0] * 6 + [0.5] * 6
         self.assertEqual(agreement(slow, slow).ratio, 1)
