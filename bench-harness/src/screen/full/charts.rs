@@ -42,12 +42,16 @@ pub(super) fn rate(view: &View<'_>, figures: &Figures) -> Course {
     }
     let rows = shown(view.samples);
     let times = times(rows);
-    let points = |measured: bool| {
-        let wanted = move |row: &&Sample| (row.phase == Phase::Measuring) == measured;
-        rows.iter()
-            .filter(wanted)
-            .map(|row| (row.at_s, row.done as f64 / row.length_s))
-            .collect()
+    let measures = |row: &Sample| row.phase == Phase::Measuring;
+    let first = rows.iter().position(measures).unwrap_or(rows.len());
+    let last = rows.iter().rposition(measures).unwrap_or(first);
+    // Lines meet where a phase ends.
+    let before = rows.get(..first).unwrap_or_default();
+    let measured = rows.get(first.saturating_sub(1)..=last).unwrap_or_default();
+    let after = rows.get(last..).unwrap_or_default();
+    let points = |rows: &[Sample]| {
+        let point = |row: &Sample| (row.at_s, row.done as f64 / row.length_s);
+        rows.iter().map(point).collect()
     };
     let asked = view.rate.filter(|_| view.phase != Phase::Opening);
     let asked = asked.map_or(Vec::new(), |rate| {
@@ -57,8 +61,9 @@ pub(super) fn rate(view: &View<'_>, figures: &Figures) -> Course {
         title,
         lines: vec![
             (asked, Color::DarkGray),
-            (points(false), Color::Gray),
-            (points(true), Color::Cyan),
+            (points(before), Color::Gray),
+            (points(after), Color::Gray),
+            (points(measured), Color::Cyan),
         ],
         times,
         label: short_count,

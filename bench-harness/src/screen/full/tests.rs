@@ -1,10 +1,16 @@
 //! What a terminal shows, phase by phase, and of what nobody would wish to show.
 
+use std::env;
+use std::io::Read as _;
+
+use nix::sys::termios::tcgetattr;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
+use super::Full;
 use super::draw::draw;
+use crate::screen::Screen as _;
 use crate::screen::example::{Run, distribution};
 use crate::telemetry::sample::{Phase, ServerSample};
 
@@ -24,6 +30,11 @@ impl Run {
         self.shown(size).backend().to_string()
     }
 }
+
+/// Tells this program to panic in a terminal, see [`a_panic_is_read_on_the_terminal_as_it_was`].
+const PANIC: &str = "CORECAST_TEST_PANIC_IN_A_TERMINAL";
+
+const WORDS: &str = "something is quite wrong";
 
 /// How many spaces stand between words does not matter.
 fn assert_shows(text: &str, wanted: &[&str]) {
@@ -285,4 +296,39 @@ fn any_size_and_any_figures_can_be_drawn() {
             }
         }
     }
+}
+
+/// The panic is in a process of its own: this very test, in a terminal.
+#[test]
+fn a_panic_is_read_on_the_terminal_as_it_was() {
+    if env::var_os(PANIC).is_some() {
+        let mut full = Full::new().unwrap();
+        full.show(&Run::in_phase(Phase::Measuring).view()).unwrap();
+        panic!("{WORDS}");
+    }
+    let name = "screen::full::tests::a_panic_is_read_on_the_terminal_as_it_was";
+    let (mut pty, pts) = pty_process::blocking::open().unwrap();
+    pty.resize(pty_process::Size::new(COMMON.1, COMMON.0))
+        .unwrap();
+    let before = tcgetattr(&pts).unwrap().local_flags;
+    let mut child = pty_process::blocking::Command::new(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(PANIC, "1")
+        .spawn_borrowed(&pts)
+        .unwrap();
+    // This side stays open until the program has ended, and what it wrote waits here: a frame and a message are few bytes.
+    assert_eq!(child.wait().unwrap().code(), Some(101));
+    assert_eq!(tcgetattr(&pts).unwrap().local_flags, before);
+    drop(pts);
+    let mut written = Vec::new();
+    // The error says that nobody has the other side any more.
+    let _ = pty.read_to_end(&mut written);
+    let written = String::from_utf8_lossy(&written);
+    let place = |text: &str| {
+        written
+            .find(text)
+            .unwrap_or_else(|| panic!("{text:?} is not in {written:?}"))
+    };
+    assert!(place("\x1b[?1049h") < place("\x1b[?1049l"));
+    assert!(place("\x1b[?1049l") < place(WORDS));
 }
