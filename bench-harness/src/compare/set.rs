@@ -51,10 +51,18 @@ impl Set {
     /// # Errors
     /// When there is no run, or a file that cannot be read.
     pub(crate) fn read(root: &Path) -> Result<Self, BenchError> {
+        Self::search(root, MOST_ENTRIES)
+    }
+
+    fn search(root: &Path, most_entries: usize) -> Result<Self, BenchError> {
+        if root.is_file() {
+            return Err(failed(root, "name the folder that a run left, not a file"));
+        }
         let mut search = Search {
             root,
             found: Self::default(),
             entries: 0,
+            most_entries,
         };
         search.folder(root, None, 0)?;
         let set = search.found;
@@ -109,6 +117,7 @@ struct Search<'a> {
     root: &'a Path,
     found: Set,
     entries: usize,
+    most_entries: usize,
 }
 
 impl Search<'_> {
@@ -140,8 +149,9 @@ impl Search<'_> {
         for entry in fs::read_dir(folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             self.entries += 1;
-            if self.entries > MOST_ENTRIES {
-                let why = format!("more than {MOST_ENTRIES} files: is it the right folder?");
+            if self.entries > self.most_entries {
+                let most = self.most_entries;
+                let why = format!("more than {most} files: is it the right folder?");
                 return Err(failed(self.root, why));
             }
             if entry.file_type().map_err(unreadable)?.is_dir() {
@@ -257,7 +267,7 @@ mod tests {
         leave(at("echo/corecast/1"), &summary(true).to_string());
         leave(at("echo/corecast/2"), &summary(true).to_string());
         leave(at("echo/floor/run-1"), &summary(false).to_string());
-        // Steps of a run are no runs.
+        // What lies in a run's folder are no runs: its steps, say.
         leave(at("echo/corecast/2/steps/1"), &summary(true).to_string());
         fs::write(at("env.json"), r#"{"kernel": "6.18"}"#).unwrap();
         fs::write(at("echo/corecast/2/env.json"), r#"{"kernel": "6.1"}"#).unwrap();
@@ -275,6 +285,12 @@ mod tests {
         assert!(set.skipped[0].0.ends_with("run-1") && set.skipped[0].1 == "others ran");
         // The folder of one run is a set of one.
         assert_eq!(Set::read(&at("echo/corecast/1")).unwrap().runs.len(), 1);
+        let error = Set::read(&at("echo/corecast/1/summary.json")).unwrap_err();
+        assert!(error.to_string().contains("name the folder"), "{error}");
+        // env.json, echo; circle, corecast, floor; 1, 2; run-1.
+        assert_eq!(Set::search(root.path(), 8).unwrap().runs.len(), 2);
+        let error = Set::search(root.path(), 7).unwrap_err();
+        assert!(error.to_string().contains("more than 7 files"), "{error}");
     }
 
     #[test]
