@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::schema::{faults_by, suite_schema, undescribed};
 use common::{ring_available, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -119,6 +120,13 @@ fn gone(pid: i32) -> Option<()> {
 }
 
 #[test]
+fn every_field_of_the_schema_has_a_description() {
+    let mut found = Vec::new();
+    undescribed(&suite_schema(), "", &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
 fn floors_are_compared_and_rendered_again() {
     if !available() {
         return;
@@ -159,6 +167,11 @@ fn floors_are_compared_and_rendered_again() {
             run["figures"]["cost"]
         );
     }
+    assert_eq!(
+        faults_by(&suite_schema(), &suite),
+        Vec::<String>::new(),
+        "{suite:#}"
+    );
     let table = folder.read("README.md");
     assert!(table.contains("| floor-epoll | "), "{table}");
     assert!(
@@ -253,6 +266,12 @@ fn a_server_that_never_listens_is_an_invalid_run() {
         assert!(run["figures"].as_object().unwrap().is_empty(), "{run:#}");
         assert!(printed.contains(its_words), "{printed}");
     }
+    let suite = folder.json("suite.json");
+    assert_eq!(
+        faults_by(&suite_schema(), &suite),
+        Vec::<String>::new(),
+        "{suite:#}"
+    );
     assert!(
         folder
             .read("README.md")

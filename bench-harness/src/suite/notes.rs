@@ -41,7 +41,7 @@ pub(crate) fn circumstances(results: &Results) -> Vec<String> {
             list.join(",")
         };
         let line = format!(
-            "{}, Linux {}; servers on processor {}, client on {}; {} build, commit {commit}",
+            "{}, Linux {}; servers on processors {}, client on {}; {} build, commit {commit}",
             it.cpu.as_deref().unwrap_or("unknown processor"),
             it.kernel.as_deref().unwrap_or("unknown"),
             cores(&it.server_cores),

@@ -16,8 +16,11 @@ pub(crate) fn page(results: &Results) -> String {
         page.text(line);
     }
     page.text(notes::contestants(results));
-    page.heading(notes::AT_A_GLANCE);
-    page.table(tables::headlines(results));
+    let headlines = tables::headlines(results);
+    if !headlines.rows.is_empty() {
+        page.heading(notes::AT_A_GLANCE);
+    }
+    page.table(headlines);
     page.text(notes::LEGEND);
     for points in tables::curves(results) {
         let title = points[0].curve.as_ref().map_or("", |curve| &curve.title);

@@ -1,4 +1,5 @@
-//! `suite.json`: every run of a suite with its figures, from which the table and the report are made.
+//! `suite.json`: every run of a suite with its figures, from which the table and the report are made. `suite.schema.json` describes
+//! it; a test keeps the two together.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -11,9 +11,19 @@ pub(crate) fn schema() -> Value {
 
 /// Everything that is wrong with a summary.
 pub(crate) fn faults(summary: &Value) -> Vec<String> {
-    let schema = schema();
+    faults_by(&schema(), summary)
+}
+
+/// The schema of a suite's file.
+pub(crate) fn suite_schema() -> Value {
+    let text = include_str!("../../suite.schema.json");
+    serde_json::from_str(text).unwrap()
+}
+
+/// Everything that is wrong with a file, by its schema.
+pub(crate) fn faults_by(schema: &Value, value: &Value) -> Vec<String> {
     let mut faults = Vec::new();
-    check(&schema, &schema, summary, "summary", &mut faults);
+    check(schema, schema, value, "summary", &mut faults);
     faults
 }
 
