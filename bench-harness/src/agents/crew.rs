@@ -14,6 +14,7 @@ use super::{Order, Post};
 use crate::cli::Common;
 use crate::client::team::{self, Conductor, Places, Reach, Seat, Sum};
 use crate::clock::Clock;
+use crate::cores::Aside;
 use crate::error::BenchError;
 use crate::limits;
 use crate::report::summary::{AgentPart, micros};
@@ -48,7 +49,7 @@ pub(crate) struct Agent {
     remote: Remote,
     /// The processors of its threads.
     cores: Vec<usize>,
-    _child: Option<Child>,
+    child: Option<Child>,
 }
 
 impl FromStr for Processes {
@@ -172,7 +173,7 @@ impl Crew {
             Ok(Agent {
                 remote: Remote::join(address, address.clone(), &secret)?,
                 cores: cores.to_vec(),
-                _child: None,
+                child: None,
             })
         };
         let agents: Result<Vec<_>, BenchError> = list.iter().map(join).collect();
@@ -221,7 +222,7 @@ fn bear(count: usize, cores: &[usize]) -> Result<Vec<Agent>, BenchError> {
         Ok(Agent {
             remote: Remote::join(&address, name, &secret)?,
             cores: dealt(cores, number, count),
-            _child: Some(child),
+            child: Some(child),
         })
     };
     children?.into_iter().enumerate().map(agent).collect()
@@ -244,6 +245,12 @@ fn share(total: u64, threads: usize, members: usize) -> u64 {
     total
         .div_ceil(members as u64)
         .saturating_mul(threads as u64)
+}
+
+/// The processors of this machine that agents have to themselves.
+fn pinned_here(agents: &[Agent]) -> Vec<usize> {
+    let children = agents.iter().filter(|agent| agent.child.is_some());
+    children.flat_map(|agent| agent.cores.clone()).collect()
 }
 
 /// Has the agents run `order`, and conducts them.
@@ -282,9 +289,15 @@ fn lead<R: Send + DeserializeOwned, C>(
             first += agent.threads();
         }
         let conductor = Conductor::new(seats, &progress);
-        let conducted = started.and_then(|()| conduct(&conductor));
-        if conducted.is_err() {
-            agents.iter().for_each(|agent| agent.remote.end());
+        let conducted = started.and_then(|()| {
+            let _aside = Aside::from(&pinned_here(agents));
+            conduct(&conductor)
+        });
+        match conducted {
+            Ok(_) => agents
+                .iter()
+                .for_each(|agent| agent.remote.expect_the_outcome()),
+            Err(_) => agents.iter().for_each(|agent| agent.remote.end()),
         }
         drop(conductor);
         let listened = listeners.into_iter().map(|listener| {

@@ -18,7 +18,7 @@ use super::protocol::{
 };
 use super::secret::Secret;
 use crate::client::team::{Report, Sum};
-use crate::clock::{Clock, Nanos, monotonic};
+use crate::clock::{Clock, Nanos, monotonic, nanos};
 use crate::error::BenchError;
 use crate::telemetry::progress::Progress;
 
@@ -31,6 +31,12 @@ const QUESTIONS: usize = 16;
 /// An agent that has not shown its threads for so long has fallen behind: it does so beside the load, within
 /// milliseconds.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// An agent's threads have made their payloads and rings within this time: those of a gigabyte take a while.
+const BEGINNING: Duration = Duration::from_secs(120);
+
+/// They have closed their connections within this time.
+const ENDING: Duration = Duration::from_secs(120);
 
 /// Time that a word takes to reach the threads of an agent, beside the network: two threads have to wake up.
 const RELAYING: Duration = Duration::from_millis(10);
@@ -45,6 +51,8 @@ pub(crate) struct Remote {
     writer: Writer,
     /// When it was last asked for a look, on this process's monotonic clock.
     asked: AtomicU64,
+    /// When the agent must have said something, on the same clock; never, while it is looked at.
+    word_due: AtomicU64,
     agreement: Agreement,
     /// The most that its clock was seen to differ by during the run, beyond what the way explains.
     drift: AtomicU64,
@@ -113,6 +121,7 @@ impl Remote {
             reader: Mutex::new(reader),
             writer,
             asked: AtomicU64::new(0),
+            word_due: AtomicU64::new(u64::MAX),
             agreement,
             drift: AtomicU64::new(0),
             over: AtomicBool::new(false),
@@ -208,13 +217,17 @@ impl Remote {
         ears: &Ears<'_>,
     ) -> Result<Vec<R>, BenchError> {
         let mut reader = self.reader.lock().expect("one thread listens");
+        self.expect_a_word_within(BEGINNING);
         loop {
             let message = reader
-                .receive(OUTCOME_LIMIT)
-                .map_err(|error| self.lost(&error))?;
+                .receive_unless(OUTCOME_LIMIT, || self.is_silent())
+                .map_err(|error| self.lost(&error))?
+                .ok_or_else(|| self.error("has not been heard of for too long"))?;
             match message {
                 // Who does not want to know any more has an error to tell.
                 FromAgent::Met { reports } => {
+                    // From now on it is looked at.
+                    self.word_due.store(u64::MAX, Ordering::Relaxed);
                     let _ = ears.reports.send(reports);
                 }
                 FromAgent::Looked { at, threads } => {
@@ -247,6 +260,20 @@ impl Remote {
                 }
             }
         }
+    }
+
+    /// Nothing is left to do for its threads but to bring home what they have seen.
+    pub(super) fn expect_the_outcome(&self) {
+        self.expect_a_word_within(ENDING);
+    }
+
+    fn expect_a_word_within(&self, time: Duration) {
+        let due = monotonic() + nanos(time);
+        self.word_due.store(due, Ordering::Relaxed);
+    }
+
+    fn is_silent(&self) -> bool {
+        monotonic() >= self.word_due.load(Ordering::Relaxed)
     }
 
     /// Ends the run and the connection.
