@@ -1,6 +1,7 @@
 //! Agents that the coordinator starts itself, and that end with it.
 
 use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::secret::{Secret, VARIABLE};
@@ -18,7 +19,9 @@ pub(super) struct Child {
 impl Child {
     /// Starts one, which only who has the secret can join.
     pub(super) fn start(secret: &Secret) -> io::Result<Self> {
+        // The program that runs, even if another one is in its place by now.
         let mut process = Command::new("/proc/self/exe")
+            .arg0(env!("CARGO_BIN_NAME"))
             .args([
                 "agent",
                 "--listen",
