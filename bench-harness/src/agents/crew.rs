@@ -85,10 +85,8 @@ impl Crew {
             Processes::Auto => limits::processes_for(connections)?,
             Processes::Count(count) => count,
         };
-        if processes > MOST_CHILDREN {
-            limits::allow_connections(connections)?;
-        }
-        if processes == 1 {
+        // More than that many children is no remedy: the error then says what is.
+        if processes == 1 || processes > MOST_CHILDREN {
             limits::allow_connections(connections)?;
             return Ok(Self::Threads(Places::alone(cores)));
         }
@@ -206,6 +204,11 @@ impl Crew {
 }
 
 impl Agent {
+    /// Tells what all threads of the run have contributed.
+    pub(super) fn tell_total(&self, sum: u64) -> Result<(), BenchError> {
+        self.remote.tell_total(sum)
+    }
+
     fn threads(&self) -> usize {
         self.cores.len().max(1)
     }
@@ -313,13 +316,6 @@ fn lead<R: Send + DeserializeOwned, C>(
         let (outcomes, conducted) = team::combine(listened.collect(), conducted)?;
         Ok((outcomes.into_iter().flatten().collect(), conducted))
     })
-}
-
-impl Agent {
-    /// Tells what all threads of the run have contributed.
-    pub(super) fn tell_total(&self, sum: u64) -> Result<(), BenchError> {
-        self.remote.tell_total(sum)
-    }
 }
 
 #[cfg(test)]
