@@ -24,6 +24,7 @@ const TOKEN: &str = "CORECAST_AGENT_TOKEN";
 struct Agent {
     child: Child,
     address: String,
+    errors: Option<thread::JoinHandle<String>>,
 }
 
 impl Agent {
@@ -32,7 +33,17 @@ impl Agent {
     }
 
     fn start_by(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let errors = thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        });
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
@@ -42,7 +53,14 @@ impl Agent {
         Self {
             child,
             address: address.split(',').next().unwrap().to_owned(),
+            errors: Some(errors),
         }
+    }
+
+    /// Ends it; what it wrote to standard error.
+    fn end(mut self) -> String {
+        self.child.kill().unwrap();
+        self.errors.take().unwrap().join().unwrap()
     }
 
     fn connect(&self) -> TcpStream {
@@ -528,4 +546,5 @@ fn strangers_do_not_disturb() {
     slow.read_to_end(&mut rest).unwrap();
     let text = String::from_utf8_lossy(&rest);
     assert!(text.contains("timed out"), "{text}");
+    assert_eq!(agent.end(), "");
 }
