@@ -16,6 +16,7 @@ mod procfs;
 mod report;
 mod ring;
 mod rng;
+mod scenario;
 mod screen;
 mod session;
 mod stats;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Broadcast(args) => session::run(args),
         Command::Connect(args) => session::run(args),
         Command::Idle(args) => session::run(args),
+        Command::Scenario(args) => scenario::run(args),
         Command::Floor(args) => commands::floor::run(args),
         Command::Suite(args) => suite::run(args),
         Command::Launch(args) => suite::launch::run(args),

@@ -71,6 +71,17 @@ Examples:
   Only what a message costs the server counts, and 2 % are nothing:
     corecast-bench compare results/before results/after --figures cpu --noise 2%";
 
+/// Of `scenario`.
+pub(super) const SCENARIO: &str = "\
+Examples:
+  A chat against `corecast serve`, as large as two processors bear:
+    corecast-bench scenario chat ws://127.0.0.1:9001 --server-pid 4711 --cores 1
+  Who would do what when, ten times as large:
+    corecast-bench scenario chat --check --scale 10
+  One's own, beginning with an example:
+    $ corecast-bench scenario --print-example market-data > mine.toml
+    corecast-bench scenario mine.toml ws://127.0.0.1:9001 --output results/mine";
+
 /// Of `floor`.
 pub(super) const FLOOR: &str = "\
 Examples:

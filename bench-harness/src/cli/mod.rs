@@ -12,6 +12,7 @@ mod gates;
 mod handshake;
 mod idle;
 mod manual;
+mod scenario;
 mod suite;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +28,7 @@ pub(crate) use gates::GateFlags;
 pub(crate) use handshake::HandshakeArgs;
 pub(crate) use idle::IdleArgs;
 pub(crate) use manual::{CompletionsArgs, ManArgs};
+pub(crate) use scenario::ScenarioArgs;
 pub(crate) use suite::{Choice, LaunchArgs, OwnServer, SuiteArgs};
 
 /// Measures WebSocket servers.
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// Hold connections that do nothing, and see what they cost.
     #[command(after_help = examples::IDLE)]
     Idle(IdleArgs),
+    /// Play several kinds of load side by side, in phases, from a small TOML file.
+    #[command(after_help = examples::SCENARIO)]
+    Scenario(ScenarioArgs),
     /// Serve the barest echo of bytes, or the barest fan-out: the physical limit, driven with `echo tcp://HOST:PORT` or
     /// `broadcast ws://HOST:PORT`.
     #[command(after_help = examples::FLOOR)]

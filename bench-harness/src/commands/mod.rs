@@ -26,16 +26,18 @@ use crate::telemetry::monitor::Plan;
 use crate::units::Rate;
 
 /// What every load command finds out first.
-struct Setup<'a> {
+pub(crate) struct Setup<'a> {
     common: &'a Common,
     /// The server's addresses, which threads take in turn.
     servers: Vec<Place>,
     /// Processors named by the user.
-    cores: Vec<usize>,
-    crew: Crew,
-    watch: Option<Watch>,
+    pub(crate) cores: Vec<usize>,
+    /// Who puts the load on.
+    pub(crate) crew: Crew,
+    /// The server.
+    pub(crate) watch: Option<Watch>,
     /// Connections that exist at once, for source addresses.
-    connections: u64,
+    pub(crate) connections: u64,
     /// The run's number: the coordinator's process.
     run: u32,
 }
@@ -73,7 +75,8 @@ fn servers(common: &Common) -> Result<Vec<Place>, BenchError> {
 }
 
 impl<'a> Setup<'a> {
-    fn new(common: &'a Common, connections: u64) -> Result<Self, BenchError> {
+    /// Looks the server up, and whether so many connections can be had.
+    pub(crate) fn new(common: &'a Common, connections: u64) -> Result<Self, BenchError> {
         if connections > u64::from(u32::MAX) {
             return Err(BenchError::usage("that many connections cannot be counted"));
         }
@@ -141,7 +144,7 @@ impl<'a> Setup<'a> {
     }
 
     /// What is run, for whoever watches.
-    fn plan(&self, command: &str, connections: u64, rate: Option<u64>) -> Plan {
+    pub(crate) fn plan(&self, command: &str, connections: u64, rate: Option<u64>) -> Plan {
         Plan {
             title: format!("{command} {}{}", self.common.target, self.crew.described()),
             things: match command {
@@ -155,7 +158,11 @@ impl<'a> Setup<'a> {
     }
 
     /// The connections of one thread.
-    fn links<'m>(&self, member: &Member<'m>, slots: usize) -> Result<Links<'m>, BenchError> {
+    pub(crate) fn links<'m>(
+        &self,
+        member: &Member<'m>,
+        slots: usize,
+    ) -> Result<Links<'m>, BenchError> {
         // Stream 0 is the payload's; each thread starts at another source address.
         let rng = Rng::new(self.common.seed, 1 + member.index as u64);
         let server = &self.servers[member.index % self.servers.len()];

@@ -10,6 +10,7 @@ use crate::client::dial::Failures;
 use crate::client::payload::PayloadKind;
 use crate::client::reply::Verify;
 use crate::procfs::{Memory, Usage};
+use crate::scenario::figures::ScenarioFigures;
 use crate::stats::faults::Faults;
 use crate::stats::latency::Distribution;
 use crate::stats::phases::ConnectTimes;
@@ -23,7 +24,7 @@ pub(crate) const SCHEMA: u32 = 1;
 pub(crate) struct Summary {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
-    /// `echo`, `broadcast`, `connect` or `idle`.
+    /// `echo`, `broadcast`, `connect`, `idle` or `scenario`.
     pub(crate) command: String,
     /// The URL.
     pub(crate) target: String,
@@ -61,6 +62,9 @@ pub(crate) struct Summary {
     /// Connections opened and closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connections: Option<Connections>,
+    /// Roles and phases of a scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scenario: Option<ScenarioFigures>,
     /// Memory of the server before and after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) memory: Option<MemoryPerConnection>,
@@ -257,7 +261,7 @@ pub(crate) struct CompressionCounts {
 }
 
 /// How long replies took.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latencies {
     /// From the time a message was due; in a closed loop, when it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -610,6 +614,7 @@ impl Summary {
             compression: None,
             broadcast: None,
             connections: None,
+            scenario: None,
             memory: None,
             server: None,
             client: Client::default(),

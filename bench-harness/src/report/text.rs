@@ -10,6 +10,7 @@ use super::summary::{
 use crate::client::payload::PayloadKind;
 use crate::gates;
 use crate::procfs::Memory;
+use crate::scenario::table;
 use crate::stats::latency::Distribution;
 use crate::stats::validity::{JudgedBy, LimitedBy};
 
@@ -24,7 +25,8 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
         messages(&mut sheet, part, summary);
     }
     if let Some(latencies) = &summary.latency_us {
-        latency(&mut sheet, latencies, summary.parameters.rate.is_some());
+        let open_loop = summary.parameters.mode.as_deref() == Some("open");
+        latency(&mut sheet, latencies, open_loop);
     }
     if let Some(phases) = &summary.connect_us {
         connecting(&mut sheet, phases, summary.connections.is_some());
@@ -34,6 +36,9 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
     }
     if let Some(part) = &summary.broadcast {
         broadcast(&mut sheet, part);
+    }
+    for (label, text) in summary.scenario.iter().flat_map(table::lines) {
+        sheet.line(&label, text);
     }
     if let Some(list) = &summary.connections {
         connections(&mut sheet, list, summary);

@@ -1,6 +1,6 @@
 //! The conductor's eye on a run: rows of the time series, and the screen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::ops::Range;
 use std::thread;
@@ -140,24 +140,51 @@ impl<'a> Monitor<'a> {
     /// # Errors
     /// When the server has ended, or the user does not want to go on.
     pub(crate) fn measure(&mut self, measured: Range<Nanos>) -> Result<Window, BenchError> {
+        let looks = [measured.start, measured.end];
+        let moments = self.measure_with(measured, &looks)?;
+        Ok(self.observer.window(&moments[0], &moments[1]))
+    }
+
+    /// The same, with a look at each of these times, in order; those after the measurement are waited for.
+    ///
+    /// # Errors
+    /// When the server has ended, or the user does not want to go on.
+    pub(crate) fn measure_with(
+        &mut self,
+        measured: Range<Nanos>,
+        looks: &[Nanos],
+    ) -> Result<Vec<Moment>, BenchError> {
         let grid = Grid::new(&measured);
         self.grid = Some(grid);
+        let mut looks = Looks {
+            ahead: looks.iter().copied().collect(),
+            taken: Vec::new(),
+        };
         self.enter(Phase::WarmUp, Some(self.clock.now()..measured.start));
         let mut number = grid.number(self.clock.now());
         while number < 0 {
+            self.take(&mut looks, grid.begin(number + 1))?;
             self.await_row(grid, number)?;
             number += 1;
         }
+        self.take(&mut looks, measured.start)?;
         self.rest(measured.start)?;
-        let before = self.observer.look()?;
         self.enter(Phase::Measuring, Some(measured.clone()));
         for number in 0..grid.count() as i64 - 1 {
+            self.take(&mut looks, grid.begin(number + 1))?;
             self.await_row(grid, number)?;
         }
+        self.take(&mut looks, measured.end)?;
         self.rest(measured.end)?;
-        let after = self.observer.look()?;
         self.row(Some(grid.count() as i64 - 1))?;
-        Ok(self.observer.window(&before, &after))
+        self.enter(Phase::Draining, None);
+        while let Some(&look) = looks.ahead.front() {
+            let glance = self.clock.now() + crate::clock::nanos(GLANCE);
+            self.take(&mut looks, glance.min(look))?;
+            self.rest(glance.min(look))?;
+            self.glance()?;
+        }
+        Ok(looks.taken)
     }
 
     /// Waits for the threads' last rendezvous, lets them go, and tells what was seen.
@@ -184,6 +211,16 @@ impl<'a> Monitor<'a> {
             self.show()?;
         }
         thread::sleep(self.clock.until(until));
+        Ok(())
+    }
+
+    /// Waits for each look that is due by then, and takes it.
+    fn take(&mut self, looks: &mut Looks, limit: Nanos) -> Result<(), BenchError> {
+        while let Some(&look) = looks.ahead.front().filter(|look| **look <= limit) {
+            looks.ahead.pop_front();
+            self.rest(look)?;
+            looks.taken.push(self.observer.look()?);
+        }
         Ok(())
     }
 
@@ -353,6 +390,12 @@ impl<'a> Monitor<'a> {
             self.cuts.insert(number, cut);
         }
     }
+}
+
+/// Times to look at, and what was seen.
+struct Looks {
+    ahead: VecDeque<Nanos>,
+    taken: Vec<Moment>,
 }
 
 fn stretch(grid: Grid, cut: &Cut) -> Stretch {

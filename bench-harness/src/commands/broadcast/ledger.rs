@@ -10,7 +10,7 @@ use crate::stats::faults::Faults;
 const REMEMBERED: usize = 256;
 
 /// What the subscribers of one thread have received.
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     publishers: usize,
     /// The number of the message that is due next, publisher by publisher, for each subscriber.
     next: Box<[u32]>,
@@ -25,7 +25,7 @@ pub(super) struct Ledger {
 
 /// How a message arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(crate) enum Arrival {
     /// For the first time, in order, with those before it that were passed over (usually none).
     New(Range<u32>),
     /// For the first time, after a later one.
@@ -36,7 +36,7 @@ pub(super) enum Arrival {
 
 impl Ledger {
     /// For so many subscribers and publishers.
-    pub(super) fn new(subscribers: usize, publishers: usize) -> Self {
+    pub(crate) fn new(subscribers: usize, publishers: usize) -> Self {
         Self {
             publishers,
             next: vec![0; subscribers * publishers].into_boxed_slice(),
@@ -47,14 +47,31 @@ impl Ledger {
         }
     }
 
-    /// A subscriber has joined, before anything was published.
-    pub(super) fn join(&mut self, subscriber: u32) {
-        self.present[subscriber as usize] = true;
+    /// A subscriber has joined. It waits for everything from the begin on, or from where it left; unless
+    /// [`Ledger::expect_from`] says otherwise.
+    pub(crate) fn join(&mut self, subscriber: u32) {
+        if !std::mem::replace(&mut self.present[subscriber as usize], true) {
+            self.passed += sum(&self.next[self.row(subscriber)]);
+        }
+    }
+
+    /// A subscriber that is present waits for the messages of a publisher from this number on: it joined, or joined again,
+    /// when the others had been published. What it had missed before is forgotten.
+    pub(crate) fn expect_from(&mut self, subscriber: u32, publisher: u32, number: u32) {
+        let at = self.row(subscriber).start + publisher as usize;
+        self.passed = self.passed + u64::from(number) - u64::from(self.next[at]);
+        self.next[at] = number;
+        self.gaps.remove(&(subscriber, publisher));
+    }
+
+    /// The number of a publisher's message that a subscriber waits for.
+    pub(crate) fn next(&self, subscriber: u32, publisher: u32) -> u32 {
+        self.next[self.row(subscriber).start + publisher as usize]
     }
 
     /// Message `number` of a publisher has come to a subscriber.
     #[inline]
-    pub(super) fn arrived(&mut self, subscriber: u32, publisher: u32, number: u32) -> Arrival {
+    pub(crate) fn arrived(&mut self, subscriber: u32, publisher: u32, number: u32) -> Arrival {
         let next = &mut self.next[subscriber as usize * self.publishers + publisher as usize];
         if number < *next {
             return self.came_back(subscriber, publisher, number);
@@ -95,29 +112,36 @@ impl Ledger {
 
     /// A subscriber is gone: what it has not received is no loss. Returns, publisher by publisher, the first
     /// number that it does not wait for any more.
-    pub(super) fn leave(&mut self, subscriber: u32) -> &[u32] {
-        let row =
-            subscriber as usize * self.publishers..(subscriber as usize + 1) * self.publishers;
-        let row = &self.next[row];
+    pub(crate) fn leave(&mut self, subscriber: u32) -> &[u32] {
+        let row = self.row(subscriber);
         if std::mem::take(&mut self.present[subscriber as usize]) {
-            self.passed -= row.iter().copied().map(u64::from).sum::<u64>();
+            self.passed -= sum(&self.next[row.clone()]);
         }
-        row
+        &self.next[row]
+    }
+
+    fn row(&self, subscriber: u32) -> Range<usize> {
+        let begin = subscriber as usize * self.publishers;
+        begin..begin + self.publishers
     }
 
     /// Deliveries that are still to come when so many messages were `published` in all.
-    pub(super) fn outstanding(&self, published: u64) -> u64 {
+    pub(crate) fn outstanding(&self, published: u64) -> u64 {
         let present = self.present.iter().filter(|&&present| present).count() as u64;
         (published * present).saturating_sub(self.passed)
     }
 
     /// The final account: what has not come by now is lost.
-    pub(super) fn close(&self, published: u64) -> Faults {
+    pub(crate) fn close(&self, published: u64) -> Faults {
         Faults {
             lost: self.counts.lost + self.outstanding(published),
             ..self.counts
         }
     }
+}
+
+fn sum(numbers: &[u32]) -> u64 {
+    numbers.iter().copied().map(u64::from).sum()
 }
 
 #[cfg(test)]
@@ -178,6 +202,31 @@ mod tests {
         assert_eq!(ledger.leave(1), [1]);
         ledger.leave(1);
         assert_eq!(ledger.outstanding(5), 4);
+    }
+
+    #[test]
+    fn who_joins_late_lacks_only_what_was_published_after() {
+        let mut ledger = Ledger::new(1, 2);
+        ledger.join(0);
+        ledger.expect_from(0, 1, 7);
+        assert_eq!(
+            ledger.outstanding(10),
+            3,
+            "3 of publisher 1, none of publisher 0"
+        );
+        assert_eq!(ledger.arrived(0, 1, 8), Arrival::New(7..8));
+        ledger.leave(0);
+        assert_eq!(ledger.outstanding(20), 0);
+        ledger.join(0);
+        assert_eq!(ledger.next(0, 1), 9);
+        ledger.expect_from(0, 1, 15);
+        assert_eq!(
+            ledger.arrived(0, 1, 7),
+            Arrival::Duplicate,
+            "what it missed is forgotten"
+        );
+        assert_eq!(ledger.arrived(0, 1, 15), Arrival::New(15..15));
+        assert_eq!(ledger.outstanding(20), 4);
     }
 
     #[test]

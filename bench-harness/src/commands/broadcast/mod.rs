@@ -3,7 +3,7 @@
 mod awaited;
 mod cast;
 mod driver;
-mod ledger;
+pub(crate) mod ledger;
 mod publishers;
 mod shared;
 mod stalled;

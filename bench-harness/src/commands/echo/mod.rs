@@ -146,7 +146,7 @@ fn measure(args: &EchoArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError>
 }
 
 /// An error that names the most frequent reason.
-pub(super) fn nothing_opened(refused: &Failures) -> BenchError {
+pub(crate) fn nothing_opened(refused: &Failures) -> BenchError {
     let reason = refused
         .by_count()
         .first()

@@ -1,0 +1,36 @@
+//! Flags of `scenario`.
+
+use clap::Args;
+
+use super::Common;
+use crate::client::reply::Verify;
+use crate::units;
+
+/// `scenario`.
+#[derive(Debug, Args)]
+#[command(mut_arg("target", |arg| arg.required(false).required_unless_present_any(["check", "print_example"])))]
+pub(crate) struct ScenarioArgs {
+    /// The scenario: a TOML file, or the name of an example: chat, market-data, game-ticks or iot-telemetry.
+    #[arg(value_name = "FILE", required_unless_present = "print_example")]
+    pub(crate) file: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Option<Common>,
+    /// Read the file, print who would do what when, and run nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print the file of an example, to begin one's own with.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["file", "check"])]
+    pub(crate) print_example: Option<String>,
+    /// So many times the connections and rates; topics become more, not larger.
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count)]
+    pub(crate) scale: u64,
+    /// Another path for a role, such as --path talkers=/echo2. Repeatable.
+    #[arg(long, value_name = "ROLE=PATH")]
+    pub(crate) path: Vec<String>,
+    /// How much of each message's content is compared. Length, type and order always are.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Sample)]
+    pub(crate) verify: Verify,
+    /// Judge the run by server processor time per message only: a saturated client does not spoil it.
+    #[arg(long, requires = "server_pid")]
+    pub(crate) cost: bool,
+}

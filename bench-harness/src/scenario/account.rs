@@ -1,0 +1,284 @@
+//! What one thread notes down of one role, phase by phase.
+
+use super::plan::Plan;
+use crate::client::dial::Failures;
+use crate::clock::Nanos;
+use crate::stats::latency::{Latency, Tally};
+
+/// The notes of one role on one thread.
+pub(super) struct Account {
+    /// When the load begins.
+    start: Nanos,
+    /// Ends of the phases, from `start` on.
+    ends: Vec<Nanos>,
+    /// The phase that the clock is in; events before the first and after the last count for these.
+    current: usize,
+    pages: Vec<Page>,
+    /// Why connections could not be opened, and why they broke.
+    pub(super) refused: Failures,
+    pub(super) broken: Failures,
+}
+
+/// One phase.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) counts: Counts,
+    corrected: Tally,
+    uncorrected: Tally,
+    connect: Tally,
+}
+
+/// One phase's notes, complete.
+#[derive(Clone, Debug)]
+pub(super) struct Notes {
+    pub(super) counts: Counts,
+    /// From the time due, of what fell due in the phase.
+    pub(super) corrected: Latency,
+    /// From the time sent.
+    pub(super) uncorrected: Latency,
+    /// Opening of connections.
+    pub(super) connect: Latency,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) due: u64,
+    pub(super) sent: u64,
+    pub(super) done: u64,
+    pub(super) opened: u64,
+    pub(super) closed: u64,
+    pub(super) refused: u64,
+    pub(super) broken: u64,
+    pub(super) lost: u64,
+    pub(super) duplicated: u64,
+    pub(super) reordered: u64,
+    /// Connections open at the phase's end.
+    pub(super) open: u64,
+}
+
+/// All that a thread has to tell of a role.
+#[derive(Clone, Debug)]
+pub(super) struct Closed {
+    /// By phase.
+    pub(super) notes: Vec<Notes>,
+    pub(super) refused: Failures,
+    pub(super) broken: Failures,
+}
+
+impl Account {
+    /// Nothing noted yet.
+    pub(super) fn new(plan: &Plan) -> Self {
+        let tally = || Tally::new(Latency::new());
+        let page = |_| Page {
+            counts: Counts::default(),
+            corrected: tally(),
+            uncorrected: tally(),
+            connect: tally(),
+        };
+        Self {
+            start: Nanos::MAX,
+            ends: plan.phases.iter().map(|phase| phase.span.end).collect(),
+            current: 0,
+            pages: plan.phases.iter().map(page).collect(),
+            refused: Failures::default(),
+            broken: Failures::default(),
+        }
+    }
+
+    /// The load begins then.
+    pub(super) fn begin(&mut self, start: Nanos) {
+        self.start = start;
+    }
+
+    /// The clock goes on; `open` connections are open.
+    pub(super) fn look(&mut self, now: Nanos, open: usize) {
+        while now >= self.start.saturating_add(self.ends[self.current])
+            && self.current + 1 < self.ends.len()
+        {
+            self.pages[self.current].counts.open = open as u64;
+            self.current += 1;
+        }
+    }
+
+    /// The counts of the phase that the clock is in.
+    #[inline]
+    pub(super) fn counts(&mut self) -> &mut Counts {
+        &mut self.pages[self.current].counts
+    }
+
+    /// Something fell due then.
+    #[inline]
+    pub(super) fn due(&mut self, due: Nanos) {
+        self.page_at(due).counts.due += 1;
+    }
+
+    /// What was due and sent then has come back, or to a subscriber.
+    #[inline]
+    pub(super) fn answered(&mut self, due: Nanos, sent: Nanos, now: Nanos) {
+        let page = self.page_at(due);
+        page.corrected.record(now.saturating_sub(due));
+        page.uncorrected.record(now.saturating_sub(sent));
+    }
+
+    /// What was counted as lost has come after all, after a later one.
+    pub(super) fn came_late(&mut self) {
+        self.counts().reordered += 1;
+        let mut pages = self.pages[..=self.current].iter_mut().rev();
+        if let Some(page) = pages.find(|page| page.counts.lost > 0) {
+            page.counts.lost -= 1;
+        }
+    }
+
+    /// A connection took so long to open.
+    pub(super) fn connected(&mut self, took: Nanos) {
+        let page = &mut self.pages[self.current];
+        page.counts.opened += 1;
+        page.connect.record(took);
+    }
+
+    /// A connection could not be opened.
+    pub(super) fn refuse(&mut self, reason: impl Into<String>) {
+        self.counts().refused += 1;
+        self.refused.add(reason);
+    }
+
+    /// A connection broke.
+    pub(super) fn break_off(&mut self, reason: impl Into<String>) {
+        self.counts().broken += 1;
+        self.broken.add(reason);
+    }
+
+    /// Connections that could not be opened, or broke.
+    pub(super) fn errors(&self) -> u64 {
+        self.refused.total() + self.broken.total()
+    }
+
+    /// Replies or deliveries, and messages sent, in all phases.
+    pub(super) fn done_and_sent(&self) -> (u64, u64) {
+        let counts = self.pages.iter().map(|page| &page.counts);
+        counts.fold((0, 0), |(done, sent), page| {
+            (done + page.done, sent + page.sent)
+        })
+    }
+
+    /// Everything, with the connections that are open at the end.
+    pub(super) fn close(mut self, open: usize) -> Closed {
+        self.look(Nanos::MAX, open);
+        self.counts().open = open as u64;
+        let notes = self.pages.into_iter().map(|page| Notes {
+            counts: page.counts,
+            corrected: page.corrected.finish(),
+            uncorrected: page.uncorrected.finish(),
+            connect: page.connect.finish(),
+        });
+        Closed {
+            notes: notes.collect(),
+            refused: self.refused,
+            broken: self.broken,
+        }
+    }
+
+    #[inline]
+    fn page_at(&mut self, time: Nanos) -> &mut Page {
+        let time = time.saturating_sub(self.start);
+        // Most of what comes back fell due in the same phase.
+        let mut phase = self.current;
+        while phase > 0 && time < self.ends[phase - 1] {
+            phase -= 1;
+        }
+        while time >= self.ends[phase] && phase + 1 < self.ends.len() {
+            phase += 1;
+        }
+        &mut self.pages[phase]
+    }
+}
+
+impl Closed {
+    /// Adds what another thread noted of the same role.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (all, one) in self.notes.iter_mut().zip(&other.notes) {
+            all.merge(one);
+        }
+        self.refused.merge(other.refused);
+        self.broken.merge(other.broken);
+    }
+}
+
+impl Notes {
+    /// Adds others.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        self.corrected.merge(&other.corrected);
+        self.uncorrected.merge(&other.uncorrected);
+        self.connect.merge(&other.connect);
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        let Self {
+            due,
+            sent,
+            done,
+            opened,
+            closed,
+            refused,
+            broken,
+            lost,
+            duplicated,
+            reordered,
+            open,
+        } = other;
+        self.due += due;
+        self.sent += sent;
+        self.done += done;
+        self.opened += opened;
+        self.closed += closed;
+        self.refused += refused;
+        self.broken += broken;
+        self.lost += lost;
+        self.duplicated += duplicated;
+        self.reordered += reordered;
+        self.open += open;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::plan::Plan;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    #[test]
+    fn latencies_belong_to_the_phase_in_which_they_were_due() {
+        let text = "title = 'x'\n[[role]]\nname = 'a'\nkind = 'idle'\nconnections = 5\n\
+            [[phase]]\nname = 'p'\nduration = '1s'\n[[phase]]\nname = 'q'\nduration = '1s'\n";
+        let plan = Plan::parse(text, 1).unwrap();
+        let mut account = Account::new(&plan);
+        account.begin(10 * SECOND);
+        account.due(10 * SECOND);
+        account.look(10 * SECOND + 5, 3);
+        account.counts().done += 1;
+        account.look(11 * SECOND, 4);
+        account.answered(11 * SECOND - 1, 11 * SECOND, 12 * SECOND);
+        account.answered(11 * SECOND, 11 * SECOND, 11 * SECOND + 50_000);
+        account.counts().done += 2;
+        account.due(11 * SECOND);
+        let closed = account.close(7);
+        let of = |n: usize| {
+            let notes: &Notes = &closed.notes[n];
+            let count = notes.corrected.distribution().map_or(0, |it| it.count);
+            (
+                notes.counts.due,
+                notes.counts.done,
+                notes.counts.open,
+                count,
+            )
+        };
+        assert_eq!((of(0), of(1)), ((1, 1, 4, 1), (1, 2, 7, 1)));
+        let slow = closed.notes[0].corrected.distribution().unwrap();
+        assert!((slow.max / 1e6 - 1.0).abs() < 0.01, "{slow:?}");
+    }
+}

@@ -1,0 +1,458 @@
+//! All roles on one thread: one ring, whose connections belong to one role after the other.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::account::{Account, Closed};
+use super::curve::Curve;
+use super::fleet::{Fleet, Share};
+use super::plan::{Message, Plan, Role, TOPIC, Task, Who};
+use super::roles::Actor;
+use super::roles::broadcast::{Broadcast, Cast, Published};
+use super::roles::churn::Churn;
+use super::roles::echo::{DEPTH, Echo};
+use super::roles::idle::Idle;
+use super::roles::turns::Dues;
+use crate::cli::ScenarioArgs;
+use crate::client::dial::Failures;
+use crate::client::links::{Driver, End, Links, Manner, OpenTimes, Outbox};
+use crate::client::publication::Publication;
+use crate::client::workload::{Recipe, Workload};
+use crate::clock::{Nanos, nanos};
+use crate::error::BenchError;
+use crate::ring::Wait;
+use crate::rng::Rng;
+use crate::target::Wire;
+use crate::telemetry::progress::Progress;
+use crate::telemetry::recorder::{Recorded, Recorder};
+
+/// Mask key of control frames and of churn's messages: any will do.
+pub(super) const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
+
+/// Opening gives up when nothing happens for this long.
+const STALL: Duration = Duration::from_secs(10);
+
+/// What is on the way at the end is waited for until nothing has come for so long…
+const DRAIN_QUIET: Duration = Duration::from_secs(5);
+
+/// …and at most so long.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Connections may take this long to close in the end.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// While something is waited for, how often to look.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// What a role sends, made once for all threads.
+pub(super) enum Material {
+    /// Of an echo.
+    Echo(Workload),
+    /// Of a broadcast.
+    Broadcast(Box<(Publication, Published)>),
+    /// Others make their own.
+    None,
+}
+
+impl Material {
+    /// Of a role that `threads` threads play.
+    pub(super) fn new(role: &Role, number: usize, seed: u64, threads: usize) -> Self {
+        // Roles of the same kind must not take each other's messages for their own.
+        let seed = seed.wrapping_add((number as u64) << 32);
+        match &role.task {
+            Task::Echo(message) => Self::Echo(workload(message, seed)),
+            Task::Broadcast {
+                message,
+                publishers,
+                ..
+            } => {
+                let count = match publishers {
+                    Who::Own(count) => *count,
+                    Who::Subscribers => role.connections,
+                };
+                let published = Published::new(count as usize, threads);
+                let publication =
+                    Publication::new(message.payload, message.size as usize, false, seed);
+                Self::Broadcast(Box::new((publication, published)))
+            }
+            Task::Idle | Task::Churn { .. } => Self::None,
+        }
+    }
+}
+
+fn workload(message: &Message, seed: u64) -> Workload {
+    let recipe = Recipe {
+        wire: Wire::WebSocket,
+        opcode: message.opcode(),
+        kind: message.payload,
+        payload_len: message.size as usize,
+        deflate: false,
+        in_flight: DEPTH,
+    };
+    Workload::new(&recipe, seed)
+}
+
+/// All roles on one thread.
+pub(super) struct Crew<'a> {
+    actors: Vec<Box<dyn Actor + 'a>>,
+    /// By slot: whose it is.
+    owners: Vec<u16>,
+    progress: &'a Progress,
+    recorder: Option<Recorder<'a>>,
+    /// Connections of all roles that could not be opened, and that broke.
+    refused: Failures,
+    broken: Failures,
+    length: Nanos,
+    measured: std::ops::Range<Nanos>,
+}
+
+/// How many slots each role has on a thread.
+pub(super) fn slots(plan: &Plan, share: Share) -> usize {
+    let of = |role: &Role| share.of(role.connections) + share.of(role.own_publishers());
+    plan.roles.iter().map(of).sum::<u64>() as usize
+}
+
+impl<'a> Crew<'a> {
+    /// The roles of `plan` on the thread of this share.
+    pub(super) fn new(
+        args: &ScenarioArgs,
+        plan: &Plan,
+        materials: &'a [Material],
+        share: Share,
+        seed: u64,
+        links: &mut Links<'_>,
+        progress: &'a Progress,
+    ) -> Self {
+        let mut crew = Self {
+            actors: Vec::new(),
+            owners: Vec::new(),
+            progress,
+            recorder: None,
+            refused: Failures::default(),
+            broken: Failures::default(),
+            length: plan.length(),
+            measured: plan.measured(),
+        };
+        for (number, (role, material)) in plan.roles.iter().zip(materials).enumerate() {
+            let base = crew.owners.len() as u32;
+            let slots = share.of(role.connections) + share.of(role.own_publishers());
+            crew.owners
+                .extend(std::iter::repeat_n(number as u16, slots as usize));
+            let mut recruit = Recruit {
+                args,
+                plan,
+                role,
+                share,
+                base,
+                rng: Rng::new(seed, number as u64),
+            };
+            crew.actors.push(recruit.actor(material, links));
+        }
+        crew
+    }
+
+    /// Opens what is wanted at the begin; what cannot be opened stays away.
+    pub(super) fn open(&mut self, links: &mut Links<'_>) -> Result<(), BenchError> {
+        let clock = links.clock();
+        let (mut moved, mut open) = (clock.now(), links.open_now());
+        loop {
+            let now = clock.now();
+            self.act(links, now)?;
+            if !self.is_waiting(now) {
+                return Ok(());
+            }
+            if now.saturating_sub(moved) > nanos(STALL) {
+                links.give_up_opening(STALL);
+                return links.turn(Wait::No, self);
+            }
+            links.turn(Wait::AtMost(GLANCE), self)?;
+            if links.open_now() != open {
+                (moved, open) = (clock.now(), links.open_now());
+            }
+        }
+    }
+
+    /// Plays the scenario from `start` to its end.
+    pub(super) fn run(&mut self, links: &mut Links<'_>, start: Nanos) -> Result<(), BenchError> {
+        let clock = links.clock();
+        let end = start + self.length;
+        let measured = start + self.measured.start..start + self.measured.end;
+        self.actors.iter_mut().for_each(|actor| actor.begin(start));
+        self.recorder = Some(Recorder::new(self.progress, measured, true));
+        loop {
+            let now = clock.now();
+            if now >= end {
+                break;
+            }
+            let next = self.act(links, now)?.min(end).min(self.look(now));
+            let wait = if next <= now {
+                Wait::No
+            } else {
+                Wait::AtMost(clock.until(next))
+            };
+            links.turn(wait, self)?;
+            self.show();
+        }
+        let now = clock.now();
+        self.actors.iter_mut().for_each(|actor| actor.stop(now));
+        Ok(())
+    }
+
+    /// Waits for what is on the way.
+    pub(super) fn drain(&mut self, links: &mut Links<'_>) -> Result<(), BenchError> {
+        let clock = links.clock();
+        let limit = clock.now() + nanos(DRAIN_LIMIT);
+        let (mut moved, mut done) = (clock.now(), 0);
+        loop {
+            let now = clock.now();
+            self.act(links, now)?;
+            if !self.is_waiting(now)
+                || now > limit
+                || now.saturating_sub(moved) > nanos(DRAIN_QUIET)
+            {
+                break;
+            }
+            links.turn(Wait::AtMost(GLANCE), self)?;
+            let before = std::mem::replace(&mut done, self.show());
+            if done != before {
+                moved = clock.now();
+            }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hand_over();
+        }
+        // What was queued for the ring in the last round is submitted here, before Close frames.
+        links.turn(Wait::No, self)
+    }
+
+    /// Closes all connections.
+    pub(super) fn close(&mut self, links: &mut Links<'_>) -> Result<(), BenchError> {
+        let clock = links.clock();
+        let now = clock.now();
+        self.actors
+            .iter_mut()
+            .for_each(|actor| actor.leave(now, links.outbox()));
+        let end = now + nanos(CLOSING);
+        while links.open_now() > 0 && clock.now() < end {
+            links.turn(Wait::AtMost(clock.until(end)), self)?;
+        }
+        Ok(())
+    }
+
+    /// What each role has noted down, and the latencies of all messages.
+    pub(super) fn finish(self) -> (Vec<Closed>, Recorded) {
+        let closed = self.actors.into_iter().map(Actor::close);
+        let recorder = self.recorder.expect("the load has been run");
+        (closed.collect(), recorder.finish())
+    }
+
+    fn act(&mut self, links: &mut Links<'_>, now: Nanos) -> Result<Nanos, BenchError> {
+        let mut next = Nanos::MAX;
+        for actor in &mut self.actors {
+            next = next.min(actor.act(links, now, &mut self.recorder)?);
+        }
+        Ok(next)
+    }
+
+    fn is_waiting(&self, now: Nanos) -> bool {
+        self.actors.iter().any(|actor| actor.is_waiting(now))
+    }
+
+    /// Ends the interval if its time is over. Returns when the one that runs will end.
+    fn look(&mut self, now: Nanos) -> Nanos {
+        self.recorder.as_mut().map_or(Nanos::MAX, |recorder| {
+            recorder.look(now);
+            recorder.end()
+        })
+    }
+
+    /// Shows the counts, and returns what has come so far.
+    fn show(&self) -> u64 {
+        let mut sum = (0, 0, 0);
+        for actor in &self.actors {
+            let account = actor.account();
+            let (done, sent) = account.done_and_sent();
+            sum = (sum.0 + done, sum.1 + sent, sum.2 + account.errors());
+        }
+        self.progress.show(sum.0, sum.1, sum.2);
+        sum.0
+    }
+
+    #[inline]
+    fn actor(&mut self, slot: u32) -> &mut (dyn Actor + 'a) {
+        &mut *self.actors[usize::from(self.owners[slot as usize])]
+    }
+}
+
+impl Driver for Crew<'_> {
+    fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox) {
+        self.actor(slot).opened(slot, times, now, out);
+    }
+
+    #[inline]
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        let owner = usize::from(self.owners[slot as usize]);
+        self.actors[owner].received(slot, bytes, now, out, &mut self.recorder)
+    }
+
+    fn writable(&mut self, slot: u32) {
+        self.actor(slot).writable(slot);
+    }
+
+    fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos) {
+        self.actor(slot).ended(slot, opened, end, now);
+        let accounts = || self.actors.iter().map(|actor| actor.account());
+        let failed: u64 = accounts().map(Account::errors).sum();
+        if failed == self.refused.total() + self.broken.total() {
+            return;
+        }
+        let (mut refused, mut broken) = (Failures::default(), Failures::default());
+        for account in accounts() {
+            refused.merge(account.refused.clone());
+            broken.merge(account.broken.clone());
+        }
+        (self.refused, self.broken) = (refused, broken);
+    }
+
+    fn failures(&self) -> [&Failures; 2] {
+        [&self.refused, &self.broken]
+    }
+}
+
+/// Makes the actor of a role.
+struct Recruit<'p> {
+    args: &'p ScenarioArgs,
+    plan: &'p Plan,
+    role: &'p Role,
+    share: Share,
+    base: u32,
+    rng: Rng,
+}
+
+impl Recruit<'_> {
+    fn actor<'a>(&mut self, material: &'a Material, links: &mut Links<'_>) -> Box<dyn Actor + 'a> {
+        let slots = self.share.of(self.role.connections) as u32;
+        let account = Account::new(self.plan);
+        let fleet = self.fleet(self.base, slots, &self.role.open);
+        match (&self.role.task, material) {
+            (Task::Echo(_), Material::Echo(load)) => {
+                let region = links.adopt(load.frames.clone());
+                let dues = self.dues(self.role.connections);
+                Box::new(Echo::new(
+                    load,
+                    region,
+                    self.args.verify,
+                    slots,
+                    fleet,
+                    dues,
+                    account,
+                ))
+            }
+            (
+                Task::Broadcast {
+                    topics, publishers, ..
+                },
+                Material::Broadcast(parts),
+            ) => {
+                let own = self.share.of(self.role.own_publishers()) as u32;
+                let cast = Cast {
+                    share: self.share,
+                    subscribers: slots,
+                    publishers: own,
+                    topics: *topics as usize,
+                };
+                let (fleet_of_publishers, senders) = match publishers {
+                    Who::Subscribers => (None, self.role.connections),
+                    Who::Own(count) => {
+                        let all = Curve::constant(*count as f64, self.plan.length());
+                        (Some(self.fleet(self.base + slots, own, &all)), *count)
+                    }
+                };
+                let (publication, published) = &**parts;
+                Box::new(Broadcast::new(
+                    (publication, published),
+                    self.args.verify,
+                    &cast,
+                    fleet,
+                    fleet_of_publishers,
+                    self.dues(senders),
+                    account,
+                ))
+            }
+            (
+                Task::Churn {
+                    messages,
+                    size,
+                    hold,
+                },
+                _,
+            ) => {
+                let talk = (*messages, *size, *hold);
+                let dues = self.dues(self.role.connections);
+                Box::new(Churn::new(
+                    self.base,
+                    slots,
+                    talk,
+                    dues,
+                    account,
+                    &mut self.rng,
+                ))
+            }
+            (Task::Idle, _) => Box::new(Idle::new(slots, fleet, account)),
+            _ => unreachable!("materials are made for the roles in their order"),
+        }
+    }
+
+    fn fleet(&self, base: u32, slots: u32, wanted: &Curve) -> Fleet {
+        Fleet::new(
+            base,
+            slots,
+            self.share,
+            wanted,
+            self.plan.length(),
+            CONTROL_KEY,
+        )
+    }
+
+    /// `senders` of the role may send; a thread without any has nothing to do.
+    fn dues(&self, senders: u64) -> Dues {
+        Dues::new(&self.role.rate, self.share, senders)
+    }
+}
+
+/// How each connection of a thread is made, in the order of its slots.
+pub(super) fn manners(plan: &Plan, share: Share, url_path: &str) -> Vec<Rc<Manner>> {
+    let mut list = Vec::new();
+    for role in &plan.roles {
+        let path = role.path.as_deref().unwrap_or(url_path);
+        let (publish, topics) = match &role.task {
+            Task::Broadcast {
+                publish_path,
+                topics,
+                ..
+            } => (publish_path.as_deref().unwrap_or(path), *topics as u32),
+            _ => (path, 1),
+        };
+        let of = |path: &str, count: u64| -> Vec<Rc<Manner>> {
+            let named = |topic: u32| Manner {
+                path: path.replace(TOPIC, &topic.to_string()),
+                stalls: false,
+            };
+            let by_topic: Vec<Rc<Manner>> =
+                (0..topics).map(|topic| Rc::new(named(topic))).collect();
+            let topic = |place: u32| (share.number(place) % topics) as usize;
+            (0..count as u32)
+                .map(|place| Rc::clone(&by_topic[topic(place)]))
+                .collect()
+        };
+        list.extend(of(path, share.of(role.connections)));
+        list.extend(of(publish, share.of(role.own_publishers())));
+    }
+    list
+}

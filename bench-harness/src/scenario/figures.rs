@@ -1,0 +1,94 @@
+//! What `summary.json` says of a scenario: roles, phases, and each role in each phase.
+
+use serde::{Deserialize, Serialize};
+
+use super::file::Kind;
+use crate::report::summary::Latencies;
+use crate::stats::latency::Distribution;
+use crate::stats::validity::Reason;
+
+/// A scenario's figures.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ScenarioFigures {
+    pub(crate) title: String,
+    /// Connections, rates and topics are so many times those of the file.
+    pub(crate) scale: u64,
+    /// In order.
+    pub(crate) phases: Vec<PhaseFigures>,
+    /// In the file's order.
+    pub(crate) roles: Vec<RoleFigures>,
+}
+
+/// A phase, over all roles.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PhaseFigures {
+    pub(crate) name: String,
+    /// From the begin of the load on.
+    pub(crate) from_s: f64,
+    pub(crate) length_s: f64,
+    /// It is in the figures of the whole.
+    pub(crate) measured: bool,
+    /// Replies and deliveries that came in it.
+    pub(crate) messages: u64,
+    pub(crate) per_second: f64,
+    /// Server processor time in it per reply or delivery; what connections cost that opened and closed is in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_cpu_us_per_message: Option<f64>,
+    /// Share of the time in which the server's busiest thread ran, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_running: Option<f64>,
+    /// Share of the time in which the client's busiest thread ran or waited for a processor, 0 to 1.
+    pub(crate) client_busy: f64,
+}
+
+/// A role.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RoleFigures {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// Connections at most; for churn, at a time.
+    pub(crate) connections: u64,
+    /// Nothing is against its throughput and latencies.
+    pub(crate) valid: bool,
+    /// What is.
+    pub(crate) reasons: Vec<Reason>,
+    /// Over all measured phases.
+    pub(crate) total: Figures,
+    /// Phase by phase.
+    pub(crate) phases: Vec<Figures>,
+}
+
+/// A role in a phase, or in all that are measured.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// Messages (for churn: connections) that fell due in it.
+    pub(crate) due: u64,
+    /// Messages sent (for churn: connections begun) in it.
+    pub(crate) sent: u64,
+    /// Replies, or deliveries, that came in it; for churn, replies.
+    pub(crate) done: u64,
+    /// The same per second.
+    pub(crate) per_second: f64,
+    /// Latencies of what fell due in it; for churn, until the connection was open.
+    pub(crate) latency_us: Latencies,
+    /// How long connections took that were opened in it, TCP and upgrade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connect_us: Option<Distribution>,
+    /// Connections that should have been open at its end; does not apply to churn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wanted: Option<u64>,
+    /// Connections open at its end.
+    pub(crate) open: u64,
+    /// Connections opened, and closed in order, in it.
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    /// Connections that could not be opened, or that broke.
+    pub(crate) refused: u64,
+    pub(crate) broken: u64,
+    /// Messages that had no reply or did not come to a subscriber; noticed in it, what was missing in the end in the last phase.
+    pub(crate) lost: u64,
+    /// Deliveries that came more than once.
+    pub(crate) duplicated: u64,
+    /// Deliveries that came after a later message of the same publisher.
+    pub(crate) reordered: u64,
+}

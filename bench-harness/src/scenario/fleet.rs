@@ -1,0 +1,275 @@
+//! Keeps as many connections of a role open as the plan wants: dials what is missing, and names those to close.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::account::Account;
+use super::curve::Curve;
+use super::partings::Partings;
+use crate::client::links::{End, Links, OpenTimes, Outbox};
+use crate::clock::{Nanos, nanos};
+use crate::error::BenchError;
+
+/// Connections on the way at once, of one role on one thread: fast, and far below any listen backlog.
+const OPENING: usize = 64;
+
+/// After a connection that could not be opened or that broke, the next one is dialled so much later.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// On a ramp the wanted number is looked at so often.
+const STEP: Duration = Duration::from_millis(5);
+
+/// This thread's share in what a role has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) index: usize,
+    pub(super) count: usize,
+}
+
+impl Share {
+    /// This thread's part of `total` things dealt out in turn.
+    pub(super) fn of(self, total: u64) -> u64 {
+        (total + self.count as u64 - 1 - self.index as u64) / self.count as u64
+    }
+
+    /// The number in the whole role of this thread's thing `place`.
+    pub(super) fn number(self, place: u32) -> u32 {
+        place * self.count as u32 + self.index as u32
+    }
+}
+
+/// The connections of a role on one thread, or of a part of it.
+pub(super) struct Fleet {
+    /// The first slot.
+    base: u32,
+    share: Share,
+    wanted: Curve,
+    /// When the load begins, and how long it goes on.
+    start: Nanos,
+    length: Nanos,
+    free: BTreeSet<u32>,
+    dialing: usize,
+    /// Open, and meant to stay so.
+    open: BTreeSet<u32>,
+    pub(super) partings: Partings,
+    /// When each of the connections that failed may be dialled again.
+    retries: VecDeque<Nanos>,
+    stopped: bool,
+}
+
+/// How a connection of a fleet ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It had never been open.
+    Refused,
+    /// We had closed it, and the server agreed.
+    Closed,
+    /// It broke.
+    Broken,
+}
+
+impl Fleet {
+    /// `slots` connections from slot `base` on. Close frames are masked with `key`.
+    pub(super) fn new(
+        base: u32,
+        slots: u32,
+        share: Share,
+        wanted: &Curve,
+        length: Nanos,
+        key: [u8; 4],
+    ) -> Self {
+        Self {
+            base,
+            share,
+            wanted: wanted.clone(),
+            start: Nanos::MAX,
+            length,
+            free: (base..base + slots).collect(),
+            dialing: 0,
+            open: BTreeSet::new(),
+            partings: Partings::new(key),
+            retries: VecDeque::new(),
+            stopped: false,
+        }
+    }
+
+    /// The load begins then. Before, what is wanted at its begin is.
+    pub(super) fn begin(&mut self, start: Nanos) {
+        self.start = start;
+    }
+
+    /// Nothing is dialled any more.
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Connections that are open and meant to stay so.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Their slots.
+    pub(super) fn open_slots(&self) -> impl DoubleEndedIterator<Item = u32> {
+        self.open.iter().copied()
+    }
+
+    /// As many are open as are wanted now.
+    pub(super) fn is_complete(&self, now: Nanos) -> bool {
+        self.open.len() >= self.wanted_at(now)
+    }
+
+    /// Connections that this thread should have open.
+    pub(super) fn wanted_at(&self, now: Nanos) -> usize {
+        let time = now.saturating_sub(self.start);
+        let value = if time < self.length {
+            self.wanted.at(time)
+        } else {
+            self.wanted.before(self.length)
+        };
+        self.share.of(value.round() as u64) as usize
+    }
+
+    /// Dials what is missing, the lowest slots first, and hangs up where the server does not. Returns when to look again.
+    pub(super) fn dial(
+        &mut self,
+        links: &mut Links<'_>,
+        now: Nanos,
+        account: &mut Account,
+    ) -> Result<Nanos, BenchError> {
+        let patience = self.partings.enforce(now, links.outbox());
+        if self.stopped {
+            return Ok(patience);
+        }
+        while self.retries.front().is_some_and(|&due| due <= now) {
+            self.retries.pop_front();
+        }
+        let wanted = self.wanted_at(now);
+        // Those that wait for their retry count as if they were on the way.
+        while self.open.len() + self.dialing + self.retries.len() < wanted && self.dialing < OPENING
+        {
+            let Some(slot) = self.free.pop_first() else {
+                break;
+            };
+            match links.dial(slot) {
+                Ok(()) => self.dialing += 1,
+                Err(error) => {
+                    account.refuse(format!("socket: {error}"));
+                    self.free.insert(slot);
+                    self.retries.push_back(now + nanos(RETRY));
+                }
+            }
+        }
+        let retry = self.retries.front().copied().unwrap_or(Nanos::MAX);
+        Ok(patience.min(retry).min(self.next_change(now)))
+    }
+
+    /// The highest slot that is open, when there are too many: it leaves the fleet, and is to be closed with
+    /// [`Fleet::part`].
+    pub(super) fn surplus(&mut self, now: Nanos) -> Option<u32> {
+        if self.stopped || self.open.len() <= self.wanted_at(now) {
+            return None;
+        }
+        self.open.pop_last()
+    }
+
+    /// Says goodbye on a connection.
+    pub(super) fn part(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
+        self.open.remove(&slot);
+        self.partings.begin(slot, now, out);
+    }
+
+    /// A connection is ready.
+    pub(super) fn opened(&mut self, slot: u32, times: OpenTimes, account: &mut Account) {
+        self.dialing -= 1;
+        self.open.insert(slot);
+        account.connected(times.tcp + times.upgrade.unwrap_or(0));
+    }
+
+    /// A connection is gone. Counts it.
+    pub(super) fn ended(
+        &mut self,
+        slot: u32,
+        opened: bool,
+        end: End,
+        now: Nanos,
+        account: &mut Account,
+    ) -> Ended {
+        self.free.insert(slot);
+        self.open.remove(&slot);
+        let outcome = self.partings.ended(slot, end);
+        let (reason, ended) = match (outcome, opened) {
+            (Ok(()), _) => {
+                account.counts().closed += 1;
+                return Ended::Closed;
+            }
+            (Err(reason), true) => (reason, Ended::Broken),
+            (Err(reason), false) => (reason, Ended::Refused),
+        };
+        self.retries.push_back(now + nanos(RETRY));
+        if opened {
+            account.break_off(reason);
+        } else {
+            self.dialing -= 1;
+            account.refuse(reason);
+        }
+        ended
+    }
+
+    /// A connection is gone after the end, when nothing counts any more.
+    pub(super) fn forget(&mut self, slot: u32, opened: bool) {
+        self.open.remove(&slot);
+        self.partings.forget(slot);
+        self.dialing -= usize::from(!opened);
+    }
+
+    /// Place of a slot in the fleet.
+    #[inline]
+    pub(super) fn place(&self, slot: u32) -> u32 {
+        slot - self.base
+    }
+
+    fn next_change(&self, now: Nanos) -> Nanos {
+        if now < self.start {
+            return self.start;
+        }
+        let time = now - self.start;
+        if self.wanted.changes_at(time) || self.wanted.before(time) != self.wanted.at(time) {
+            return now + nanos(STEP);
+        }
+        let next = self.wanted.next_piece(time);
+        next.map_or(Nanos::MAX, |next| self.start + next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::curve::Piece;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    #[test]
+    fn threads_share_what_is_wanted() {
+        let ramp = Curve::new(vec![Piece {
+            length: 10 * SECOND,
+            from: 10.0,
+            to: 21.0,
+        }]);
+        let fleets: Vec<Fleet> = (0..3)
+            .map(|index| {
+                let share = Share { index, count: 3 };
+                let mut fleet = Fleet::new(0, 7, share, &ramp, 10 * SECOND, [0; 4]);
+                fleet.begin(5 * SECOND);
+                fleet
+            })
+            .collect();
+        let wanted =
+            |now| -> Vec<usize> { fleets.iter().map(|fleet| fleet.wanted_at(now)).collect() };
+        assert_eq!(wanted(0), [4, 3, 3], "before it begins");
+        assert_eq!(wanted(10 * SECOND), [6, 5, 5], "half way: 15.5");
+        assert_eq!(wanted(99 * SECOND), [7, 7, 7], "it stays as it ended");
+        assert_eq!(fleets[1].next_change(6 * SECOND), 6 * SECOND + nanos(STEP));
+        assert_eq!(fleets[1].next_change(0), 5 * SECOND);
+        assert_eq!(fleets[1].next_change(15 * SECOND), Nanos::MAX);
+    }
+}

@@ -1,0 +1,632 @@
+//! What a scenario's file comes to: who does what when, with every number worked out.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use corecast_protocol::Opcode;
+use toml::Spanned;
+
+use super::curve::{Curve, Piece};
+use super::file::{self, File, Kind, PhaseText, Publishers, RoleText, Share, Wrong};
+use crate::client::payload::{JSON_OVERHEAD, PayloadKind};
+use crate::client::publication::Publication;
+use crate::clock::{Nanos, nanos};
+
+/// Stands in a path for the number of the topic, from 0 on.
+pub(crate) const TOPIC: &str = "{topic}";
+
+/// A phase may multiply a rate by so much at most: more is a slip.
+const MAX_RATE_SHARE: f64 = 1_000.0;
+
+/// Messages have at most so many bytes: a send is one operation with a 32-bit length.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// A scenario takes at most a day.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Payload bytes where the file says nothing.
+const DEFAULT_SIZE: u64 = 128;
+
+/// A scenario, ready to be run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) title: String,
+    /// Everything was multiplied by this.
+    pub(crate) scale: u64,
+    pub(crate) phases: Vec<Phase>,
+    pub(crate) roles: Vec<Role>,
+}
+
+/// A stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Phase {
+    pub(crate) name: String,
+    /// From the begin of the load on.
+    pub(crate) span: Range<Nanos>,
+    /// It is in the figures.
+    pub(crate) measured: bool,
+}
+
+/// Connections that do the same.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Role {
+    pub(crate) name: String,
+    /// Path and query, with [`TOPIC`] where there are several; `None`: that of the URL.
+    pub(crate) path: Option<String>,
+    /// Connections at most: of those who subscribe, or for churn at a time.
+    pub(crate) connections: u64,
+    /// How many of them are open; does not apply to churn.
+    pub(crate) open: Curve,
+    /// Messages (for churn, connections) per second, of the whole role; 0 throughout for idle.
+    pub(crate) rate: Curve,
+    pub(crate) task: Task,
+}
+
+/// What the connections of a role do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Task {
+    /// Messages, each of which has to come back.
+    Echo(Message),
+    /// Messages, each of which has to come to every subscriber of its topic.
+    Broadcast {
+        message: Message,
+        publishers: Who,
+        /// Path and query of publishers of their own; `None`: that of the subscribers.
+        publish_path: Option<String>,
+        topics: u64,
+    },
+    /// Nothing.
+    Idle,
+    /// Each sends so many messages, one when the one before has come back, waits, and closes.
+    Churn {
+        messages: u64,
+        size: u64,
+        hold: Duration,
+    },
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) size: u64,
+    pub(crate) payload: PayloadKind,
+    pub(crate) text: bool,
+}
+
+impl Message {
+    /// Text or Binary.
+    pub(crate) fn opcode(&self) -> Opcode {
+        if self.text {
+            Opcode::Text
+        } else {
+            Opcode::Binary
+        }
+    }
+}
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// So many connections that do nothing else, open throughout.
+    Own(u64),
+    /// Those of the subscribers that are open.
+    Subscribers,
+}
+
+impl Plan {
+    /// Reads a file and works out its numbers, `scale` times as large.
+    ///
+    /// # Errors
+    /// Everything of [`File::parse`], and parts that do not go together, with their line.
+    pub(super) fn parse(text: &str, scale: u64) -> Result<Self, Wrong> {
+        let file = File::parse(text)?;
+        let context = Context { text, scale };
+        if file.role.is_empty() || file.phase.is_empty() {
+            return Err(context.wrong(0, "a scenario has at least one [[role]] and one [[phase]]"));
+        }
+        let phases = context.phases(&file)?;
+        let mut roles = Vec::new();
+        let mut names = BTreeSet::new();
+        for role in &file.role {
+            if !names.insert(&role.get_ref().name) {
+                let message = format!("there are two roles named `{}`", role.get_ref().name);
+                return Err(context.wrong(role.span().start, message));
+            }
+            roles.push(context.role(role, &file)?);
+        }
+        Ok(Self {
+            title: file.title,
+            scale,
+            phases,
+            roles,
+        })
+    }
+
+    /// How long the load goes on.
+    pub(crate) fn length(&self) -> Nanos {
+        self.phases.last().map_or(0, |phase| phase.span.end)
+    }
+
+    /// The phases that are measured, as one stretch of time from the begin of the load on.
+    pub(crate) fn measured(&self) -> Range<Nanos> {
+        let mut spans = self.phases.iter().filter(|phase| phase.measured);
+        let first = spans.next().expect("at least one phase is measured");
+        let last = spans.next_back().unwrap_or(first);
+        first.span.start..last.span.end
+    }
+
+    /// Gives a role another path, for `ROLE=PATH`.
+    ///
+    /// # Errors
+    /// There is no such role, or that is no path for it.
+    pub(super) fn change_path(&mut self, change: &str) -> Result<(), String> {
+        let (name, path) = change
+            .split_once('=')
+            .ok_or_else(|| format!("--path {change}: expected ROLE=PATH"))?;
+        check_path(path).map_err(|error| format!("--path {change}: {error}"))?;
+        let names: Vec<String> = self.roles.iter().map(|role| role.name.clone()).collect();
+        let Some(role) = self.roles.iter_mut().find(|role| role.name == name) else {
+            let nearest = file::nearest(name, names.iter().map(String::as_str));
+            let hint = nearest.map_or(String::new(), |known| format!("; did you mean `{known}`?"));
+            return Err(format!("--path {change}: there is no role `{name}`{hint}"));
+        };
+        if let Task::Broadcast { topics: 2.., .. } = role.task
+            && !path.contains(TOPIC)
+        {
+            return Err(format!(
+                "--path {change}: role `{name}` has topics, so its path has to contain {TOPIC}"
+            ));
+        }
+        role.path = Some(path.to_owned());
+        Ok(())
+    }
+
+    /// Connections that exist at once, at most.
+    pub(crate) fn connections(&self) -> u64 {
+        self.roles.iter().map(Role::slots).sum()
+    }
+}
+
+impl Role {
+    /// Connections that exist at once, at most, with those that only publish.
+    pub(crate) fn slots(&self) -> u64 {
+        self.connections + self.own_publishers()
+    }
+
+    /// Connections that only publish.
+    pub(crate) fn own_publishers(&self) -> u64 {
+        match self.task {
+            Task::Broadcast {
+                publishers: Who::Own(count),
+                ..
+            } => count,
+            _ => 0,
+        }
+    }
+
+    /// What it does.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.task {
+            Task::Echo(_) => Kind::Echo,
+            Task::Broadcast { .. } => Kind::Broadcast,
+            Task::Idle => Kind::Idle,
+            Task::Churn { .. } => Kind::Churn,
+        }
+    }
+}
+
+/// The text, for the lines of errors, and what applies throughout.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    text: &'a str,
+    scale: u64,
+}
+
+impl Context<'_> {
+    fn wrong(&self, at: usize, message: impl Into<String>) -> Wrong {
+        Wrong::at(self.text, at, message)
+    }
+
+    fn phases(&self, file: &File) -> Result<Vec<Phase>, Wrong> {
+        let mut phases: Vec<Phase> = Vec::new();
+        for spanned in &file.phase {
+            let phase = spanned.get_ref();
+            let wrong = |message: String| {
+                let message = format!("phase `{}`: {message}", phase.name);
+                Err(self.wrong(spanned.span().start, message))
+            };
+            if phases.iter().any(|other| other.name == phase.name) {
+                return wrong("there is another one of this name".into());
+            }
+            let start = phases.last().map_or(0, |phase| phase.span.end);
+            let length = nanos(phase.duration.0);
+            if length == 0 || start.saturating_add(length) > nanos(LONGEST) {
+                return wrong("it takes no time, or the whole takes more than a day".into());
+            }
+            if let Some(problem) = self.shares_wrong(phase, file) {
+                return wrong(problem);
+            }
+            let before = phases.iter().rposition(|phase| phase.measured);
+            if phase.measure && before.is_some_and(|before| before + 1 < phases.len()) {
+                return wrong(
+                    "`measure = false` is for phases before all that are measured, or after them"
+                        .into(),
+                );
+            }
+            phases.push(Phase {
+                name: phase.name.clone(),
+                span: start..start + length,
+                measured: phase.measure,
+            });
+        }
+        if !phases.iter().any(|phase| phase.measured) {
+            return Err(self.wrong(0, "no phase is measured"));
+        }
+        Ok(phases)
+    }
+
+    fn shares_wrong(&self, phase: &PhaseText, file: &File) -> Option<String> {
+        let own = [("rate", phase.rate), ("connections", phase.connections)];
+        let others = phase.role.values();
+        let others =
+            others.flat_map(|role| [("rate", role.rate), ("connections", role.connections)]);
+        for (key, share) in own.into_iter().chain(others) {
+            let most = if key == "rate" { MAX_RATE_SHARE } else { 1.0 };
+            let good = |value| (0.0..=most).contains(&value);
+            if share.is_some_and(|share| !good(share.from) || !good(share.to)) {
+                return Some(format!("`{key}` is a share from 0 to {most}"));
+            }
+        }
+        let names = || file.role.iter().map(|role| role.get_ref().name.as_str());
+        for name in phase.role.keys().map(Spanned::get_ref) {
+            if !names().any(|known| known == name) {
+                let nearest = file::nearest(name, names());
+                let hint =
+                    nearest.map_or(String::new(), |known| format!("; did you mean `{known}`?"));
+                return Some(format!("there is no role `{name}`{hint}"));
+            }
+        }
+        None
+    }
+
+    fn role(&self, spanned: &Spanned<RoleText>, file: &File) -> Result<Role, Wrong> {
+        let role = spanned.get_ref();
+        let planned = unfit(role)
+            .map_or(Ok(()), Err)
+            .and_then(|()| self.planned(role, file));
+        planned.map_err(|message| {
+            let message = format!("role `{}`: {message}", role.name);
+            self.wrong(spanned.span().start, message)
+        })
+    }
+
+    fn planned(&self, role: &RoleText, file: &File) -> Result<Role, String> {
+        for path in [&role.path, &role.publish_path].into_iter().flatten() {
+            check_path(path)?;
+        }
+        let topics = role.topics.map_or(1, |topics| topics.0);
+        // With topics there are more of them, each with as many; without, only the subscribers are more.
+        let grows = role.kind != Kind::Broadcast || role.topics.is_some();
+        let factor = if grows { self.scale } else { 1 };
+        let times = |count: u64, factor: u64| {
+            let product = count
+                .checked_mul(factor)
+                .filter(|&it| it <= u64::from(u32::MAX));
+            product.ok_or_else(|| format!("{factor} times {count} is too many"))
+        };
+        let connections = times(role.connections.0, self.scale)?;
+        let rate = times(role.rate.map_or(0, |rate| rate.0), factor)?;
+        let topics = if role.topics.is_some() {
+            times(topics, self.scale)?
+        } else {
+            1
+        };
+        let publishers = match role.publishers {
+            Some(Publishers::All) => Who::Subscribers,
+            Some(Publishers::Own(count)) => Who::Own(times(count, factor)?),
+            None => Who::Own(topics),
+        };
+        let task = self.task(role, connections, topics, publishers)?;
+        let part = |of: fn(&PhaseText) -> Option<Share>,
+                    mine: fn(&file::RoleInPhase) -> Option<Share>,
+                    full| { curve(file, &role.name, of, mine, full) };
+        Ok(Role {
+            name: role.name.clone(),
+            path: role.path.clone(),
+            connections,
+            open: part(
+                |phase| phase.connections,
+                |role| role.connections,
+                connections as f64,
+            ),
+            rate: part(|phase| phase.rate, |role| role.rate, rate as f64),
+            task,
+        })
+    }
+
+    fn task(
+        &self,
+        role: &RoleText,
+        connections: u64,
+        topics: u64,
+        publishers: Who,
+    ) -> Result<Task, String> {
+        let payload = role.payload.unwrap_or_default();
+        let smallest = match (role.kind, payload) {
+            (Kind::Broadcast, payload) => Publication::smallest(payload) as u64,
+            (_, PayloadKind::Json) => 1 + JSON_OVERHEAD as u64,
+            _ => 0,
+        };
+        let size = role.size.map_or(DEFAULT_SIZE.max(smallest), |size| size.0);
+        if !(smallest..=MAX_SIZE).contains(&size) {
+            return Err(format!(
+                "`size` is from {smallest} (for what such a message holds) to 1g"
+            ));
+        }
+        let message = Message {
+            size,
+            payload,
+            text: role.text == Some(true) || payload == PayloadKind::Json,
+        };
+        Ok(match role.kind {
+            Kind::Echo => Task::Echo(message),
+            Kind::Idle => Task::Idle,
+            Kind::Churn => Task::Churn {
+                messages: role.messages.unwrap_or(0),
+                size,
+                hold: role.hold.map_or(Duration::ZERO, |hold| hold.0),
+            },
+            Kind::Broadcast => {
+                check_topics(role, connections, topics, publishers)?;
+                Task::Broadcast {
+                    message,
+                    publishers,
+                    publish_path: role.publish_path.clone(),
+                    topics,
+                }
+            }
+        })
+    }
+}
+
+/// A key that this kind of role does not know, or lacks.
+fn unfit(role: &RoleText) -> Option<String> {
+    use Kind::{Broadcast, Churn, Echo};
+    let keys: [(&str, bool, &[Kind]); 9] = [
+        ("rate", role.rate.is_some(), &[Echo, Broadcast, Churn]),
+        ("size", role.size.is_some(), &[Echo, Broadcast, Churn]),
+        ("payload", role.payload.is_some(), &[Echo, Broadcast]),
+        ("text", role.text.is_some(), &[Echo]),
+        ("publishers", role.publishers.is_some(), &[Broadcast]),
+        ("publish_path", role.publish_path.is_some(), &[Broadcast]),
+        ("topics", role.topics.is_some(), &[Broadcast]),
+        ("messages", role.messages.is_some(), &[Churn]),
+        ("hold", role.hold.is_some(), &[Churn]),
+    ];
+    let kind = role.kind;
+    let strange = keys
+        .iter()
+        .find(|(_, given, kinds)| *given && !kinds.contains(&kind));
+    if let Some((key, ..)) = strange {
+        return Some(
+            format!("`{key}` does not apply to a role of the kind {kind:?}").to_lowercase(),
+        );
+    }
+    let wants_rate = kind != Kind::Idle;
+    (wants_rate && role.rate.is_none()).then(|| {
+        "`rate` is missing: every role but an idle one is an open loop, with so many per second in total".to_owned()
+    })
+}
+
+fn check_path(path: &str) -> Result<(), String> {
+    let strange = |c: char| c.is_ascii_control() || c == ' ' || c == '#';
+    if !path.starts_with('/') || path.contains(strange) {
+        return Err(format!(
+            "{path:?} is no path: it begins with /, and has no spaces and no fragment"
+        ));
+    }
+    Ok(())
+}
+
+fn check_topics(
+    role: &RoleText,
+    connections: u64,
+    topics: u64,
+    publishers: Who,
+) -> Result<(), String> {
+    let publish = role.publish_path.as_ref();
+    let named = |path: Option<&String>| path.is_some_and(|path| path.contains(TOPIC));
+    if publishers == Who::Subscribers && publish.is_some() {
+        return Err(
+            "`publish_path` is for publishers of their own; these are the subscribers".to_owned(),
+        );
+    }
+    if topics > 1 && !(named(role.path.as_ref()) && (publish.is_none() || named(publish))) {
+        return Err(format!(
+            "with `topics`, `path` and `publish_path` have to contain {TOPIC}"
+        ));
+    }
+    let sources = match publishers {
+        Who::Own(count) => count,
+        Who::Subscribers => connections,
+    };
+    if topics > connections.min(sources) {
+        return Err("every topic needs a subscriber and a publisher".to_owned());
+    }
+    Ok(())
+}
+
+/// What `full` comes to phase by phase: the role's own share, or the one of all roles. Without either, a phase goes on as the
+/// one before it ended, for all roles; the first has everything.
+fn curve(
+    file: &File,
+    name: &str,
+    of_all: fn(&PhaseText) -> Option<Share>,
+    of_role: fn(&file::RoleInPhase) -> Option<Share>,
+    full: f64,
+) -> Curve {
+    let mut last = 1.0;
+    let pieces = file.phase.iter().map(Spanned::get_ref).map(|phase| {
+        let common = of_all(phase).unwrap_or(Share {
+            from: last,
+            to: last,
+        });
+        last = common.to;
+        let own = phase.role.iter().find(|(role, _)| role.get_ref() == name);
+        let share = own.and_then(|(_, role)| of_role(role)).unwrap_or(common);
+        Piece {
+            length: nanos(phase.duration.0),
+            from: share.from * full,
+            to: share.to * full,
+        }
+    });
+    Curve::new(pieces.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    const TEXT: &str = r#"
+title = "Test"
+
+[[role]]
+name = "talkers"
+kind = "echo"
+connections = 100
+rate = "1k"
+
+[[role]]
+name = "rooms"
+kind = "broadcast"
+connections = 40
+topics = 4
+path = "/topics?sub={topic}"
+publish_path = "/topics?pub={topic}"
+rate = 20
+
+[[role]]
+name = "visitors"
+kind = "churn"
+connections = 5
+rate = 10
+
+[[phase]]
+name = "rise"
+duration = "2s"
+rate = { from = 0, to = 0.5 }
+connections = { from = 0.5, to = 1.0 }
+measure = false
+
+[[phase]]
+name = "steady"
+duration = "3s"
+
+[[phase]]
+name = "storm"
+duration = "1s"
+role.visitors = { rate = 4 }
+"#;
+
+    fn plan(text: &str, scale: u64) -> Plan {
+        Plan::parse(text, scale).unwrap()
+    }
+
+    fn wrong(from: &str, to: &str) -> String {
+        assert!(TEXT.contains(from), "{from}");
+        Plan::parse(&TEXT.replace(from, to), 1)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn shares_are_of_each_role_and_go_on() {
+        let plan = plan(TEXT, 1);
+        let [talkers, rooms, visitors] = &plan.roles[..] else {
+            panic!("three roles")
+        };
+        assert_eq!((talkers.rate.at(0), talkers.rate.at(SECOND)), (0.0, 250.0));
+        assert_eq!(
+            talkers.rate.at(3 * SECOND),
+            500.0,
+            "as the phase before ended"
+        );
+        assert_eq!((rooms.open.at(0), rooms.open.at(2 * SECOND)), (20.0, 40.0));
+        assert_eq!(visitors.rate.at(4 * SECOND), 5.0);
+        assert_eq!(
+            (visitors.rate.at(5 * SECOND), talkers.rate.at(5 * SECOND)),
+            (40.0, 500.0)
+        );
+        assert_eq!(talkers.rate.sum(0..6 * SECOND), 500.0 + 4.0 * 500.0);
+        assert_eq!(
+            (plan.length(), plan.measured()),
+            (6 * SECOND, 2 * SECOND..6 * SECOND)
+        );
+        assert_eq!(plan.connections(), 100 + 40 + 4 + 5);
+    }
+
+    #[test]
+    fn a_scale_makes_more_topics_not_larger_ones() {
+        let plan = plan(TEXT, 10);
+        let rooms = &plan.roles[1];
+        let Task::Broadcast {
+            topics, publishers, ..
+        } = rooms.task
+        else {
+            panic!("rooms broadcast")
+        };
+        assert_eq!(
+            (rooms.connections, topics, publishers),
+            (400, 40, Who::Own(40))
+        );
+        assert_eq!(rooms.rate.at(3 * SECOND), 100.0);
+        let single = TEXT.replace("topics = 4\n", "").replace("{topic}", "a");
+        let plan = Plan::parse(&single, 10).unwrap();
+        assert_eq!(
+            (plan.roles[1].connections, plan.roles[1].own_publishers()),
+            (400, 1)
+        );
+        assert_eq!(plan.roles[1].rate.at(3 * SECOND), 10.0);
+    }
+
+    #[test]
+    fn parts_that_do_not_go_together_are_refused_with_their_line() {
+        let error = wrong("rate = \"1k\"", "rate = \"1k\"\nhold = \"1s\"");
+        assert_eq!(
+            error,
+            "line 4: role `talkers`: `hold` does not apply to a role of the kind echo"
+        );
+        assert!(wrong("rate = \"1k\"\n", "").contains("`rate` is missing"));
+        assert!(wrong("\"visitors\"", "\"rooms\"").contains("line 19: there are two roles"));
+        assert!(wrong("role.visitors", "role.visitor").ends_with("did you mean `visitors`?"));
+        assert!(wrong("to = 1.0", "to = 1.5").contains("`connections` is a share from 0 to 1"));
+        assert!(wrong("sub={topic}", "sub=a").contains("{topic}"));
+        assert!(wrong("\"/topics?sub", "\"topics?sub").contains("no path"));
+        assert!(wrong("topics = 4", "topics = 41").contains("every topic needs"));
+        let rooms = "rate = 20";
+        assert!(wrong(rooms, "rate = 20\nsize = 5").contains("`size` is from 28"));
+        let error = wrong(
+            "duration = \"3s\"",
+            "duration = \"3s\"\nmeasure = true\n[[phase]]\nname = 'x'\nduration = '1s'\nmeasure = false",
+        );
+        assert!(
+            error.contains("phase `storm`") && error.contains("before all that are measured"),
+            "{error}"
+        );
+        assert!(
+            Plan::parse(TEXT, u64::MAX)
+                .unwrap_err()
+                .message
+                .contains("too many")
+        );
+    }
+
+    #[test]
+    fn a_count_of_the_wrong_type_is_refused() {
+        assert!(wrong("connections = 100", "connections = 1.5").contains("a count such as"));
+        assert!(wrong("connections = 100", "connections = 0").contains("at least 1"));
+    }
+}

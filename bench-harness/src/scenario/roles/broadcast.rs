@@ -1,0 +1,604 @@
+//! Broadcast: each message is published by the connection whose turn it is, and has to come once and in order to every
+//! subscriber of its topic that is there. Subscribers may come and go.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use corecast_protocol::{Opcode, encode_client};
+
+use super::Actor;
+use super::turns::{Dues, Turns};
+use crate::client::deflate::Deflater;
+use crate::client::delivery::{Delivery, DeliveryReader};
+use crate::client::frames::Control;
+use crate::client::links::{End, Links, OpenTimes, Outbox};
+use crate::client::publication::{Publication, Stamp};
+use crate::client::recent::Recent;
+use crate::client::reply::Verify;
+use crate::clock::{Nanos, nanos};
+use crate::commands::broadcast::ledger::{Arrival, Ledger};
+use crate::error::BenchError;
+use crate::scenario::account::{Account, Closed};
+use crate::scenario::crew::CONTROL_KEY;
+use crate::scenario::fleet::{Fleet, Share};
+use crate::telemetry::recorder::Recorder;
+
+/// A subscriber has to receive what is published so long after its upgrade: a server may let a connection join its topic
+/// after it has answered, and on another thread.
+pub(crate) const SETTLE: Duration = Duration::from_millis(200);
+
+/// Bytes of messages in one send at most (one message may be longer).
+const MAX_BATCH: usize = 256 << 10;
+
+/// What the threads of a role share: how much each publisher has sent.
+#[derive(Debug)]
+pub(crate) struct Published {
+    /// By number of the publisher within the role.
+    sent: Vec<AtomicU32>,
+    threads: usize,
+    /// Threads that have sent their last message.
+    told: AtomicUsize,
+}
+
+impl Published {
+    /// Nothing yet, by so many publishers on so many threads.
+    pub(crate) fn new(publishers: usize, threads: usize) -> Self {
+        let mut sent = Vec::new();
+        sent.resize_with(publishers, AtomicU32::default);
+        Self {
+            sent,
+            threads,
+            told: AtomicUsize::new(0),
+        }
+    }
+
+    fn publishers(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// A publisher is about to send, and has then sent so many. Whoever does not see that yet will receive what comes after.
+    fn sends(&self, publisher: u32, total: u32) {
+        self.sent[publisher as usize].store(total, Ordering::Release);
+    }
+
+    fn sent(&self, publisher: usize) -> u32 {
+        self.sent[publisher].load(Ordering::Acquire)
+    }
+
+    fn tell(&self) {
+        self.told.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn is_complete(&self) -> bool {
+        self.told.load(Ordering::Acquire) == self.threads
+    }
+
+    /// Messages of a topic so far.
+    fn of_topic(&self, topic: usize, topics: usize) -> u64 {
+        let numbers = (topic..self.publishers()).step_by(topics);
+        numbers.map(|number| u64::from(self.sent(number))).sum()
+    }
+}
+
+/// The connections of one thread.
+pub(crate) struct Broadcast<'a> {
+    publication: &'a Publication,
+    published: &'a Published,
+    deflater: Option<Deflater>,
+    verify: Verify,
+    topics: usize,
+    subscribers: Fleet,
+    /// Those that only publish; `None` when the subscribers do.
+    publishers: Option<Fleet>,
+    /// By place among the subscribers, and behind them the publishers.
+    readers: Vec<DeliveryReader>,
+    recent: Recent,
+    seats: Vec<Seat>,
+    /// By topic, of those that this thread has subscribers of.
+    ledgers: Vec<Option<Ledger>>,
+    /// When subscribers that have joined begin to wait for everything, with how often the seat had been taken by then.
+    settling: VecDeque<(Nanos, u32, u32)>,
+    senders: Vec<Sender>,
+    turns: Turns,
+    dues: Dues,
+    /// Slots with something to send.
+    dirty: Vec<u32>,
+    /// Slots to close when all is sent.
+    leaving: Vec<u32>,
+    account: Account,
+    stopped: bool,
+    told: bool,
+    over: bool,
+}
+
+/// A subscriber.
+struct Seat {
+    topic: usize,
+    /// Its number among the thread's subscribers of the topic.
+    row: u32,
+    present: bool,
+    settled: bool,
+    /// How often somebody has taken it.
+    taken: u32,
+    /// By publisher of the topic: nothing has come from it since the subscriber joined.
+    fresh: Vec<bool>,
+}
+
+/// A publisher.
+struct Sender {
+    /// Its number within the role.
+    id: u32,
+    /// When each of those was due that wait to be sent.
+    queue: VecDeque<Nanos>,
+    sent: u32,
+    dirty: bool,
+}
+
+/// Who is who.
+pub(crate) struct Cast {
+    pub(crate) share: Share,
+    pub(crate) subscribers: u32,
+    /// Those that only publish.
+    pub(crate) publishers: u32,
+    pub(crate) topics: usize,
+}
+
+impl<'a> Broadcast<'a> {
+    /// With the fleets of those who subscribe, and of those who only publish.
+    pub(crate) fn new(
+        (publication, published): (&'a Publication, &'a Published),
+        verify: Verify,
+        cast: &Cast,
+        subscribers: Fleet,
+        publishers: Option<Fleet>,
+        dues: Dues,
+        account: Account,
+    ) -> Self {
+        let mut readers = Vec::new();
+        readers.resize_with(
+            (cast.subscribers + cast.publishers) as usize,
+            DeliveryReader::default,
+        );
+        let (seats, ledgers) = seats(cast, published.publishers());
+        let senders = match publishers {
+            Some(_) => cast.publishers,
+            None => cast.subscribers,
+        };
+        let sender = |place| Sender {
+            id: cast.share.number(place),
+            queue: VecDeque::new(),
+            sent: 0,
+            dirty: false,
+        };
+        Self {
+            publication,
+            published,
+            deflater: publication.deflater(),
+            verify,
+            topics: cast.topics,
+            subscribers,
+            publishers,
+            readers,
+            recent: Recent::new(),
+            seats,
+            ledgers,
+            settling: VecDeque::new(),
+            senders: (0..senders).map(sender).collect(),
+            turns: Turns::default(),
+            dues,
+            dirty: Vec::new(),
+            leaving: Vec::new(),
+            account,
+            stopped: false,
+            told: false,
+            over: false,
+        }
+    }
+
+    fn subscribes(&self, slot: u32) -> bool {
+        (self.subscribers.place(slot) as usize) < self.seats.len()
+    }
+
+    /// The fleet that a connection belongs to.
+    fn fleet(&mut self, slot: u32) -> &mut Fleet {
+        if self.subscribes(slot) {
+            return &mut self.subscribers;
+        }
+        self.publishers
+            .as_mut()
+            .expect("a slot behind the subscribers is a publisher's")
+    }
+
+    fn sender(&mut self, slot: u32) -> Option<&mut Sender> {
+        let fleet = self.publishers.as_ref().unwrap_or(&self.subscribers);
+        let place = if self.publishers.is_some() && self.subscribes(slot) {
+            return None;
+        } else {
+            fleet.place(slot)
+        };
+        self.senders.get_mut(place as usize)
+    }
+
+    fn mark(&mut self, slot: u32) {
+        if let Some(sender) = self.sender(slot).filter(|sender| !sender.dirty) {
+            sender.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Deals out what is due.
+    fn assign(&mut self) {
+        while let Some(due) = self.dues.take() {
+            let Some(slot) = self.turns.take() else {
+                self.dues.give_back(due);
+                return;
+            };
+            if let Some(sender) = self.sender(slot) {
+                sender.queue.push_back(due);
+            }
+            self.mark(slot);
+        }
+    }
+
+    fn flush(&mut self, links: &mut Links<'_>) {
+        for slot in std::mem::take(&mut self.dirty) {
+            if let Some(sender) = self.sender(slot) {
+                sender.dirty = false;
+            }
+            self.send(links, slot);
+        }
+    }
+
+    fn send(&mut self, links: &mut Links<'_>, slot: u32) {
+        // With a send under way, `writable` comes back here.
+        if !links.can_send(slot) {
+            return;
+        }
+        let (publication, published) = (self.publication, self.published);
+        let mut deflater = self.deflater.take();
+        let now = links.clock().now();
+        let sender = self
+            .sender(slot)
+            .expect("only senders have something to send");
+        let most = (MAX_BATCH / publication.frame_len).max(1);
+        let count = sender.queue.len().min(most);
+        let mut frames = Vec::with_capacity(count * publication.frame_len);
+        for due in sender.queue.drain(..count) {
+            let stamp = Stamp {
+                publisher: sender.id,
+                number: sender.sent,
+                due,
+                sent: now,
+            };
+            publication.encode(&mut frames, &stamp, &mut deflater);
+            sender.sent += 1;
+        }
+        if count > 0 {
+            published.sends(sender.id, sender.sent);
+            links.outbox().send(slot, frames);
+            self.account.counts().sent += count as u64;
+        }
+        self.deflater = deflater;
+    }
+
+    /// Subscribers that have been there for a while wait for everything from now on.
+    fn settle(&mut self, now: Nanos) -> Nanos {
+        while let Some(&(time, slot, taken)) = self.settling.front() {
+            if time > now {
+                return time;
+            }
+            self.settling.pop_front();
+            let seat = &mut self.seats[self.subscribers.place(slot) as usize];
+            if !seat.present || seat.taken != taken {
+                continue;
+            }
+            seat.settled = true;
+            let ledger = self.ledgers[seat.topic]
+                .as_mut()
+                .expect("a seat has a ledger");
+            for (index, _) in seat.fresh.iter().enumerate().filter(|(_, fresh)| **fresh) {
+                let sent = self.published.sent(index * self.topics + seat.topic);
+                ledger.expect_from(seat.row, index as u32, sent);
+            }
+        }
+        Nanos::MAX
+    }
+
+    /// Closes those that are too many, each when all of its messages have been sent.
+    fn shrink(&mut self, links: &mut Links<'_>, now: Nanos) {
+        while let Some(slot) = self.subscribers.surplus(now) {
+            self.turns.leave(slot);
+            self.leaving.push(slot);
+        }
+        for slot in std::mem::take(&mut self.leaving) {
+            if self
+                .sender(slot)
+                .is_none_or(|sender| sender.queue.is_empty())
+            {
+                self.rise(slot);
+                self.subscribers.part(slot, now, links.outbox());
+            } else {
+                self.leaving.push(slot);
+            }
+        }
+    }
+
+    /// A subscriber joins its topic.
+    fn sit(&mut self, slot: u32, now: Nanos) {
+        let place = self.subscribers.place(slot) as usize;
+        let seat = &mut self.seats[place];
+        seat.present = true;
+        seat.settled = false;
+        seat.taken += 1;
+        seat.fresh.fill(true);
+        let ledger = self.ledgers[seat.topic]
+            .as_mut()
+            .expect("a seat has a ledger");
+        ledger.join(seat.row);
+        for index in 0..seat.fresh.len() {
+            let sent = self.published.sent(index * self.topics + seat.topic);
+            ledger.expect_from(seat.row, index as u32, sent);
+        }
+        self.settling
+            .push_back((now + nanos(SETTLE), slot, seat.taken));
+    }
+
+    /// A subscriber leaves: what has not come by now is no loss.
+    fn rise(&mut self, slot: u32) {
+        let place = self.subscribers.place(slot) as usize;
+        let seat = &mut self.seats[place];
+        seat.present = false;
+        let ledger = self.ledgers[seat.topic]
+            .as_mut()
+            .expect("a seat has a ledger");
+        ledger.leave(seat.row);
+    }
+
+    /// A message has come.
+    fn delivered(
+        &mut self,
+        slot: u32,
+        stamp: &Stamp,
+        now: Nanos,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<(), String> {
+        let id = stamp.publisher as usize;
+        if id >= self.published.publishers() {
+            return Err(format!("there is no publisher {id}"));
+        }
+        // A server may send to publishers, too.
+        let place = self.subscribers.place(slot) as usize;
+        let Some(seat) = self.seats.get_mut(place).filter(|seat| seat.present) else {
+            return Ok(());
+        };
+        if id % self.topics != seat.topic {
+            return Err(format!(
+                "a message of topic {} came to a subscriber of topic {}",
+                id % self.topics,
+                seat.topic
+            ));
+        }
+        let ledger = self.ledgers[seat.topic]
+            .as_mut()
+            .expect("a seat has a ledger");
+        let index = id / self.topics;
+        let first = std::mem::take(&mut seat.fresh[index]);
+        if first && (!seat.settled || stamp.number < ledger.next(seat.row, index as u32)) {
+            ledger.expect_from(seat.row, index as u32, stamp.number);
+        }
+        self.account.counts().done += 1;
+        match ledger.arrived(seat.row, index as u32, stamp.number) {
+            Arrival::New(missing) => self.account.counts().lost += missing.len() as u64,
+            Arrival::Late => self.account.came_late(),
+            Arrival::Duplicate => {
+                self.account.counts().duplicated += 1;
+                return Ok(());
+            }
+        }
+        self.account.answered(stamp.due, stamp.sent, now);
+        if let Some(recorder) = recorder {
+            recorder.record(stamp.due, stamp.sent, now);
+        }
+        Ok(())
+    }
+
+    /// Messages that wait to be sent.
+    fn unsent(&self) -> usize {
+        let queued: usize = self.senders.iter().map(|sender| sender.queue.len()).sum();
+        self.dues.waiting() + queued
+    }
+
+    /// Deliveries that are still to come.
+    fn outstanding(&self) -> u64 {
+        let of = |(topic, ledger): (usize, &Option<Ledger>)| {
+            let published = self.published.of_topic(topic, self.topics);
+            ledger
+                .as_ref()
+                .map_or(0, |ledger| ledger.outstanding(published))
+        };
+        self.ledgers.iter().enumerate().map(of).sum()
+    }
+}
+
+/// The seats of a thread's subscribers, and a ledger for each topic that has any.
+fn seats(cast: &Cast, publishers: usize) -> (Vec<Seat>, Vec<Option<Ledger>>) {
+    let mut rows = vec![0; cast.topics];
+    let of_topic = |topic: usize| (publishers + cast.topics - 1 - topic) / cast.topics;
+    let seats = (0..cast.subscribers).map(|place| {
+        let topic = cast.share.number(place) as usize % cast.topics;
+        rows[topic] += 1;
+        Seat {
+            topic,
+            row: rows[topic] - 1,
+            present: false,
+            settled: false,
+            taken: 0,
+            fresh: vec![true; of_topic(topic)],
+        }
+    });
+    let seats: Vec<Seat> = seats.collect();
+    let ledger = |(topic, &rows): (usize, &u32)| {
+        (rows > 0).then(|| Ledger::new(rows as usize, of_topic(topic)))
+    };
+    let ledgers = rows.iter().enumerate().map(ledger).collect();
+    (seats, ledgers)
+}
+
+impl Actor for Broadcast<'_> {
+    fn begin(&mut self, start: Nanos) {
+        self.account.begin(start);
+        self.subscribers.begin(start);
+        self.publishers
+            .iter_mut()
+            .for_each(|fleet| fleet.begin(start));
+        self.dues.begin(start);
+    }
+
+    fn act(
+        &mut self,
+        links: &mut Links<'_>,
+        now: Nanos,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<Nanos, BenchError> {
+        self.account.look(now, self.subscribers.open());
+        let next = self.dues.fall(now, &mut self.account, recorder);
+        let settle = self.settle(now);
+        self.assign();
+        self.flush(links);
+        self.shrink(links, now);
+        let mut look = self.subscribers.dial(links, now, &mut self.account)?;
+        if let Some(fleet) = &mut self.publishers {
+            look = look.min(fleet.dial(links, now, &mut self.account)?);
+        }
+        if self.stopped && !self.told && self.unsent() == 0 {
+            self.told = true;
+            self.published.tell();
+        }
+        Ok(next.min(settle).min(look))
+    }
+
+    fn stop(&mut self, now: Nanos) {
+        self.account.look(now, self.subscribers.open());
+        self.subscribers.stop();
+        self.publishers.iter_mut().for_each(Fleet::stop);
+        self.stopped = true;
+    }
+
+    fn is_waiting(&self, now: Nanos) -> bool {
+        if self.stopped {
+            return !self.told || !self.published.is_complete() || self.outstanding() > 0;
+        }
+        let publishers = self.publishers.as_ref();
+        !self.subscribers.is_complete(now)
+            || publishers.is_some_and(|fleet| !fleet.is_complete(now))
+    }
+
+    fn leave(&mut self, now: Nanos, out: &mut Outbox) {
+        self.over = true;
+        let publishers = self.publishers.as_ref();
+        let publishers = publishers.into_iter().flat_map(Fleet::open_slots);
+        let open: Vec<u32> = self.subscribers.open_slots().chain(publishers).collect();
+        for slot in open.into_iter().chain(std::mem::take(&mut self.leaving)) {
+            self.fleet(slot).part(slot, now, out);
+        }
+    }
+
+    fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, _out: &mut Outbox) {
+        let place = self.subscribers.place(slot) as usize;
+        self.readers[place] = DeliveryReader::default();
+        let subscribes = self.subscribes(slot);
+        let fleet = if subscribes {
+            &mut self.subscribers
+        } else {
+            self.publishers
+                .as_mut()
+                .expect("who does not subscribe publishes")
+        };
+        fleet.opened(slot, times, &mut self.account);
+        if subscribes {
+            self.sit(slot, now);
+        }
+        if self.sender(slot).is_some() {
+            self.turns.join(slot);
+        }
+    }
+
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        now: Nanos,
+        out: &mut Outbox,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<(), String> {
+        let mut input = &*bytes;
+        let place = self.subscribers.place(slot) as usize;
+        loop {
+            let reader = &mut self.readers[place];
+            let delivery = reader.next(&mut input, self.publication, self.verify, &mut self.recent);
+            match delivery.map_err(|error| error.to_string())? {
+                Some(Delivery::Message(_)) if self.over => {}
+                Some(Delivery::Message(stamp)) => self.delivered(slot, &stamp, now, recorder)?,
+                Some(Delivery::Control(Control::Ping(payload))) => {
+                    let mut pong = Vec::new();
+                    encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
+                    out.send(slot, pong);
+                }
+                Some(Delivery::Control(Control::Pong)) => {}
+                // What follows a Close frame does not count (RFC 6455 §5.5.1).
+                Some(Delivery::Control(Control::Close(code))) => {
+                    return self.fleet(slot).partings.heard(slot, &code.to_string());
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn writable(&mut self, slot: u32) {
+        if self
+            .sender(slot)
+            .is_some_and(|sender| !sender.queue.is_empty())
+        {
+            self.mark(slot);
+        }
+    }
+
+    fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos) {
+        self.turns.leave(slot);
+        self.leaving.retain(|&other| other != slot);
+        if self.over {
+            self.fleet(slot).forget(slot, opened);
+            return;
+        }
+        let place = self.subscribers.place(slot) as usize;
+        if self.seats.get(place).is_some_and(|seat| seat.present) {
+            self.rise(slot);
+        }
+        self.dirty.retain(|&other| other != slot);
+        let waiting = self.sender(slot).map(|sender| {
+            sender.dirty = false;
+            std::mem::take(&mut sender.queue)
+        });
+        let waiting = waiting.into_iter().flatten().rev();
+        waiting.for_each(|due| self.dues.give_back(due));
+        let fleet = if self.subscribes(slot) {
+            &mut self.subscribers
+        } else {
+            self.publishers
+                .as_mut()
+                .expect("who does not subscribe publishes")
+        };
+        fleet.ended(slot, opened, end, now, &mut self.account);
+    }
+
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    fn close(mut self: Box<Self>) -> Closed {
+        self.account.counts().lost += self.outstanding();
+        let open = self.subscribers.open();
+        self.account.close(open)
+    }
+}

@@ -1,0 +1,270 @@
+//! Churn: connections that open when they are due, say what they have to say, and close.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use corecast_protocol::{Opcode, Receiver, encode_client};
+
+use super::Actor;
+use super::turns::Dues;
+use crate::client::links::{End, Links, OpenTimes, Outbox};
+use crate::client::listen::Listener;
+use crate::clock::{Nanos, nanos};
+use crate::error::BenchError;
+use crate::rng::Rng;
+use crate::scenario::account::{Account, Closed};
+use crate::scenario::crew::CONTROL_KEY;
+use crate::scenario::partings::Partings;
+use crate::telemetry::recorder::Recorder;
+
+/// The places of one thread, each for one connection after the other.
+pub(crate) struct Churn {
+    base: u32,
+    listener: Listener,
+    /// The frame to have echoed, and how often.
+    message: Vec<u8>,
+    messages: u64,
+    hold: Nanos,
+    places: Vec<Place>,
+    /// Slots without a connection.
+    free: Vec<u32>,
+    dues: Dues,
+    /// Connections that have said all and stay until then, with their number.
+    holding: VecDeque<(Nanos, u32, u64)>,
+    partings: Partings,
+    open: usize,
+    account: Account,
+    stopped: bool,
+    over: bool,
+}
+
+#[derive(Default)]
+struct Place {
+    receiver: Receiver,
+    /// The number of its connection; tells an old entry of `holding` from a new one.
+    cycle: u64,
+    due: Nanos,
+    dialled: Nanos,
+    /// Messages that are still to come back.
+    unanswered: u64,
+    /// It has a connection, which has not ended.
+    busy: bool,
+}
+
+impl Churn {
+    /// `slots` places from slot `base` on; each connection has `messages` of `size` bytes echoed, stays for `hold`, and closes.
+    pub(crate) fn new(
+        base: u32,
+        slots: u32,
+        (messages, size, hold): (u64, u64, Duration),
+        dues: Dues,
+        account: Account,
+        rng: &mut Rng,
+    ) -> Self {
+        let mut payload = vec![0; size as usize];
+        rng.fill(&mut payload);
+        let mut message = Vec::new();
+        encode_client(&mut message, Opcode::Binary, &payload, CONTROL_KEY);
+        let mut listener = Listener::new(CONTROL_KEY);
+        if messages > 0 {
+            listener.expect(&payload);
+        }
+        let mut places = Vec::new();
+        places.resize_with(slots as usize, Place::default);
+        Self {
+            base,
+            listener,
+            message,
+            messages,
+            hold: nanos(hold),
+            places,
+            free: (base..base + slots).rev().collect(),
+            dues,
+            holding: VecDeque::new(),
+            partings: Partings::new(CONTROL_KEY),
+            open: 0,
+            account,
+            stopped: false,
+            over: false,
+        }
+    }
+
+    fn place(&mut self, slot: u32) -> &mut Place {
+        &mut self.places[(slot - self.base) as usize]
+    }
+
+    /// Dials for those that are due, as long as there are places.
+    fn dial(&mut self, links: &mut Links<'_>, now: Nanos) {
+        while let Some(&slot) = self.free.last() {
+            let Some(due) = self.dues.take() else {
+                return;
+            };
+            let messages = self.messages;
+            let place = self.place(slot);
+            *place = Place {
+                cycle: place.cycle + 1,
+                due,
+                dialled: now,
+                unanswered: messages,
+                busy: true,
+                ..Place::default()
+            };
+            match links.dial(slot) {
+                Ok(()) => {
+                    self.free.pop();
+                    self.account.counts().sent += 1;
+                }
+                Err(error) => {
+                    self.place(slot).busy = false;
+                    self.account.refuse(format!("socket: {error}"));
+                }
+            }
+        }
+    }
+
+    /// The next message, or the pause before the end when all have come back.
+    fn go_on(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
+        let hold = self.hold;
+        let place = self.place(slot);
+        let cycle = place.cycle;
+        if place.unanswered > 0 {
+            out.send(slot, self.message.clone());
+        } else if hold > 0 {
+            self.holding.push_back((now + hold, slot, cycle));
+        } else {
+            self.part(slot, now, out);
+        }
+    }
+
+    fn part(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
+        self.open -= 1;
+        self.partings.begin(slot, now, out);
+    }
+
+    /// The same, when it still is that connection and nobody has.
+    fn part_if_there(&mut self, slot: u32, cycle: u64, now: Nanos, out: &mut Outbox) {
+        let place = self.place(slot);
+        if place.busy && place.cycle == cycle && !self.partings.has(slot) {
+            self.part(slot, now, out);
+        }
+    }
+
+    /// Closes those whose pause is over. Returns when the next one's is.
+    fn release(&mut self, now: Nanos, out: &mut Outbox) -> Nanos {
+        while let Some(&(until, slot, cycle)) = self.holding.front() {
+            if until > now {
+                return until;
+            }
+            self.holding.pop_front();
+            self.part_if_there(slot, cycle, now, out);
+        }
+        Nanos::MAX
+    }
+}
+
+impl Actor for Churn {
+    fn begin(&mut self, start: Nanos) {
+        self.account.begin(start);
+        self.dues.begin(start);
+    }
+
+    fn act(
+        &mut self,
+        links: &mut Links<'_>,
+        now: Nanos,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<Nanos, BenchError> {
+        self.account.look(now, self.open);
+        let next = self.dues.fall(now, &mut self.account, recorder);
+        self.dial(links, now);
+        let release = self.release(now, links.outbox());
+        let patience = self.partings.enforce(now, links.outbox());
+        Ok(next.min(release).min(patience))
+    }
+
+    fn stop(&mut self, now: Nanos) {
+        self.account.look(now, self.open);
+        self.stopped = true;
+    }
+
+    fn is_waiting(&self, _now: Nanos) -> bool {
+        let busy = self.places.len() - self.free.len();
+        self.stopped && (self.dues.waiting() > 0 || busy > self.holding.len())
+    }
+
+    fn leave(&mut self, now: Nanos, out: &mut Outbox) {
+        self.over = true;
+        for (_, slot, cycle) in std::mem::take(&mut self.holding) {
+            self.part_if_there(slot, cycle, now, out);
+        }
+    }
+
+    fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox) {
+        self.open += 1;
+        let place = self.place(slot);
+        let (due, dialled) = (place.due, place.dialled);
+        self.account
+            .connected(times.tcp + times.upgrade.unwrap_or(0));
+        self.account.answered(due, dialled, now);
+        self.go_on(slot, now, out);
+    }
+
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        now: Nanos,
+        out: &mut Outbox,
+        _recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<(), String> {
+        let place = &mut self.places[(slot - self.base) as usize];
+        let heard = self.listener.hear(&mut place.receiver, slot, bytes, out)?;
+        // One message is on its way at a time. A server that is sent none may say what it likes.
+        if self.messages > 0 && heard.messages > u64::from(place.unanswered > 0) {
+            return Err("more replies came than messages were sent".to_owned());
+        }
+        if let Some(code) = heard.close {
+            return self.partings.heard(slot, &code);
+        }
+        if self.messages > 0 && heard.messages == 1 {
+            place.unanswered -= 1;
+            self.account.counts().done += 1;
+            self.go_on(slot, now, out);
+        }
+        Ok(())
+    }
+
+    fn writable(&mut self, _slot: u32) {}
+
+    fn ended(&mut self, slot: u32, opened: bool, end: End, _now: Nanos) {
+        let parted = self.partings.has(slot);
+        if opened && !parted {
+            self.open -= 1;
+        }
+        self.free.push(slot);
+        self.place(slot).busy = false;
+        if self.over {
+            self.partings.forget(slot);
+            return;
+        }
+        match (self.partings.ended(slot, end), opened) {
+            (Ok(()), _) => self.account.counts().closed += 1,
+            (Err(reason), true) => {
+                let unanswered = u64::from(self.place(slot).unanswered > 0);
+                self.account.counts().lost += unanswered;
+                self.account.break_off(reason);
+            }
+            (Err(reason), false) => self.account.refuse(reason),
+        }
+    }
+
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    fn close(mut self: Box<Self>) -> Closed {
+        self.account.counts().lost += self.dues.waiting() as u64;
+        let open = self.open;
+        self.account.close(open)
+    }
+}

@@ -1,0 +1,305 @@
+//! Echo: each message is sent by the connection whose turn it is, and has to come back.
+
+use std::collections::VecDeque;
+
+use corecast_protocol::{Opcode, encode_client};
+
+use super::Actor;
+use super::turns::{Dues, Turns};
+use crate::client::frames::Control;
+use crate::client::links::{End, Links, OpenTimes, Outbox};
+use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
+use crate::client::workload::Workload;
+use crate::clock::Nanos;
+use crate::error::BenchError;
+use crate::ring::Region;
+use crate::scenario::account::{Account, Closed};
+use crate::scenario::crew::CONTROL_KEY;
+use crate::scenario::fleet::{Ended, Fleet};
+use crate::telemetry::recorder::Recorder;
+
+/// Messages on the way on one connection at most. What is due beyond waits for it, and its latency counts.
+pub(crate) const DEPTH: usize = 64;
+
+/// The connections of one thread.
+pub(crate) struct Echo<'a> {
+    load: &'a Workload,
+    region: Region,
+    verify: Verify,
+    replies: Replies,
+    fleet: Fleet,
+    talks: Vec<Talk>,
+    turns: Turns,
+    dues: Dues,
+    /// Slots with something to send.
+    dirty: Vec<u32>,
+    /// Slots to close when all is answered.
+    leaving: Vec<u32>,
+    account: Account,
+    over: bool,
+}
+
+/// One connection.
+#[derive(Default)]
+struct Talk {
+    reader: ReplyReader,
+    /// When each of those was due that wait to be sent…
+    queue: VecDeque<Nanos>,
+    /// …and of those that wait for their reply, with when they were sent.
+    flight: VecDeque<(Nanos, Nanos)>,
+    /// Messages sent on this connection.
+    sent: u64,
+    dirty: bool,
+}
+
+impl<'a> Echo<'a> {
+    /// Sends `load`, which was adopted as `region`, on `slots` connections.
+    pub(crate) fn new(
+        load: &'a Workload,
+        region: Region,
+        verify: Verify,
+        slots: u32,
+        fleet: Fleet,
+        dues: Dues,
+        account: Account,
+    ) -> Self {
+        let mut talks = Vec::new();
+        talks.resize_with(slots as usize, Talk::default);
+        Self {
+            load,
+            region,
+            verify,
+            replies: Replies::new(load),
+            fleet,
+            talks,
+            turns: Turns::default(),
+            dues,
+            dirty: Vec::new(),
+            leaving: Vec::new(),
+            account,
+            over: false,
+        }
+    }
+
+    fn talk(&mut self, slot: u32) -> &mut Talk {
+        let place = self.fleet.place(slot) as usize;
+        &mut self.talks[place]
+    }
+
+    fn mark(&mut self, slot: u32) {
+        let talk = self.talk(slot);
+        if !talk.dirty {
+            talk.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Deals out what is due.
+    fn assign(&mut self) {
+        while let Some(due) = self.dues.take() {
+            let Some(slot) = self.turns.take() else {
+                self.dues.give_back(due);
+                return;
+            };
+            self.talk(slot).queue.push_back(due);
+            self.mark(slot);
+        }
+    }
+
+    /// Sends what may be sent, one send per connection. True: more could go in the next turn.
+    fn flush(&mut self, links: &mut Links<'_>) -> Result<bool, BenchError> {
+        let clock = links.clock();
+        let mut more = Vec::new();
+        for slot in std::mem::take(&mut self.dirty) {
+            if self.send(links, slot, clock.now())? {
+                more.push(slot);
+            } else {
+                self.talk(slot).dirty = false;
+            }
+        }
+        self.dirty = more;
+        Ok(!self.dirty.is_empty())
+    }
+
+    fn send(&mut self, links: &mut Links<'_>, slot: u32, now: Nanos) -> Result<bool, BenchError> {
+        // With a send under way, `writable` comes back here.
+        if !links.can_send(slot) {
+            return Ok(false);
+        }
+        let (load, region) = (self.load, self.region);
+        let talk = self.talk(slot);
+        let allowed = talk.queue.len().min(DEPTH - talk.flight.len());
+        let count = allowed.min(load.batch);
+        if count == 0 {
+            return Ok(false);
+        }
+        let frames = load.range(talk.sent, count as u64);
+        talk.flight
+            .extend(talk.queue.drain(..count).map(|due| (due, now)));
+        talk.sent += count as u64;
+        links.send(slot, region, frames)?;
+        self.account.counts().sent += count as u64;
+        Ok(allowed > count)
+    }
+
+    /// Closes those that are too many, each when all of its messages have been answered.
+    fn shrink(&mut self, links: &mut Links<'_>, now: Nanos) {
+        while let Some(slot) = self.fleet.surplus(now) {
+            self.turns.leave(slot);
+            self.leaving.push(slot);
+        }
+        for slot in std::mem::take(&mut self.leaving) {
+            let talk = self.talk(slot);
+            if talk.queue.is_empty() && talk.flight.is_empty() {
+                self.fleet.part(slot, now, links.outbox());
+            } else {
+                self.leaving.push(slot);
+            }
+        }
+    }
+
+    /// A message has come back.
+    fn answer(
+        &mut self,
+        slot: u32,
+        now: Nanos,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<(), String> {
+        let talk = self.talk(slot);
+        let Some((due, sent)) = talk.flight.pop_front() else {
+            return Err("a reply came that nothing was sent for".to_owned());
+        };
+        let more = !talk.queue.is_empty();
+        self.account.counts().done += 1;
+        self.account.answered(due, sent, now);
+        if let Some(recorder) = recorder {
+            recorder.record(due, sent, now);
+        }
+        if more {
+            self.mark(slot);
+        }
+        Ok(())
+    }
+}
+
+impl Actor for Echo<'_> {
+    fn begin(&mut self, start: Nanos) {
+        self.account.begin(start);
+        self.fleet.begin(start);
+        self.dues.begin(start);
+    }
+
+    fn act(
+        &mut self,
+        links: &mut Links<'_>,
+        now: Nanos,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<Nanos, BenchError> {
+        self.account.look(now, self.fleet.open());
+        let next = self.dues.fall(now, &mut self.account, recorder);
+        self.assign();
+        let more = self.flush(links)?;
+        self.shrink(links, now);
+        let look = self.fleet.dial(links, now, &mut self.account)?;
+        Ok(if more { now } else { next.min(look) })
+    }
+
+    fn stop(&mut self, now: Nanos) {
+        self.account.look(now, self.fleet.open());
+        self.fleet.stop();
+    }
+
+    fn is_waiting(&self, now: Nanos) -> bool {
+        let unanswered = |talk: &Talk| !talk.flight.is_empty() || !talk.queue.is_empty();
+        let reachable = self.fleet.open() > 0 || !self.leaving.is_empty();
+        let opening = !self.fleet.is_complete(now);
+        opening || (reachable && (self.dues.waiting() > 0 || self.talks.iter().any(unanswered)))
+    }
+
+    fn leave(&mut self, now: Nanos, out: &mut Outbox) {
+        self.over = true;
+        let open: Vec<u32> = self
+            .fleet
+            .open_slots()
+            .chain(self.leaving.drain(..))
+            .collect();
+        open.into_iter()
+            .for_each(|slot| self.fleet.part(slot, now, out));
+    }
+
+    fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+        *self.talk(slot) = Talk::default();
+        self.fleet.opened(slot, times, &mut self.account);
+        self.turns.join(slot);
+    }
+
+    fn received(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        now: Nanos,
+        out: &mut Outbox,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<(), String> {
+        let mut input = &*bytes;
+        let place = self.fleet.place(slot) as usize;
+        loop {
+            let reader = &mut self.talks[place].reader;
+            let reply = reader.next(&mut input, self.load, self.verify, &mut self.replies);
+            match reply.map_err(|error| error.to_string())? {
+                Some(Reply::Message) if self.over => {}
+                Some(Reply::Message) => self.answer(slot, now, recorder)?,
+                Some(Reply::Control(Control::Ping(payload))) => {
+                    let mut pong = Vec::new();
+                    encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
+                    out.send(slot, pong);
+                }
+                Some(Reply::Control(Control::Pong)) => {}
+                // What follows a Close frame does not count (RFC 6455 §5.5.1).
+                Some(Reply::Control(Control::Close(code))) => {
+                    return self.fleet.partings.heard(slot, &code.to_string());
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn writable(&mut self, slot: u32) {
+        if !self.talk(slot).queue.is_empty() {
+            self.mark(slot);
+        }
+    }
+
+    fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos) {
+        self.turns.leave(slot);
+        self.leaving.retain(|&other| other != slot);
+        if self.over {
+            self.fleet.forget(slot, opened);
+            return;
+        }
+        let talk = std::mem::take(self.talk(slot));
+        self.dirty.retain(|&other| other != slot);
+        if self.fleet.ended(slot, opened, end, now, &mut self.account) == Ended::Broken {
+            self.account.counts().lost += talk.flight.len() as u64;
+        }
+        talk.queue
+            .into_iter()
+            .rev()
+            .for_each(|due| self.dues.give_back(due));
+    }
+
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    fn close(mut self: Box<Self>) -> Closed {
+        let unanswered: usize = self
+            .talks
+            .iter()
+            .map(|talk| talk.flight.len() + talk.queue.len())
+            .sum();
+        self.account.counts().lost += (unanswered + self.dues.waiting()) as u64;
+        let open = self.fleet.open();
+        self.account.close(open)
+    }
+}
