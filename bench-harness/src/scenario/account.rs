@@ -101,6 +101,12 @@ impl Account {
         }
     }
 
+    /// The load is over; `open` connections are open.
+    pub(super) fn end(&mut self, now: Nanos, open: usize) {
+        self.look(now, open);
+        self.counts().open = open as u64;
+    }
+
     /// The counts of the phase that the clock is in.
     #[inline]
     pub(super) fn counts(&mut self) -> &mut Counts {
@@ -162,10 +168,8 @@ impl Account {
         })
     }
 
-    /// Everything, with the connections that are open at the end.
-    pub(super) fn close(mut self, open: usize) -> Closed {
-        self.look(Nanos::MAX, open);
-        self.counts().open = open as u64;
+    /// Everything.
+    pub(super) fn close(self) -> Closed {
         let notes = self.pages.into_iter().map(|page| Notes {
             counts: page.counts,
             corrected: page.corrected.finish(),
@@ -266,7 +270,8 @@ mod tests {
         account.answered(11 * SECOND, 11 * SECOND, 11 * SECOND + 50_000);
         account.counts().done += 2;
         account.due(11 * SECOND);
-        let closed = account.close(7);
+        account.end(12 * SECOND, 7);
+        let closed = account.close();
         let of = |n: usize| {
             let notes: &Notes = &closed.notes[n];
             let count = notes.corrected.distribution().map_or(0, |it| it.count);

@@ -233,6 +233,9 @@ impl Fleet {
             return self.start;
         }
         let time = now - self.start;
+        if time >= self.length {
+            return Nanos::MAX;
+        }
         if self.wanted.changes_at(time) || self.wanted.before(time) != self.wanted.at(time) {
             return now + nanos(STEP);
         }

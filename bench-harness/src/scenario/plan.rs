@@ -600,7 +600,7 @@ role.visitors = { rate = 4 }
             "line 4: role `talkers`: `hold` does not apply to a role of the kind echo"
         );
         assert!(wrong("rate = \"1k\"\n", "").contains("`rate` is missing"));
-        assert!(wrong("\"visitors\"", "\"rooms\"").contains("line 19: there are two roles"));
+        assert!(wrong("\"rooms\"", "\"talkers\"").contains("line 10: there are two roles"));
         assert!(wrong("role.visitors", "role.visitor").ends_with("did you mean `visitors`?"));
         assert!(wrong("to = 1.0", "to = 1.5").contains("`connections` is a share from 0 to 1"));
         assert!(wrong("sub={topic}", "sub=a").contains("{topic}"));

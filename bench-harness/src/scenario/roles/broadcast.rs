@@ -479,7 +479,7 @@ impl Actor for Broadcast<'_> {
     }
 
     fn stop(&mut self, now: Nanos) {
-        self.account.look(now, self.subscribers.open());
+        self.account.end(now, self.subscribers.open());
         self.subscribers.stop();
         self.publishers.iter_mut().for_each(Fleet::stop);
         self.stopped = true;
@@ -598,7 +598,6 @@ impl Actor for Broadcast<'_> {
 
     fn close(mut self: Box<Self>) -> Closed {
         self.account.counts().lost += self.outstanding();
-        let open = self.subscribers.open();
-        self.account.close(open)
+        self.account.close()
     }
 }

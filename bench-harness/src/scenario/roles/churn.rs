@@ -183,7 +183,7 @@ impl Actor for Churn {
     }
 
     fn stop(&mut self, now: Nanos) {
-        self.account.look(now, self.open);
+        self.account.end(now, self.open);
         self.stopped = true;
     }
 
@@ -264,7 +264,6 @@ impl Actor for Churn {
 
     fn close(mut self: Box<Self>) -> Closed {
         self.account.counts().lost += self.dues.waiting() as u64;
-        let open = self.open;
-        self.account.close(open)
+        self.account.close()
     }
 }

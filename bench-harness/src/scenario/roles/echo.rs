@@ -205,7 +205,7 @@ impl Actor for Echo<'_> {
     }
 
     fn stop(&mut self, now: Nanos) {
-        self.account.look(now, self.fleet.open());
+        self.account.end(now, self.fleet.open());
         self.fleet.stop();
     }
 
@@ -299,7 +299,6 @@ impl Actor for Echo<'_> {
             .map(|talk| talk.flight.len() + talk.queue.len())
             .sum();
         self.account.counts().lost += (unanswered + self.dues.waiting()) as u64;
-        let open = self.fleet.open();
-        self.account.close(open)
+        self.account.close()
     }
 }

@@ -56,7 +56,7 @@ impl Actor for Idle {
     }
 
     fn stop(&mut self, now: Nanos) {
-        self.account.look(now, self.fleet.open());
+        self.account.end(now, self.fleet.open());
         self.fleet.stop();
     }
 
@@ -109,7 +109,6 @@ impl Actor for Idle {
     }
 
     fn close(self: Box<Self>) -> Closed {
-        let open = self.fleet.open();
-        self.account.close(open)
+        self.account.close()
     }
 }

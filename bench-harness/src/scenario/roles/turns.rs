@@ -39,9 +39,9 @@ impl Turns {
         if self.next >= self.list.len() {
             self.next = 0;
         }
-        let slot = self.list.get(self.next).copied();
+        let slot = self.list.get(self.next).copied()?;
         self.next += 1;
-        slot
+        Some(slot)
     }
 }
 

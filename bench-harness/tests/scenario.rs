@@ -1,0 +1,461 @@
+//! `scenario` against a server of independent make: an echo, and topics.
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use common::hub::frame;
+use common::{bench, ring_available, run};
+use serde_json::Value;
+use tungstenite::handshake::server::{Request, Response};
+use tungstenite::{Message, WebSocket};
+
+/// What is done to a message that is published: the frames that a subscriber gets for message `n`, counted over all topics.
+type Treatment = dyn Fn(u64, &[u8]) -> Vec<Vec<u8>> + Send + Sync;
+
+/// A server in this process.
+struct Town {
+    address: SocketAddr,
+    /// Connections so far, by path.
+    joined: Mutex<HashMap<String, u64>>,
+    /// Subscribers by topic.
+    topics: Mutex<HashMap<String, Vec<TcpStream>>>,
+    published: AtomicU64,
+    treatment: Box<Treatment>,
+}
+
+impl Town {
+    /// Everything comes as it should.
+    fn honest() -> Arc<Self> {
+        Self::serve(|_, payload| vec![frame(payload)])
+    }
+
+    fn serve(treatment: impl Fn(u64, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let town = Arc::new(Self {
+            address: listener.local_addr().unwrap(),
+            joined: Mutex::default(),
+            topics: Mutex::default(),
+            published: AtomicU64::new(0),
+            treatment: Box::new(treatment),
+        });
+        let served = Arc::clone(&town);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let town = Arc::clone(&served);
+                thread::spawn(move || town.talk(stream));
+            }
+        });
+        town
+    }
+
+    #[expect(clippy::result_large_err, reason = "tungstenite's signature")]
+    fn talk(&self, stream: TcpStream) {
+        stream.set_nodelay(true).unwrap();
+        let writer = stream.try_clone().unwrap();
+        let mut path = String::new();
+        let looked = |request: &Request, response: Response| {
+            path = request.uri().to_string();
+            Ok(response)
+        };
+        let Ok(mut peer) = tungstenite::accept_hdr(stream, looked) else {
+            return;
+        };
+        *self.joined.lock().unwrap().entry(path.clone()).or_default() += 1;
+        let value = |name: &str| {
+            let mut pairs = path
+                .split(['?', '&'])
+                .filter_map(|pair| pair.split_once('='));
+            pairs
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.to_owned())
+        };
+        if let Some(topic) = value("sub") {
+            self.topics
+                .lock()
+                .unwrap()
+                .entry(topic)
+                .or_default()
+                .push(writer);
+        }
+        self.listen(&mut peer, &path, value("pub").as_deref());
+        // The topic holds the connection, too.
+        let _ = peer.get_ref().shutdown(Shutdown::Both);
+    }
+
+    fn listen(&self, peer: &mut WebSocket<TcpStream>, path: &str, topic: Option<&str>) {
+        while let Ok(message) = peer.read() {
+            match (topic, &message) {
+                (Some(topic), Message::Binary(payload)) => self.publish(topic, payload),
+                (None, Message::Binary(_) | Message::Text(_)) if path.starts_with("/echo") => {
+                    if peer.send(message).is_err() {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn publish(&self, topic: &str, payload: &[u8]) {
+        let mut topics = self.topics.lock().unwrap();
+        let number = self.published.fetch_add(1, Ordering::Relaxed);
+        let frames = (self.treatment)(number, payload);
+        for stream in topics.entry(topic.to_owned()).or_default() {
+            for frame in &frames {
+                // Whoever has left is no concern of a test's.
+                let _ = stream.write_all(frame);
+            }
+        }
+    }
+
+    fn joined(&self, path: &str) -> u64 {
+        self.joined.lock().unwrap().get(path).copied().unwrap_or(0)
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}/echo", self.address)
+    }
+}
+
+/// A file with a scenario; it goes with the value.
+struct Script(PathBuf);
+
+impl Script {
+    fn new(name: &str, text: &str) -> Self {
+        let file = format!("corecast-bench-{name}-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(file);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// Plays it. `--cost`: how much of a busy test machine the client gets must not decide.
+    fn play(&self, town: &Town) -> (i32, Value, String) {
+        let own = std::process::id().to_string();
+        bench(&[
+            "scenario",
+            self.path(),
+            &town.url(),
+            "--server-pid",
+            &own,
+            "--cost",
+        ])
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn role<'a>(summary: &'a Value, name: &str) -> &'a Value {
+    let roles = summary["scenario"]["roles"].as_array().unwrap();
+    roles.iter().find(|role| role["name"] == name).unwrap()
+}
+
+fn number(of: &Value, name: &str) -> u64 {
+    of[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name} is missing: {of:#}"))
+}
+
+const ALL_KINDS: &str = r#"
+title = "All kinds"
+
+[[role]]
+name = "talkers"
+kind = "echo"
+connections = 20
+payload = "json"
+size = 200
+rate = 500
+
+[[role]]
+name = "rooms"
+kind = "broadcast"
+connections = 20
+topics = 2
+publishers = "all"
+path = "/topics?sub=room{topic}&pub=room{topic}"
+size = 64
+rate = 100
+
+[[role]]
+name = "feed"
+kind = "broadcast"
+connections = 10
+path = "/topics?sub=feed"
+publish_path = "/topics?pub=feed"
+rate = 100
+
+[[role]]
+name = "quiet"
+kind = "idle"
+connections = 10
+
+[[role]]
+name = "visitors"
+kind = "churn"
+connections = 10
+path = "/echo?visit"
+rate = 40
+messages = 2
+hold = "20ms"
+
+[[phase]]
+name = "rise"
+duration = "400ms"
+connections = { from = 0.5, to = 1 }
+rate = { from = 0, to = 1 }
+measure = false
+
+[[phase]]
+name = "steady"
+duration = "500ms"
+
+[[phase]]
+name = "rush"
+duration = "500ms"
+role.visitors = { rate = 2 }
+
+[[phase]]
+name = "fall"
+duration = "300ms"
+connections = { from = 1, to = 0.5 }
+
+[[phase]]
+name = "low"
+duration = "500ms"
+connections = 0.5
+"#;
+
+#[test]
+fn all_kinds_side_by_side() {
+    if !ring_available() {
+        return;
+    }
+    let town = Town::honest();
+    let (code, summary, errors) = Script::new("kinds", ALL_KINDS).play(&town);
+    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    assert_eq!(summary["errors"]["reasons"].as_array().unwrap().len(), 0);
+    // What falls due follows from the plan alone: ramps are areas, whatever the machine does.
+    let due = |name: &str| -> Vec<u64> {
+        let phases = role(&summary, name)["phases"].as_array().unwrap();
+        phases.iter().map(|part| number(part, "due")).collect()
+    };
+    let close = |found: Vec<u64>, expected: [u64; 5]| {
+        let near = found
+            .iter()
+            .zip(expected)
+            .all(|(found, expected)| found.abs_diff(expected) <= 1);
+        assert!(near, "{found:?} {expected:?}");
+    };
+    close(due("talkers"), [100, 250, 250, 150, 250]);
+    close(due("rooms"), [20, 50, 50, 30, 50]);
+    close(due("visitors"), [8, 20, 40, 12, 20]);
+    for name in ["talkers", "rooms", "feed", "visitors"] {
+        let total = &role(&summary, name)["total"];
+        let latency = &total["latency_us"]["corrected"];
+        assert!(
+            latency["p99_9"].as_f64().unwrap() >= latency["p50"].as_f64().unwrap(),
+            "{name}"
+        );
+        assert_eq!(
+            (number(total, "lost"), number(total, "duplicated")),
+            (0, 0),
+            "{name}"
+        );
+    }
+    let talkers = &role(&summary, "talkers")["total"];
+    assert_eq!(talkers["latency_us"]["corrected"]["count"], talkers["due"]);
+    assert!(summary["server"]["cpu_us_per_message"].as_f64().unwrap() > 0.0);
+    assert!(
+        summary["scenario"]["phases"][1]["server_cpu_us_per_message"]
+            .as_f64()
+            .unwrap()
+            > 0.0
+    );
+    assert_eq!(summary["scenario"]["phases"][0]["measured"], false);
+    connections_follow_the_plan(&summary);
+    visits_are_counted(&town, &summary);
+}
+
+/// Ramps are followed: what opens and closes is what the plan says.
+fn connections_follow_the_plan(summary: &Value) {
+    for (name, all) in [("talkers", 20), ("rooms", 20), ("quiet", 10)] {
+        let phases = role(summary, name)["phases"].as_array().unwrap();
+        let sum = |what: &str| phases.iter().map(|part| number(part, what)).sum::<u64>();
+        assert_eq!(
+            (sum("opened"), sum("closed")),
+            (all, all / 2),
+            "{name}: {phases:#?}"
+        );
+        let at_end: Vec<(u64, u64)> = phases
+            .iter()
+            .map(|part| (number(part, "wanted"), number(part, "open")))
+            .collect();
+        assert_eq!(at_end[1], (all, all), "{name}");
+        assert_eq!(at_end[4], (all / 2, all / 2), "{name}");
+    }
+}
+
+fn visits_are_counted(town: &Town, summary: &Value) {
+    let phases = role(summary, "visitors")["phases"].as_array().unwrap();
+    let sum = |what: &str| phases.iter().map(|part| number(part, what)).sum::<u64>();
+    assert_eq!(town.joined("/echo?visit"), sum("opened"));
+    assert_eq!(sum("opened"), sum("due"));
+    assert_eq!(
+        sum("done"),
+        2 * sum("opened"),
+        "each has two messages echoed"
+    );
+    assert!(
+        sum("closed") + 10 >= sum("opened"),
+        "only the last ones may still be there"
+    );
+}
+
+const ONE_FEED: &str = r#"
+title = "Feed"
+[[role]]
+name = "feed"
+kind = "broadcast"
+connections = 5
+path = "/topics?sub=feed"
+publish_path = "/topics?pub=feed"
+rate = 200
+[[phase]]
+name = "first"
+duration = "500ms"
+[[phase]]
+name = "second"
+duration = "500ms"
+"#;
+
+/// Lost, duplicated and reordered deliveries of the one role.
+fn faults(summary: &Value) -> [u64; 3] {
+    let phases = role(summary, "feed")["phases"].as_array().unwrap();
+    ["lost", "duplicated", "reordered"]
+        .map(|what| phases.iter().map(|part| number(part, what)).sum())
+}
+
+#[test]
+fn lost_and_repeated_deliveries_are_found() {
+    if !ring_available() {
+        return;
+    }
+    let town = Town::serve(|number, payload| match number {
+        20 | 150 => Vec::new(),
+        30 | 60 | 170 => vec![frame(payload); 2],
+        _ => vec![frame(payload)],
+    });
+    let (code, summary, _) = Script::new("faults", ONE_FEED).play(&town);
+    assert_eq!(code, 5, "{summary:#}");
+    assert_eq!(faults(&summary), [2 * 5, 3 * 5, 0], "{summary:#}");
+    assert_eq!(role(&summary, "feed")["valid"], false);
+}
+
+#[test]
+fn swapped_deliveries_are_found() {
+    if !ring_available() {
+        return;
+    }
+    let kept = Mutex::new(Vec::new());
+    let town = Town::serve(move |number, payload| {
+        let mut kept = kept.lock().unwrap();
+        if number % 50 == 40 {
+            kept.push(frame(payload));
+            return Vec::new();
+        }
+        [vec![frame(payload)], kept.drain(..).collect()].concat()
+    });
+    let (code, summary, _) = Script::new("swapped", ONE_FEED).play(&town);
+    assert_eq!((code, faults(&summary)), (5, [0, 0, 4 * 5]), "{summary:#}");
+}
+
+#[test]
+fn a_role_without_replies_is_invalid_and_the_others_are_not() {
+    if !ring_available() {
+        return;
+    }
+    let text = r#"
+title = "Half"
+[[role]]
+name = "heard"
+kind = "echo"
+connections = 4
+rate = 200
+[[role]]
+name = "ignored"
+kind = "echo"
+connections = 4
+path = "/mute"
+rate = 200
+[[phase]]
+name = "only"
+duration = "600ms"
+"#;
+    let town = Town::honest();
+    let (code, summary, _) = Script::new("half", text).play(&town);
+    assert_eq!(code, 5, "{summary:#}");
+    let ignored = role(&summary, "ignored");
+    assert_eq!(
+        (number(&ignored["total"], "lost"), &ignored["valid"]),
+        (120, &Value::Bool(false))
+    );
+    let kinds: Vec<&str> = ignored["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|reason| reason["kind"].as_str())
+        .collect();
+    assert_eq!(kinds, ["errors", "rate-missed"]);
+    assert_eq!(number(&role(&summary, "heard")["total"], "lost"), 0);
+    assert_eq!(number(&role(&summary, "heard")["total"], "due"), 120);
+}
+
+#[test]
+fn a_file_is_checked_and_an_example_printed_without_a_server() {
+    let text = |args: &[&str]| {
+        let output = run(&[&["scenario"], args].concat());
+        let both = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(both).unwrap())
+    };
+    let (code, page) = text(&["--check", "game-ticks", "--scale", "3"]);
+    assert_eq!(code, Some(0), "{page}");
+    assert!(
+        page.contains("60 topics, 60 publishers at /topics?pub=match-{topic}"),
+        "{page}"
+    );
+    let (code, example) = text(&["--print-example", "chat"]);
+    assert_eq!(code, Some(0));
+    let copy = Script::new("copy", &example);
+    assert_eq!(text(&["--check", copy.path()]).0, Some(0));
+    let slip = Script::new("slip", &example.replace("duration", "durration"));
+    let (code, error) = text(&["--check", slip.path()]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(
+        error.contains("line 5") && error.contains("did you mean `duration`?"),
+        "{error}"
+    );
+    let (code, error) = text(&["chat"]);
+    assert!(code == Some(2) && error.contains("<URL>"), "{error}");
+    let (code, error) = text(&["chat", "tcp://127.0.0.1:9"]);
+    assert!(code == Some(2) && error.contains("ws://"), "{error}");
+    let (code, error) = text(&["chat", "--check", "--path", "typing2=/x"]);
+    assert!(
+        code == Some(2) && error.contains("did you mean `typing`?"),
+        "{error}"
+    );
+}
