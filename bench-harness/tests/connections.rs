@@ -290,7 +290,9 @@ fn one_of_each_kind() -> Vec<Value> {
             conn.write(first, &payload);
         }
     });
+    let scenario = scenario_file();
     let commands = [
+        format!("scenario {} {bad}", scenario.display()),
         format!(
             "broadcast ws://{closing}/ --publish-url ws://{closing}/?pub -c 3 --slow 1 -z 200ms"
         ),
@@ -318,7 +320,19 @@ fn one_of_each_kind() -> Vec<Value> {
     // On a busy machine it may be that no rate holds.
     let searches = (0..10).map(|_| run(&search));
     let searches = searches.filter(|summary| summary["find_max"]["rate"].is_u64());
-    commands.iter().map(run).chain(searches.take(1)).collect()
+    let summaries = commands.iter().map(run).chain(searches.take(1)).collect();
+    std::fs::remove_file(scenario).unwrap();
+    summaries
+}
+
+/// A scenario in the system's folder for such files.
+fn scenario_file() -> std::path::PathBuf {
+    let name = format!("corecast-bench-schema-{}.toml", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let role = "[[role]]\nname = 'a'\nkind = 'echo'\nconnections = 3\nrate = 200\n";
+    let phase = "[[phase]]\nname = 'p'\nduration = '200ms'\n";
+    std::fs::write(&path, format!("title = 'x'\n{role}{phase}")).unwrap();
+    path
 }
 
 fn hub_url() -> String {

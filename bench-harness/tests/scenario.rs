@@ -90,11 +90,19 @@ impl Town {
     }
 
     fn listen(&self, peer: &mut WebSocket<TcpStream>, path: &str, topic: Option<&str>) {
+        let mut heard = 0;
         while let Ok(message) = peer.read() {
             match (topic, &message) {
                 (Some(topic), Message::Binary(payload)) => self.publish(topic, payload),
                 (None, Message::Binary(_) | Message::Text(_)) if path.starts_with("/echo") => {
-                    if peer.send(message).is_err() {
+                    // Of every connection's hundred messages one is dropped, and one comes twice.
+                    heard += 1;
+                    let copies = match (path.contains("faulty"), heard % 100) {
+                        (true, 50) => 0,
+                        (true, 70) => 2,
+                        _ => 1,
+                    };
+                    if (0..copies).any(|_| peer.send(message.clone()).is_err()) {
                         return;
                     }
                 }
@@ -382,6 +390,32 @@ fn swapped_deliveries_are_found() {
     });
     let (code, summary, _) = Script::new("swapped", ONE_FEED).play(&town);
     assert_eq!((code, faults(&summary)), (5, [0, 0, 4 * 5]), "{summary:#}");
+}
+
+#[test]
+fn lost_and_repeated_replies_are_found() {
+    if !ring_available() {
+        return;
+    }
+    let text = r#"
+title = "Echo"
+[[role]]
+name = "feed"
+kind = "echo"
+connections = 2
+path = "/echo?faulty"
+rate = 600
+[[phase]]
+name = "only"
+duration = "1s"
+"#;
+    let town = Town::honest();
+    let (code, summary, _) = Script::new("replies", text).play(&town);
+    assert_eq!(
+        (code, faults(&summary)),
+        (5, [2 * 3, 2 * 3, 0]),
+        "{summary:#}"
+    );
 }
 
 #[test]

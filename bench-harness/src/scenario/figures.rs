@@ -87,8 +87,8 @@ pub(crate) struct Figures {
     pub(crate) broken: u64,
     /// Messages that had no reply or did not come to a subscriber; noticed in it, what was missing in the end in the last phase.
     pub(crate) lost: u64,
-    /// Deliveries that came more than once.
+    /// Messages that came more than once.
     pub(crate) duplicated: u64,
-    /// Deliveries that came after a later message of the same publisher.
+    /// Messages that came after a later one of the same connection or publisher.
     pub(crate) reordered: u64,
 }

@@ -93,14 +93,11 @@ pub(super) fn summary(
     });
     summary.latency_us = Some(Latencies {
         corrected: latency.corrected.distribution(),
-        uncorrected: latency
-            .uncorrected
-            .as_ref()
-            .and_then(Latency::distribution),
+        uncorrected: latency.uncorrected.as_ref().and_then(Latency::distribution),
     });
     summary.server = seen.whole.server(seen.whole.done);
     summary.client = seen.whole.client(seen.whole.done);
-    summary.errors = Errors::new(&refused, &broken, lost);
+    summary.errors = Errors::new(&refused, &broken, Some(faults));
     let phases = plan.phases.iter().zip(&seen.phases);
     summary.scenario = Some(ScenarioFigures {
         title: plan.title.clone(),

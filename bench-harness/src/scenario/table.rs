@@ -15,7 +15,11 @@ pub(crate) fn lines(scenario: &ScenarioFigures) -> Vec<(String, String)> {
     for role in &scenario.roles {
         lines.push((role.name.clone(), headline(role)));
         for (phase, part) in scenario.phases.iter().zip(&role.phases) {
-            let note = if phase.measured { "" } else { " (not measured)" };
+            let note = if phase.measured {
+                ""
+            } else {
+                " (not measured)"
+            };
             let text = figures(role.kind, part, phase.length_s) + note;
             lines.push((format!("· {}", phase.name), text));
         }
@@ -29,8 +33,14 @@ fn course(phase: &PhaseFigures) -> String {
     let server = phase.server_cpu_us_per_message;
     let server = server.map_or(String::new(), |cost| format!(", server {cost:.3} µs each"));
     let ran = phase.server_running;
-    let ran = ran.map_or(String::new(), |ran| format!(", server ran {:.1} %", ran * 100.0));
-    let note = if phase.measured { "" } else { " (not measured)" };
+    let ran = ran.map_or(String::new(), |ran| {
+        format!(", server ran {:.1} %", ran * 100.0)
+    });
+    let note = if phase.measured {
+        ""
+    } else {
+        " (not measured)"
+    };
     format!(
         "{:.2} s, {} messages = {}/s{server}{ran}, client busy {:.1} %{note}",
         phase.length_s,
@@ -57,15 +67,28 @@ fn figures(kind: Kind, part: &Figures, seconds: f64) -> String {
     let per_second = |count: u64| rounded(count as f64 / seconds);
     match kind {
         Kind::Idle => {}
-        Kind::Churn => parts.push(format!("{} due/s, {} opened/s", per_second(part.due), per_second(part.opened))),
-        _ => parts.push(format!("{} due/s, {} came/s", per_second(part.due), rounded(part.per_second))),
+        Kind::Churn => parts.push(format!(
+            "{} due/s, {} opened/s",
+            per_second(part.due),
+            per_second(part.opened)
+        )),
+        _ => parts.push(format!(
+            "{} due/s, {} came/s",
+            per_second(part.due),
+            rounded(part.per_second)
+        )),
     }
     if let Some(times) = part.latency_us.corrected {
         let [p50, p99, p99_9] = [times.p50, times.p99, times.p99_9].map(time);
         parts.push(format!("p50 {p50} p99 {p99} p99.9 {p99_9}"));
     }
-    let of = part.wanted.map_or(String::new(), |wanted| format!(" of {wanted}"));
-    parts.push(format!("{}{of} open at the end, {} opened, {} closed", part.open, part.opened, part.closed));
+    let of = part
+        .wanted
+        .map_or(String::new(), |wanted| format!(" of {wanted}"));
+    parts.push(format!(
+        "{}{of} open at the end, {} opened, {} closed",
+        part.open, part.opened, part.closed
+    ));
     let errors = [
         (part.refused, "refused"),
         (part.broken, "broken"),

@@ -11,7 +11,7 @@ use crate::stats::faults::Faults;
 
 /// The replies of one thread's connections that are missing, and what was wrong with those that came.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// Payloads that take turns.
     variants: u64,
     /// By connection, in order; only the latest, which a reply can still be told to be.
@@ -21,16 +21,16 @@ pub(super) struct Account {
 
 /// A message whose reply was passed over, or is waited for no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Missing {
+pub(crate) struct Missing {
     /// Its number on the connection.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// When it was sent.
-    pub(super) sent: Nanos,
+    pub(crate) sent: Nanos,
 }
 
 /// What a reply that was not due is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Displaced {
+pub(crate) enum Displaced {
     /// That of a later message; those before it are missing.
     Ahead(u64),
     /// One that was missing.
@@ -43,7 +43,7 @@ pub(super) enum Displaced {
 
 impl Account {
     /// Nothing is missing yet.
-    pub(super) fn new(variants: usize) -> Self {
+    pub(crate) fn new(variants: usize) -> Self {
         Self {
             variants: variants as u64,
             missing: HashMap::new(),
@@ -54,7 +54,7 @@ impl Account {
     /// A reply with payload `variant` came where that of message `due` was, and messages up to `sent` (excluded) are on
     /// their way. Counts it if it is late or a duplicate.
     #[cold]
-    pub(super) fn displaced(
+    pub(crate) fn displaced(
         &mut self,
         slot: u32,
         variant: usize,
@@ -85,7 +85,7 @@ impl Account {
 
     /// These messages are missing; `due` is the number of the one that is due next.
     #[cold]
-    pub(super) fn miss(&mut self, slot: u32, missing: impl Iterator<Item = Missing>, due: u64) {
+    pub(crate) fn miss(&mut self, slot: u32, missing: impl Iterator<Item = Missing>, due: u64) {
         let list = self.missing.entry(slot).or_default();
         list.extend(missing);
         let before = list.len();
@@ -95,7 +95,7 @@ impl Account {
     }
 
     /// Messages that are still missing of those right before `due`, with none in between that has come.
-    pub(super) fn silent(&self, slot: u32, due: u64) -> u64 {
+    pub(crate) fn silent(&self, slot: u32, due: u64) -> u64 {
         let list = self.missing.get(&slot).map_or(&[][..], Vec::as_slice);
         let numbers = list.iter().rev().map(|missing| missing.number);
         numbers
@@ -105,7 +105,7 @@ impl Account {
     }
 
     /// The final account: what is missing now is lost, and so are the `outstanding`.
-    pub(super) fn close(self, outstanding: u64) -> Faults {
+    pub(crate) fn close(self, outstanding: u64) -> Faults {
         let missing: usize = self.missing.values().map(Vec::len).sum();
         Faults {
             lost: self.faults.lost + missing as u64 + outstanding,

@@ -1,6 +1,6 @@
 //! `echo`: sends messages and checks that each comes back.
 
-mod account;
+pub(crate) mod account;
 mod driver;
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Echo: each message is sent by the connection whose turn it is, and has to come back.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use corecast_protocol::{Opcode, encode_client};
 
@@ -11,6 +11,7 @@ use crate::client::links::{End, Links, OpenTimes, Outbox};
 use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
 use crate::client::workload::Workload;
 use crate::clock::Nanos;
+use crate::commands::echo::account::{self, Displaced, Missing};
 use crate::error::BenchError;
 use crate::ring::Region;
 use crate::scenario::account::{Account, Closed};
@@ -36,12 +37,20 @@ pub(crate) struct Echo<'a> {
     /// Slots to close when all is answered.
     leaving: Vec<u32>,
     account: Account,
+    /// Replies that were passed over, by connection.
+    missing: account::Account,
+    /// When each of these was due, by connection and number.
+    missing_dues: HashMap<(u32, u64), Nanos>,
+    /// Connections so far.
+    opened: u32,
     over: bool,
 }
 
 /// One connection.
 #[derive(Default)]
 struct Talk {
+    /// Number of the connection within the thread's part of the role.
+    id: u32,
     reader: ReplyReader,
     /// When each of those was due that wait to be sent…
     queue: VecDeque<Nanos>,
@@ -77,6 +86,9 @@ impl<'a> Echo<'a> {
             dirty: Vec::new(),
             leaving: Vec::new(),
             account,
+            missing: account::Account::new(load.variants),
+            missing_dues: HashMap::new(),
+            opened: 0,
             over: false,
         }
     }
@@ -170,15 +182,78 @@ impl<'a> Echo<'a> {
             return Err("a reply came that nothing was sent for".to_owned());
         };
         let more = !talk.queue.is_empty();
+        self.came(due, sent, now, recorder);
+        if more {
+            self.mark(slot);
+        }
+        Ok(())
+    }
+}
+
+impl Echo<'_> {
+    /// A reply has come that was not the one that was due.
+    #[cold]
+    fn displaced(
+        &mut self,
+        slot: u32,
+        variant: usize,
+        now: Nanos,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Result<(), String> {
+        let place = self.fleet.place(slot) as usize;
+        let talk = &self.talks[place];
+        let (id, due, sent) = (talk.id, talk.answered(), talk.sent);
+        match self.missing.displaced(id, variant, due, sent) {
+            Displaced::Ahead(number) => {
+                self.pass_over(slot, number);
+                self.answer(slot, now, recorder)?;
+            }
+            Displaced::Late(Missing { number, sent }) => {
+                let due = self.missing_dues.remove(&(id, number)).unwrap_or(sent);
+                self.account.came_late();
+                self.came(due, sent, now, recorder);
+            }
+            Displaced::Again => self.account.counts().duplicated += 1,
+            Displaced::Unknown => return Err("a reply came that nothing was sent for".to_owned()),
+        }
+        let talk = &mut self.talks[place];
+        let variants = self.load.variants as u64;
+        talk.reader.expect((talk.answered() % variants) as usize);
+        Ok(())
+    }
+
+    /// Counts the messages of a connection before this one as lost, until they come.
+    #[cold]
+    fn pass_over(&mut self, slot: u32, number: u64) {
+        let place = self.fleet.place(slot) as usize;
+        let talk = &mut self.talks[place];
+        let (id, first) = (talk.id, talk.answered());
+        let mut missing = Vec::new();
+        for (number, (due, sent)) in
+            (first..number).zip(talk.flight.drain(..(number - first) as usize))
+        {
+            self.missing_dues.insert((id, number), due);
+            missing.push(Missing { number, sent });
+        }
+        self.account.counts().lost += missing.len() as u64;
+        self.missing.miss(id, missing.into_iter(), number);
+    }
+
+    /// Notes a reply down.
+    #[inline]
+    fn came(&mut self, due: Nanos, sent: Nanos, now: Nanos, recorder: &mut Option<Recorder<'_>>) {
         self.account.counts().done += 1;
         self.account.answered(due, sent, now);
         if let Some(recorder) = recorder {
             recorder.record(due, sent, now);
         }
-        if more {
-            self.mark(slot);
-        }
-        Ok(())
+    }
+}
+
+impl Talk {
+    /// Messages that were answered or passed over: the number of the one that is due to come back.
+    fn answered(&self) -> u64 {
+        self.sent - self.flight.len() as u64
     }
 }
 
@@ -228,7 +303,12 @@ impl Actor for Echo<'_> {
     }
 
     fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
-        *self.talk(slot) = Talk::default();
+        self.opened += 1;
+        let id = self.opened;
+        *self.talk(slot) = Talk {
+            id,
+            ..Talk::default()
+        };
         self.fleet.opened(slot, times, &mut self.account);
         self.turns.join(slot);
     }
@@ -247,8 +327,9 @@ impl Actor for Echo<'_> {
             let reader = &mut self.talks[place].reader;
             let reply = reader.next(&mut input, self.load, self.verify, &mut self.replies);
             match reply.map_err(|error| error.to_string())? {
-                Some(Reply::Message) if self.over => {}
+                Some(Reply::Message | Reply::Displaced(_)) if self.over => {}
                 Some(Reply::Message) => self.answer(slot, now, recorder)?,
+                Some(Reply::Displaced(variant)) => self.displaced(slot, variant, now, recorder)?,
                 Some(Reply::Control(Control::Ping(payload))) => {
                     let mut pong = Vec::new();
                     encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);

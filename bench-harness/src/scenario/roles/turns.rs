@@ -93,7 +93,12 @@ impl Dues {
 
     /// Makes due what the schedule says by now, and notes it down. Returns when the next one will be.
     #[inline]
-    pub(super) fn fall(&mut self, now: Nanos, account: &mut Account, recorder: &mut Option<Recorder<'_>>) -> Nanos {
+    pub(super) fn fall(
+        &mut self,
+        now: Nanos,
+        account: &mut Account,
+        recorder: &mut Option<Recorder<'_>>,
+    ) -> Nanos {
         let Some(schedule) = &self.schedule else {
             return Nanos::MAX;
         };
