@@ -116,6 +116,19 @@ impl Crew {
         }
     }
 
+    /// The threads, when they are of this process.
+    ///
+    /// # Errors
+    /// They are of others, and the load knows no way to be shared with them.
+    pub(crate) fn here(&self) -> Result<&Places, BenchError> {
+        match self {
+            Self::Threads(places) => Ok(places),
+            Self::Agents(_) => Err(BenchError::usage(
+                "this load is put on from one process: leave --agents and --processes out, or ask for fewer connections",
+            )),
+        }
+    }
+
     /// Runs `work` on the threads, here or in agents, where `order` stands for it; and `conduct` here meanwhile.
     ///
     /// # Errors

@@ -6,15 +6,19 @@ use super::Common;
 use crate::client::reply::Verify;
 use crate::units;
 
+/// A URL that nobody connects to, where none is asked for: without one the flags of all loads could not be read.
+const NO_URL: &str = "ws://localhost/";
+
 /// `scenario`.
-#[derive(Debug, Args)]
-#[command(mut_arg("target", |arg| arg.required(false).required_unless_present_any(["check", "print_example"])))]
+#[derive(Clone, Debug, Args)]
+#[command(mut_arg("target", |url| url.required(false).default_value(NO_URL).hide_default_value(true)
+    .required_unless_present_any(["check", "print_example"])))]
 pub(crate) struct ScenarioArgs {
     /// The scenario: a TOML file, or the name of an example: chat, market-data, game-ticks or iot-telemetry.
     #[arg(value_name = "FILE", required_unless_present = "print_example")]
     pub(crate) file: Option<String>,
     #[command(flatten)]
-    pub(crate) common: Option<Common>,
+    pub(crate) common: Common,
     /// Read the file, print who would do what when, and run nothing.
     #[arg(long)]
     pub(crate) check: bool,

@@ -49,13 +49,13 @@
 //!
 //! # How it is played
 //!
-//! Every thread plays its share of every role, on one ring: one [`crew::Crew`], whose slots belong to the roles one after the other. So a client
+//! Every thread plays its share of every role, on one ring: one [`ensemble::Ensemble`], whose slots belong to the roles one after the other. So a client
 //! of one core needs no more threads than any other command has, the thread's saturation is the client's as everywhere, and roles do not
 //! compete for a processor in a way that looks like others starving them.
 
 mod account;
-mod crew;
 mod curve;
+mod ensemble;
 mod examples;
 pub(crate) mod figures;
 mod file;
@@ -92,15 +92,7 @@ pub(crate) fn run(args: &ScenarioArgs) -> Result<Verdict, BenchError> {
         io::stdout().write_all(timeline::of(&plan).as_bytes())?;
         return Ok(Verdict::Valid);
     }
-    let common = args
-        .common
-        .as_ref()
-        .expect("without --check a URL is required");
-    session::run(&Play {
-        args,
-        common,
-        plan: &plan,
-    })
+    session::run(&Play { args, plan: &plan })
 }
 
 /// Reads the scenario, with the paths of the command line.

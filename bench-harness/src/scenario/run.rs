@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::account::Closed;
-use super::crew::{self, Crew, Material};
+use super::ensemble::{self, Ensemble, Material};
 use super::fleet::Share;
 use super::plan::{Plan, Role, Task};
 use super::roles::broadcast::SETTLE;
 use super::summarize;
 use crate::cli::{Common, ScenarioArgs};
 use crate::client::dial::Failures;
-use crate::client::team::{self, Conductor, Member};
+use crate::client::team::{self, Conductor, Member, Sum};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::commands::Setup;
 use crate::commands::echo::nothing_opened;
@@ -32,7 +32,6 @@ const TIME_WAIT: Nanos = 60_000_000_000;
 /// A scenario and how to play it.
 pub(super) struct Play<'a> {
     pub(super) args: &'a ScenarioArgs,
-    pub(super) common: &'a Common,
     pub(super) plan: &'a Plan,
 }
 
@@ -55,24 +54,26 @@ pub(super) struct Seen {
 
 impl Load for Play<'_> {
     fn common(&self) -> &Common {
-        self.common
+        &self.args.common
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-        if self.common.target.wire == Wire::Raw {
+        if self.args.common.target.wire == Wire::Raw {
             return Err(BenchError::usage("scenarios speak WebSocket: use ws://"));
         }
-        let mut setup = Setup::new(self.common, self.plan.connections())?;
+        let mut setup = Setup::new(&self.args.common, self.plan.connections())?;
         setup.connections += churned(self.plan);
-        let threads = setup.cores.len().max(1);
+        let places = setup.crew.here()?;
+        let threads = places.count;
         check_threads(self.plan, threads as u64)?;
-        let seed = self.common.seed;
+        let seed = self.args.common.seed;
         let material = |(number, role)| Material::new(role, number, seed, threads);
         let materials: Vec<Material> = self.plan.roles.iter().enumerate().map(material).collect();
         let clock = Clock::start();
         let work = |member: Member<'_>| self.drive(&setup, &materials, &member);
-        let conduct = |conductor: &Conductor<'_>| self.conduct(&setup, stage, conductor, clock);
-        let (outcomes, (seen, history)) = team::run(&setup.cores, clock, work, conduct)?;
+        let conduct =
+            |conductor: &Conductor<'_>, _: &Sum| self.conduct(&setup, stage, conductor, clock);
+        let (outcomes, (seen, history)) = team::run(places, clock, work, conduct)?;
         let outcome = merge(outcomes);
         if seen.open == 0 && self.plan.roles.iter().any(|role| wanted(role, 0) > 0) {
             let mut refused = Failures::default();
@@ -109,7 +110,7 @@ impl Play<'_> {
             Monitor::begin(conductor, setup.watch.as_ref(), clock, plan, stage.screen)?;
         conductor.go(clock.now());
         let reports = monitor.gather(Phase::Opening)?;
-        let start = clock.now() + nanos(LEAD);
+        let start = clock.now() + nanos(conductor.lead(LEAD));
         conductor.go(start);
         let measured = self.plan.measured();
         let ends = self.plan.phases.iter().map(|phase| start + phase.span.end);
@@ -145,10 +146,14 @@ impl Play<'_> {
             index: member.index,
             count: member.count,
         };
-        let mut links = setup.links(member, crew::slots(self.plan, share))?;
-        links.set_manners(crew::manners(self.plan, share, &self.common.target.path));
-        let seed = self.common.seed;
-        let mut crew = Crew::new(
+        let mut links = setup.links(member, ensemble::slots(self.plan, share))?;
+        links.set_manners(ensemble::manners(
+            self.plan,
+            share,
+            &self.args.common.target.path,
+        ));
+        let seed = self.args.common.seed;
+        let mut ensemble = Ensemble::new(
             self.args,
             self.plan,
             materials,
@@ -158,13 +163,13 @@ impl Play<'_> {
             member.progress,
         );
         member.rendezvous(0)?;
-        crew.open(&mut links)?;
+        ensemble.open(&mut links)?;
         let start = member.rendezvous(links.open_now())?;
-        crew.run(&mut links, start)?;
-        crew.drain(&mut links)?;
+        ensemble.run(&mut links, start)?;
+        ensemble.drain(&mut links)?;
         member.rendezvous(links.open_now())?;
-        crew.close(&mut links)?;
-        let (roles, latency) = crew.finish();
+        ensemble.close(&mut links)?;
+        let (roles, latency) = ensemble.finish();
         Ok(Outcome { roles, latency })
     }
 }

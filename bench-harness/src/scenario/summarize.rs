@@ -76,7 +76,7 @@ pub(super) fn summary(
     } else {
         JudgedBy::Throughput
     };
-    let target = play.common.target.to_string();
+    let target = play.args.common.target.to_string();
     let parameters = parameters(play, cores);
     let mut summary = Summary::new(
         "scenario",
@@ -120,7 +120,7 @@ fn parameters(play: &Play<'_>, cores: &[usize]) -> Parameters {
         warmup_s: time(measured.start),
         duration_s: time(measured.end - measured.start),
         cores: cores.to_vec(),
-        seed: play.common.seed,
+        seed: play.args.common.seed,
         ..Parameters::default()
     }
 }

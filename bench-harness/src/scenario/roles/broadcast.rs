@@ -20,7 +20,7 @@ use crate::clock::{Nanos, nanos};
 use crate::commands::broadcast::ledger::{Arrival, Ledger};
 use crate::error::BenchError;
 use crate::scenario::account::{Account, Closed};
-use crate::scenario::crew::CONTROL_KEY;
+use crate::scenario::ensemble::CONTROL_KEY;
 use crate::scenario::fleet::{Fleet, Share};
 use crate::telemetry::recorder::Recorder;
 

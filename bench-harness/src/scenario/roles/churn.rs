@@ -13,7 +13,7 @@ use crate::clock::{Nanos, nanos};
 use crate::error::BenchError;
 use crate::rng::Rng;
 use crate::scenario::account::{Account, Closed};
-use crate::scenario::crew::CONTROL_KEY;
+use crate::scenario::ensemble::CONTROL_KEY;
 use crate::scenario::partings::Partings;
 use crate::telemetry::recorder::Recorder;
 

@@ -15,7 +15,7 @@ use crate::commands::echo::account::{self, Displaced, Missing};
 use crate::error::BenchError;
 use crate::ring::Region;
 use crate::scenario::account::{Account, Closed};
-use crate::scenario::crew::CONTROL_KEY;
+use crate::scenario::ensemble::CONTROL_KEY;
 use crate::scenario::fleet::{Ended, Fleet};
 use crate::telemetry::recorder::Recorder;
 

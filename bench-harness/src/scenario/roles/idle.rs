@@ -8,7 +8,7 @@ use crate::client::listen::Listener;
 use crate::clock::Nanos;
 use crate::error::BenchError;
 use crate::scenario::account::{Account, Closed};
-use crate::scenario::crew::CONTROL_KEY;
+use crate::scenario::ensemble::CONTROL_KEY;
 use crate::scenario::fleet::Fleet;
 use crate::telemetry::recorder::Recorder;
 

@@ -71,8 +71,13 @@ impl Material {
                     Who::Subscribers => role.connections,
                 };
                 let published = Published::new(count as usize, threads);
-                let publication =
-                    Publication::new(message.payload, message.size as usize, false, seed);
+                let publication = Publication::new(
+                    message.payload,
+                    message.size as usize,
+                    false,
+                    seed,
+                    std::process::id(),
+                );
                 Self::Broadcast(Box::new((publication, published)))
             }
             Task::Idle | Task::Churn { .. } => Self::None,
@@ -93,7 +98,7 @@ fn workload(message: &Message, seed: u64) -> Workload {
 }
 
 /// All roles on one thread.
-pub(super) struct Crew<'a> {
+pub(super) struct Ensemble<'a> {
     actors: Vec<Box<dyn Actor + 'a>>,
     /// By slot: whose it is.
     owners: Vec<u16>,
@@ -112,7 +117,7 @@ pub(super) fn slots(plan: &Plan, share: Share) -> usize {
     plan.roles.iter().map(of).sum::<u64>() as usize
 }
 
-impl<'a> Crew<'a> {
+impl<'a> Ensemble<'a> {
     /// The roles of `plan` on the thread of this share.
     pub(super) fn new(
         args: &ScenarioArgs,
@@ -123,7 +128,7 @@ impl<'a> Crew<'a> {
         links: &mut Links<'_>,
         progress: &'a Progress,
     ) -> Self {
-        let mut crew = Self {
+        let mut ensemble = Self {
             actors: Vec::new(),
             owners: Vec::new(),
             progress,
@@ -134,9 +139,10 @@ impl<'a> Crew<'a> {
             measured: plan.measured(),
         };
         for (number, (role, material)) in plan.roles.iter().zip(materials).enumerate() {
-            let base = crew.owners.len() as u32;
+            let base = ensemble.owners.len() as u32;
             let slots = share.of(role.connections) + share.of(role.own_publishers());
-            crew.owners
+            ensemble
+                .owners
                 .extend(std::iter::repeat_n(number as u16, slots as usize));
             let mut recruit = Recruit {
                 args,
@@ -146,9 +152,9 @@ impl<'a> Crew<'a> {
                 base,
                 rng: Rng::new(seed, number as u64),
             };
-            crew.actors.push(recruit.actor(material, links));
+            ensemble.actors.push(recruit.actor(material, links));
         }
-        crew
+        ensemble
     }
 
     /// Opens what is wanted at the begin; what cannot be opened stays away.
@@ -284,7 +290,7 @@ impl<'a> Crew<'a> {
     }
 }
 
-impl Driver for Crew<'_> {
+impl Driver for Ensemble<'_> {
     fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox) {
         self.actor(slot).opened(slot, times, now, out);
     }
