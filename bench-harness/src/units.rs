@@ -106,6 +106,63 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
+/// Numbers of bytes that take turns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sizes(pub(crate) Vec<usize>);
+
+/// Bytes of a message at most: a send is one operation with a 32-bit length.
+pub(crate) const MAX_MESSAGE: u64 = 1 << 30;
+
+/// Sizes that take turns at most.
+const MAX_SIZES: usize = 64;
+
+/// Parses sizes: `512`, or `64,1k,16k`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn sizes(text: &str) -> Result<Sizes, String> {
+    let sizes: Vec<u64> = text.split(',').map(size).collect::<Result<_, _>>()?;
+    if sizes.len() > MAX_SIZES {
+        return Err(format!("at most {MAX_SIZES} sizes take turns"));
+    }
+    if sizes.iter().any(|&size| size > MAX_MESSAGE) {
+        return Err("a message has at most 1g".to_owned());
+    }
+    Ok(Sizes(sizes.into_iter().map(|size| size as usize).collect()))
+}
+
+/// A time from a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Span {
+    /// The shortest.
+    pub(crate) least: Duration,
+    /// The longest.
+    pub(crate) most: Duration,
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.least == self.most {
+            write!(f, "{:?}", self.least)
+        } else {
+            write!(f, "{:?} to {:?}", self.least, self.most)
+        }
+    }
+}
+
+/// Parses a time, or a range of times: `100ms`, or `50ms..200ms`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn span(text: &str) -> Result<Span, String> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most) = (duration(least)?, duration(most)?);
+    if least > most || most.is_zero() {
+        return Err("expected a time, or the shorter one first: 50ms..200ms".to_owned());
+    }
+    Ok(Span { least, most })
+}
+
 /// A part of a number of things.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Share {
@@ -253,6 +310,30 @@ mod tests {
         assert_eq!(percent("0%"), Ok(0.0));
         for text in ["3", "101%", "-1%", "%", "nan%", "x%"] {
             assert!(percent(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_take_turns() {
+        assert_eq!(sizes("64"), Ok(Sizes(vec![64])));
+        assert_eq!(sizes("64,1k,0"), Ok(Sizes(vec![64, 1024, 0])));
+        let many = vec!["1"; 65].join(",");
+        for text in ["", "64,", "64,x", "2g", &many] {
+            assert!(sizes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_are_times_or_ranges() {
+        let span_of = |least, most| Span {
+            least: Duration::from_millis(least),
+            most: Duration::from_millis(most),
+        };
+        assert_eq!(span("100ms"), Ok(span_of(100, 100)));
+        assert_eq!(span("0s..1s"), Ok(span_of(0, 1_000)));
+        assert_eq!(span_of(50, 1_000).to_string(), "50ms to 1s");
+        for text in ["0s", "2s..1s", "1s..", "..1s", "1"] {
+            assert!(span(text).is_err(), "{text}");
         }
     }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Floor, bench, deflating, echo, hub, ring_available, serve};
+use common::{Floor, bench, deflating, echo, hub, ring_available, serve, serve_asked};
 use serde_json::Value;
 use tungstenite::Message;
+use tungstenite::http::HeaderValue;
 
 fn own_pid() -> String {
     std::process::id().to_string()
@@ -291,6 +292,14 @@ fn one_of_each_kind() -> Vec<Value> {
         }
     });
     let scenario = scenario_file();
+    let choosing = serve_asked(
+        |_, response| {
+            let chosen = HeaderValue::from_static("chat");
+            let headers = response.headers_mut();
+            headers.insert("Sec-WebSocket-Protocol", chosen);
+        },
+        echo,
+    );
     let commands = [
         format!("scenario {} {bad}", scenario.display()),
         format!(
@@ -304,6 +313,12 @@ fn one_of_each_kind() -> Vec<Value> {
             floor.url
         ),
         format!("echo ws://{deflating}/ --deflate -c 1 -z 200ms --warmup 100ms"),
+        format!(
+            "echo {good} -c 4 -s 64,128 --think 1ms --connect-rate 1k --origin http://a -H X-A:b -z 200ms --warmup 0ms"
+        ),
+        format!(
+            "echo ws://{choosing}/ -c 2 --subprotocol chat --hello hi --skip 1 --payload lines:Cargo.toml -z 200ms --warmup 0ms"
+        ),
         format!("connect {good} -c 5 --connect-rate 1k"),
         format!("connect {good} --churn -z 200ms --messages 1"),
         format!("idle {good} -c 5 -z 200ms"),

@@ -5,12 +5,17 @@ use std::time::Duration;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::Common;
-use crate::client::payload::PayloadKind;
+use super::{Common, PayloadArgs};
+use crate::client::contents::Contents;
+use crate::client::publication::Publication;
 use crate::client::reply::Verify;
 use crate::client::schedule::Course;
+use crate::error::BenchError;
 use crate::target::Target;
-use crate::units::{self, Rate, Share};
+use crate::units::{self, Rate, Share, Sizes};
+
+/// Payload bytes of a message, unless the user says otherwise or its stamp takes more.
+const USUAL_SIZE: usize = 64;
 
 /// `broadcast`.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -36,12 +41,18 @@ pub(crate) struct BroadcastArgs {
     /// Time under load before the measurement; not in the figures, but checked.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
     pub(crate) warmup: Duration,
-    /// Payload bytes of a message, at least 28 (JSON: 91): each carries who sent it, its number, and when it was due.
-    #[arg(short, long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
-    pub(crate) size: u64,
-    /// What messages carry.
-    #[arg(long, value_name = "KIND", value_enum, default_value_t = PayloadKind::Random)]
-    pub(crate) payload: PayloadKind,
+    /// Payload bytes of a generated message, at least 28 (text: 57, JSON: 91): each begins with who sent it, its number, and
+    /// when it was due. Default: 64, or the least there can be.
+    #[arg(short, long, value_name = "SIZE", value_parser = units::sizes)]
+    pub(crate) size: Option<Sizes>,
+    /// New connections per second, in total. Default: as fast as they open.
+    #[arg(long, value_name = "RATE", value_parser = units::count)]
+    pub(crate) connect_rate: Option<u64>,
+    /// The first messages that a server sends on each connection are no deliveries: greetings, and answers to --hello.
+    #[arg(long, value_name = "COUNT", value_parser = units::count)]
+    pub(crate) skip: Option<u64>,
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
     /// Offer permessage-deflate without context takeover, send compressed, and take compressed messages. A server that
     /// does not agree makes the run fail.
     #[arg(long)]
@@ -78,6 +89,20 @@ pub(crate) struct BroadcastArgs {
 }
 
 impl BroadcastArgs {
+    /// What messages contain. Files are read.
+    ///
+    /// # Errors
+    /// Flags that do not go together, or a file that cannot be what it should.
+    pub(crate) fn contents(&self) -> Result<Contents, BenchError> {
+        let contents = self.payload.contents(self.size.as_ref(), USUAL_SIZE)?;
+        let smallest = Publication::smallest(&contents);
+        if self.size.is_none() && contents.is_generated() && smallest > USUAL_SIZE {
+            let (kind, opcode) = (contents.kind, contents.opcode);
+            return Ok(Contents::generated(kind, opcode, &[smallest]));
+        }
+        Ok(contents)
+    }
+
     /// The course of a run.
     pub(crate) fn course(&self) -> Course {
         Course {

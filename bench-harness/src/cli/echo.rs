@@ -5,11 +5,15 @@ use std::time::Duration;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::Common;
-use crate::client::payload::PayloadKind;
+use super::{Common, PayloadArgs};
+use crate::client::contents::Contents;
 use crate::client::reply::Verify;
 use crate::client::schedule::Course;
-use crate::units::{self, Rate};
+use crate::error::BenchError;
+use crate::units::{self, Rate, Sizes, Span};
+
+/// Payload bytes of a message, unless the user says otherwise.
+const USUAL_SIZE: usize = 512;
 
 /// `echo`.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -28,9 +32,9 @@ pub(crate) struct EchoArgs {
     /// Time under load before the measurement; not in the figures.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
     pub(crate) warmup: Duration,
-    /// Payload bytes of a message.
-    #[arg(short, long, value_name = "SIZE", default_value = "512", value_parser = units::size)]
-    pub(crate) size: u64,
+    /// Payload bytes of a generated message, or several sizes that take turns, such as 64,1k,16k. Default: 512.
+    #[arg(short, long, value_name = "SIZES", value_parser = units::sizes)]
+    pub(crate) size: Option<Sizes>,
     /// Messages on the way per connection: 1 without -r (closed loop); with -r the most
     /// allowed, 64.
     #[arg(long, value_name = "COUNT", value_parser = units::count)]
@@ -43,12 +47,18 @@ pub(crate) struct EchoArgs {
     /// Before the warm-up, climb evenly from no messages to the rate of -r for this time.
     #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
     pub(crate) ramp: Option<Duration>,
-    /// Send text messages instead of binary. JSON always is text.
-    #[arg(long)]
-    pub(crate) text: bool,
-    /// What messages carry.
-    #[arg(long, value_name = "KIND", value_enum, default_value_t = PayloadKind::Random)]
-    pub(crate) payload: PayloadKind,
+    /// Closed loop: wait this long between a reply and the next message of a connection, as users do; a range such as
+    /// 50ms..200ms draws each wait from it. It is in no latency.
+    #[arg(long, value_name = "TIME", value_parser = units::span, conflicts_with = "rate")]
+    pub(crate) think: Option<Span>,
+    /// New connections per second, in total. Default: as fast as they open.
+    #[arg(long, value_name = "RATE", value_parser = units::count)]
+    pub(crate) connect_rate: Option<u64>,
+    /// The first messages that a server sends on each connection are no replies: greetings, and answers to --hello.
+    #[arg(long, value_name = "COUNT", value_parser = units::count)]
+    pub(crate) skip: Option<u64>,
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
     /// Offer permessage-deflate without context takeover, send compressed, and take compressed messages. A server that
     /// does not agree makes the run fail.
     #[arg(long)]
@@ -66,6 +76,14 @@ pub(crate) struct EchoArgs {
 }
 
 impl EchoArgs {
+    /// What messages contain. Files are read.
+    ///
+    /// # Errors
+    /// Flags that do not go together, or a file that cannot be what it should.
+    pub(crate) fn contents(&self) -> Result<Contents, BenchError> {
+        self.payload.contents(self.size.as_ref(), USUAL_SIZE)
+    }
+
     /// The course of a run.
     pub(crate) fn course(&self) -> Course {
         Course {

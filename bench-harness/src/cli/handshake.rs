@@ -20,6 +20,10 @@ pub(crate) struct HandshakeArgs {
     /// Send this Origin with the handshake, as browsers do.
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) origin: Option<String>,
+    /// Send this text message on every connection once it is open, such as a login or a subscription; may be given several
+    /// times.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) hello: Vec<String>,
 }
 
 /// A header as users type it, checked.
@@ -58,7 +62,13 @@ const REFUSED: [(&[&str], &str); 5] = [
 impl HandshakeArgs {
     /// Whether anything is asked for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.subprotocol.is_empty() && self.header.is_empty() && self.origin.is_none()
+        let Self {
+            subprotocol,
+            header,
+            origin,
+            hello,
+        } = self;
+        subprotocol.is_empty() && header.is_empty() && origin.is_none() && hello.is_empty()
     }
 }
 

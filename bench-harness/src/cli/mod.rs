@@ -12,6 +12,7 @@ mod gates;
 mod handshake;
 mod idle;
 mod manual;
+mod payload;
 mod scenario;
 mod suite;
 
@@ -28,6 +29,7 @@ pub(crate) use gates::GateFlags;
 pub(crate) use handshake::HandshakeArgs;
 pub(crate) use idle::IdleArgs;
 pub(crate) use manual::{CompletionsArgs, ManArgs};
+pub(crate) use payload::PayloadArgs;
 pub(crate) use scenario::ScenarioArgs;
 pub(crate) use suite::{Choice, LaunchArgs, OwnServer, SuiteArgs};
 

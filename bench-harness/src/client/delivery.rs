@@ -6,6 +6,7 @@ use corecast_protocol::{Header, Opcode, ProtocolError};
 
 use super::deflate::{self, Arrived, Incoming, InflateError};
 use super::frames::{Control, Frame, FrameReader, take};
+use super::greeting::Greeting;
 use super::publication::{MAX_HEAD_LEN, Publication, Stamp};
 use super::recent::{Recent, Verified};
 use super::reply::Verify;
@@ -27,6 +28,7 @@ pub(crate) struct DeliveryReader {
     incoming: Option<Incoming<Verified>>,
     /// Which of the recent compressed messages is likely to come next.
     next_recent: u64,
+    greeting: Greeting,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,11 +100,25 @@ impl Default for DeliveryReader {
             head: [0; MAX_HEAD_LEN],
             incoming: None,
             next_recent: 0,
+            greeting: Greeting::default(),
         }
     }
 }
 
 impl DeliveryReader {
+    /// Deliveries come after so many other messages.
+    pub(crate) fn after(greeting: u64) -> Self {
+        Self {
+            greeting: Greeting::of(greeting),
+            ..Self::default()
+        }
+    }
+
+    /// Whether messages must still come before deliveries do.
+    pub(crate) fn awaits_greeting(&self) -> bool {
+        self.greeting.is_awaited()
+    }
+
     /// Reads on in `input`, which is moved past what was read. `None`: all of it was.
     #[inline]
     pub(crate) fn next(
@@ -112,6 +128,12 @@ impl DeliveryReader {
         verify: Verify,
         recent: &mut Recent,
     ) -> Result<Option<Delivery>, DeliveryError> {
+        if self.greeting.is_awaited() {
+            let control = self.greeting.next(input, publication.deflate)?;
+            if control.is_some() || self.greeting.is_awaited() {
+                return Ok(control.map(Delivery::Control));
+            }
+        }
         loop {
             if self.frame_left > 0 {
                 self.payload(input, publication, verify)?;

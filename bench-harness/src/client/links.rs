@@ -451,6 +451,9 @@ impl<'a> Links<'a> {
                         tcp: link.tcp,
                         upgrade: Some(now - link.since),
                     };
+                    if !self.wishes.hello().is_empty() {
+                        self.outbox.send(slot, self.wishes.hello().to_vec());
+                    }
                     driver.opened(slot, times, now, &mut self.outbox);
                     if early.is_empty() {
                         Ok(())

@@ -1,9 +1,11 @@
 //! The load client: connections on a ring, one thread per core.
 
+pub(crate) mod contents;
 pub(crate) mod deflate;
 pub(crate) mod delivery;
 pub(crate) mod dial;
 pub(crate) mod frames;
+pub(crate) mod greeting;
 pub(crate) mod links;
 pub(crate) mod listen;
 pub(crate) mod payload;
@@ -14,5 +16,6 @@ pub(crate) mod reply;
 pub(crate) mod schedule;
 pub(crate) mod sources;
 pub(crate) mod team;
+pub(crate) mod think;
 pub(crate) mod upgrade;
 pub(crate) mod workload;

@@ -1,19 +1,8 @@
-//! What messages carry: bytes that do not compress, or JSON as applications send it.
+//! Generated payloads: bytes that do not compress, words, zeros, and JSON as applications send it.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::rng::Rng;
-
-/// What messages carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum PayloadKind {
-    /// Random bytes, which do not compress.
-    #[default]
-    Random,
-    /// JSON records of several kinds, no two alike, sent as text.
-    Json,
-}
 
 /// Between a document's opening and its first record.
 const RECORDS: &str = "\"records\":[";
@@ -51,16 +40,42 @@ pub(crate) fn json(rng: &mut Rng, opening: &str, len: usize) -> Vec<u8> {
         misses = 0;
     }
     out.extend_from_slice(NOTE.as_bytes());
-    while out.len() < len - END.len() {
+    fill_with_words(rng, &mut out, len - END.len());
+    out.extend_from_slice(END.as_bytes());
+    out
+}
+
+/// Bytes that do not compress.
+pub(crate) fn random(rng: &mut Rng, len: usize) -> Vec<u8> {
+    let mut out = vec![0; len];
+    rng.fill(&mut out);
+    out
+}
+
+/// Printable characters, as good as random.
+pub(crate) fn printable(rng: &mut Rng, len: usize) -> Vec<u8> {
+    let mut out = random(rng, len);
+    out.iter_mut().for_each(|byte| *byte = b' ' + *byte % 95);
+    out
+}
+
+/// English words.
+pub(crate) fn words(rng: &mut Rng, len: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(len);
+    fill_with_words(rng, &mut out, len);
+    out
+}
+
+/// Appends words until there are `len` bytes.
+fn fill_with_words(rng: &mut Rng, out: &mut Vec<u8>, len: usize) {
+    while out.len() < len {
         let word = pick(rng, &WORDS).as_bytes();
-        let part = word.len().min(len - END.len() - out.len());
+        let part = word.len().min(len - out.len());
         out.extend_from_slice(&word[..part]);
-        if out.len() < len - END.len() {
+        if out.len() < len {
             out.push(b' ');
         }
     }
-    out.extend_from_slice(END.as_bytes());
-    out
 }
 
 /// One record. The kinds differ in length and in depth, as the messages of one application do.
@@ -292,6 +307,18 @@ mod tests {
             let different: std::collections::HashSet<String> =
                 large.iter().map(Value::to_string).collect();
             assert_eq!(different.len(), large.len(), "seed {seed}: no two alike");
+        }
+    }
+
+    #[test]
+    fn texts_have_the_length_asked_for() {
+        let mut rng = Rng::new(1, 0);
+        for len in [0, 1, 2, 100, 4096] {
+            for text in [words(&mut rng, len), printable(&mut rng, len)] {
+                assert_eq!(text.len(), len);
+                assert!(text.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            }
+            assert_eq!(random(&mut rng, len).len(), len);
         }
     }
 

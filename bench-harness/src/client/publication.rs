@@ -3,8 +3,9 @@
 
 use corecast_protocol::{Header, Opcode, encode_client};
 
+use super::contents::{Contents, PayloadKind};
 use super::deflate::Deflater;
-use super::payload::{self, JSON_OVERHEAD, PayloadKind};
+use super::payload::JSON_OVERHEAD;
 use super::workload::compressed;
 use crate::clock::Nanos;
 use crate::rng::Rng;
@@ -34,10 +35,40 @@ const JSON_REST: &str = "\",";
 /// Bytes before the filler at most: those of a stamp in JSON.
 pub(crate) const MAX_HEAD_LEN: usize = JSON_OPENING.len() + 2 * STAMP_LEN;
 
+/// How a stamp is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// As bytes.
+    Binary,
+    /// In hexadecimal digits, and a space.
+    Text,
+    /// As the first member of a document.
+    Json,
+}
+
+impl Style {
+    fn of(contents: &Contents) -> Self {
+        match (contents.kind, contents.opcode) {
+            (PayloadKind::Json, _) => Self::Json,
+            (_, Opcode::Text) => Self::Text,
+            _ => Self::Binary,
+        }
+    }
+
+    /// Bytes before the filler.
+    fn head_len(self) -> usize {
+        match self {
+            Self::Binary => STAMP_LEN,
+            Self::Text => 2 * STAMP_LEN + 1,
+            Self::Json => MAX_HEAD_LEN,
+        }
+    }
+}
+
 /// The messages of a run, but for their stamps. A payload is a *head*, which holds the stamp, and *filler*.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
-    /// Text for JSON, or else Binary.
+    /// Text or Binary.
     pub(crate) opcode: Opcode,
     /// Payload bytes of a message.
     pub(crate) payload_len: usize,
@@ -47,7 +78,7 @@ pub(crate) struct Publication {
     pub(crate) frame_len: usize,
     /// Payload bytes before the filler.
     pub(crate) head_len: usize,
-    kind: PayloadKind,
+    style: Style,
     /// Drawn for the run: messages of somebody else on the same topic do not carry it.
     tag: u32,
     key: [u8; 4],
@@ -58,44 +89,30 @@ pub(crate) struct Publication {
 }
 
 impl Publication {
-    /// Payload bytes of a message at least.
-    pub(crate) fn smallest(kind: PayloadKind) -> usize {
-        match kind {
-            PayloadKind::Random => STAMP_LEN,
-            PayloadKind::Json => MAX_HEAD_LEN + JSON_REST.len() + JSON_OVERHEAD,
+    /// Payload bytes of a generated message at least.
+    pub(crate) fn smallest(contents: &Contents) -> usize {
+        let head_len = Style::of(contents).head_len();
+        match contents.kind {
+            PayloadKind::Json => head_len + JSON_REST.len() + JSON_OVERHEAD,
+            _ => head_len,
         }
     }
 
-    /// Messages of `payload_len` bytes, at least [`Publication::smallest`], of the run of this number: two runs at one server
-    /// must not take each other's messages for their own.
-    pub(crate) fn new(
-        kind: PayloadKind,
-        payload_len: usize,
-        deflate: bool,
-        seed: u64,
-        run: u32,
-    ) -> Self {
-        assert!(payload_len >= Self::smallest(kind));
+    /// Messages of the first size of `contents`, at least [`Publication::smallest`]; or with a file's contents behind the
+    /// stamp. They are of the run of this number: two runs at one server must not take each other's messages for their own.
+    pub(crate) fn new(contents: &Contents, deflate: bool, seed: u64, run: u32) -> Self {
         let mut rng = Rng::new(seed, 0);
         let key = rng.bytes();
-        let (opcode, head_len, filler) = match kind {
-            PayloadKind::Random => {
-                let mut filler = vec![0; payload_len - STAMP_LEN];
-                rng.fill(&mut filler);
-                (Opcode::Binary, STAMP_LEN, filler)
-            }
-            PayloadKind::Json => {
-                let filler = payload::json(&mut rng, JSON_REST, payload_len - MAX_HEAD_LEN);
-                (Opcode::Text, MAX_HEAD_LEN, filler)
-            }
-        };
+        let style = Style::of(contents);
+        let head_len = style.head_len();
+        let filler = contents.rest(&mut rng, JSON_REST, head_len);
         let mut publication = Self {
-            opcode,
-            payload_len,
+            opcode: contents.opcode,
+            payload_len: head_len + filler.len(),
             deflate,
             frame_len: 0,
             head_len,
-            kind,
+            style,
             tag: rng.next_u64() as u32 ^ run,
             key,
             masked: masked(&filler, key, head_len),
@@ -129,17 +146,16 @@ impl Publication {
     /// The stamp in the head of a payload, of `head_len` bytes; `None` for a message of another run.
     #[inline]
     pub(crate) fn stamp(&self, head: &[u8]) -> Option<Stamp> {
-        match self.kind {
-            PayloadKind::Random => self.stamp_in(head.try_into().ok()?),
-            PayloadKind::Json => {
-                let digits = head.strip_prefix(JSON_OPENING.as_bytes())?;
-                let mut bytes = [0; STAMP_LEN];
-                for (byte, digits) in bytes.iter_mut().zip(digits.as_chunks().0) {
-                    *byte = from_hex(digits)?;
-                }
-                self.stamp_in(&bytes)
-            }
+        let digits = match self.style {
+            Style::Binary => return self.stamp_in(head.try_into().ok()?),
+            Style::Text => head.strip_suffix(b" ")?,
+            Style::Json => head.strip_prefix(JSON_OPENING.as_bytes())?,
+        };
+        let mut bytes = [0; STAMP_LEN];
+        for (byte, digits) in bytes.iter_mut().zip(digits.as_chunks().0) {
+            *byte = from_hex(digits)?;
         }
+        self.stamp_in(&bytes)
     }
 
     #[inline]
@@ -165,12 +181,11 @@ impl Publication {
     /// All of a payload before the filler.
     fn head(&self, stamp: &Stamp) -> Vec<u8> {
         let bytes = self.stamp_bytes(stamp);
-        match self.kind {
-            PayloadKind::Random => bytes.to_vec(),
-            PayloadKind::Json => {
-                let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-                (JSON_OPENING.to_owned() + &digits.collect::<String>()).into_bytes()
-            }
+        let digits = || -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+        match self.style {
+            Style::Binary => bytes.to_vec(),
+            Style::Text => (digits() + " ").into_bytes(),
+            Style::Json => (JSON_OPENING.to_owned() + &digits()).into_bytes(),
         }
     }
 

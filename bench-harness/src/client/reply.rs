@@ -5,12 +5,14 @@
 //! the client's rules: no mask, no reserved bits, fragments in order (RFC 6455 §5). What comes compressed is compared with
 //! what the same message was compressed to before, and inflated when it differs.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use corecast_protocol::{Header, Opcode, ProtocolError};
 
 use super::deflate::{self, Arrived, Incoming, InflateError, Inflater, WireCounts};
 use super::frames::{Control, Frame, FrameReader, take};
+use super::greeting::Greeting;
 use super::workload::Workload;
 use crate::target::Wire;
 
@@ -83,26 +85,28 @@ impl Replies {
         expected: usize,
     ) -> Result<usize, ReplyError> {
         self.counts[expected].inflated += 1;
-        let len = load.payload_len;
-        let found = self.inflater.inflate(&compressed, len)?;
-        if found.len() < len {
-            return Err(ReplyError::Length {
-                found: found.len() as u64,
-                expected: len,
-            });
-        }
+        let len = load.reply_len(expected);
+        let found = self.inflater.inflate(&compressed, load.longest_reply())?;
         let same = |&variant: &usize| found == load.reply(variant);
         let others = (0..load.variants).filter(|_| self.distinct);
-        let variant = [expected].into_iter().chain(others).find(same);
-        let variant = variant.ok_or(ReplyError::Content { at: 0, len })?;
+        let Some(variant) = [expected].into_iter().chain(others).find(same) else {
+            return Err(if found.len() == len {
+                ReplyError::Content { at: 0, len }
+            } else {
+                ReplyError::Length {
+                    found: found.len() as u64,
+                    expected: len,
+                }
+            });
+        };
         self.known[variant] = Some(Rc::new(compressed));
         Ok(variant)
     }
 }
 
 fn all_differ(load: &Workload) -> bool {
-    let later = |one: usize| one + 1..load.variants;
-    (0..load.variants).all(|one| later(one).all(|other| load.reply(one) != load.reply(other)))
+    let different: HashSet<&[u8]> = (0..load.variants).map(|one| load.reply(one)).collect();
+    different.len() == load.variants
 }
 
 /// Where a connection is in its stream of replies.
@@ -122,6 +126,7 @@ pub(crate) struct ReplyReader {
     /// The current message, when it is compressed.
     incoming: Option<Incoming<Vec<u8>>>,
     frames: FrameReader,
+    greeting: Greeting,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,6 +187,19 @@ pub(crate) enum ReplyError {
 }
 
 impl ReplyReader {
+    /// Replies come after so many other messages.
+    pub(crate) fn after(greeting: u64) -> Self {
+        Self {
+            greeting: Greeting::of(greeting),
+            ..Self::default()
+        }
+    }
+
+    /// Whether messages must still come before replies do.
+    pub(crate) fn awaits_greeting(&self) -> bool {
+        self.greeting.is_awaited()
+    }
+
     /// Part of a message has come.
     pub(crate) fn is_within(&self) -> bool {
         self.state != State::Between
@@ -203,6 +221,12 @@ impl ReplyReader {
     ) -> Result<Option<Reply>, ReplyError> {
         if load.wire == Wire::Raw {
             return self.next_raw(input, load, verify, replies);
+        }
+        if self.greeting.is_awaited() {
+            let control = self.greeting.next(input, load.deflate)?;
+            if control.is_some() || self.greeting.is_awaited() {
+                return Ok(control.map(Reply::Control));
+            }
         }
         loop {
             if self.frame_left > 0 {
@@ -238,9 +262,9 @@ impl ReplyReader {
         verify: Verify,
         replies: &Replies,
     ) -> Result<Option<Reply>, ReplyError> {
-        let n = (load.reply_len() - self.seen).min(input.len());
+        let n = (load.reply_len(self.variant) - self.seen).min(input.len());
         self.compare(take(input, n), load, verify, replies)?;
-        if self.seen < load.reply_len() {
+        if self.seen < load.reply_len(self.variant) {
             return Ok(None);
         }
         Ok(Some(self.complete(load)))
@@ -272,7 +296,7 @@ impl ReplyReader {
         if header.rsv != 0 {
             self.incoming = Some(Incoming::new(replies.known[self.variant].as_ref()));
         }
-        self.check_length(header, load)?;
+        self.check_length(header, load, replies)?;
         self.frame_left = header.payload_len as usize;
         self.state = if header.fin {
             State::Last
@@ -282,18 +306,49 @@ impl ReplyReader {
         Ok(())
     }
 
-    /// Whether what is announced so far can be the message that is due.
+    /// Whether what is announced so far can be the message that is due, or one that came instead.
     #[inline]
-    fn check_length(&self, header: &Header, load: &Workload) -> Result<(), ReplyError> {
-        let expected = load.payload_len;
-        let (seen, least, most) = match &self.incoming {
-            None => (self.seen, expected, expected),
-            Some(incoming) => (incoming.len(), 0, deflate::bound(expected)),
-        };
-        let found = header.payload_len.saturating_add(seen as u64);
-        if found > most as u64 || (header.fin && found < least as u64) {
-            return Err(ReplyError::Length { found, expected });
+    fn check_length(
+        &mut self,
+        header: &Header,
+        load: &Workload,
+        replies: &Replies,
+    ) -> Result<(), ReplyError> {
+        let expected = load.reply_len(self.variant);
+        if let Some(incoming) = &self.incoming {
+            let found = header.payload_len.saturating_add(incoming.len() as u64);
+            if found > deflate::bound(load.longest_reply()) as u64 {
+                return Err(ReplyError::Length { found, expected });
+            }
+            return Ok(());
         }
+        let found = header.payload_len.saturating_add(self.seen as u64);
+        if fits(expected, found, header.fin) {
+            return Ok(());
+        }
+        self.recognize_by_length(found, header.fin, load, replies)
+    }
+
+    /// The reply is longer or shorter than the one that was due: can it be another one, by what came of it?
+    #[cold]
+    fn recognize_by_length(
+        &mut self,
+        announced: u64,
+        whole: bool,
+        load: &Workload,
+        replies: &Replies,
+    ) -> Result<(), ReplyError> {
+        let due = load.reply(self.variant);
+        let is = |&variant: &usize| {
+            let reply = load.reply(variant);
+            fits(reply.len(), announced, whole) && reply.starts_with(&due[..self.seen])
+        };
+        let found = (0..load.variants).filter(|_| replies.distinct).find(is);
+        self.variant = found.ok_or(ReplyError::Length {
+            found: announced,
+            expected: due.len(),
+        })?;
+        self.displaced = true;
         Ok(())
     }
 
@@ -310,16 +365,16 @@ impl ReplyReader {
             return Ok(());
         };
         counts.compressed += 1;
-        self.seen = load.reply_len();
         match incoming.finish() {
-            Arrived::Known(_) => Ok(()),
+            Arrived::Known(_) => {}
             Arrived::Other(compressed) => {
                 let variant = replies.learn(compressed, load, self.variant)?;
                 self.displaced = variant != self.variant;
                 self.variant = variant;
-                Ok(())
             }
         }
+        self.seen = load.reply_len(self.variant);
+        Ok(())
     }
 
     /// Compares the next bytes of the message. They fit: `begin` and `next_raw` see to it.
@@ -353,9 +408,13 @@ impl ReplyReader {
     ) -> Result<(), ReplyError> {
         let len = piece.len();
         let before = &load.reply(self.variant)[..at];
+        // The piece is still counted in what is left of its frame.
+        let (announced, whole) = ((at + self.frame_left) as u64, self.state == State::Last);
         let is = |&variant: &usize| {
             let reply = load.reply(variant);
-            &reply[..at] == before && verify.same(piece, &reply[at..at + len], self.messages)
+            fits(reply.len(), announced, whole)
+                && &reply[..at] == before
+                && verify.same(piece, &reply[at..at + len], self.messages)
         };
         let found = (0..load.variants).filter(|_| replies.distinct).find(is);
         self.variant = found.ok_or(ReplyError::Content { at, len })?;
@@ -365,7 +424,7 @@ impl ReplyReader {
 
     #[inline]
     fn complete(&mut self, load: &Workload) -> Reply {
-        debug_assert_eq!(self.seen, load.reply_len());
+        debug_assert_eq!(self.seen, load.reply_len(self.variant));
         self.state = State::Between;
         self.seen = 0;
         self.messages = self.messages.wrapping_add(1);
@@ -378,6 +437,16 @@ impl ReplyReader {
             self.variant = 0;
         }
         Reply::Message
+    }
+}
+
+/// Whether a message of which so many bytes are announced, which is all of them or not, can have `len`.
+#[inline]
+fn fits(len: usize, announced: u64, whole: bool) -> bool {
+    if whole {
+        announced == len as u64
+    } else {
+        announced <= len as u64
     }
 }
 

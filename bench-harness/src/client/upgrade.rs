@@ -2,6 +2,7 @@
 
 use corecast_protocol::deflate::{ClientWindow, Offer};
 use corecast_protocol::handshake::{ClientHandshake, ClientRequest, HeaderError};
+use corecast_protocol::{Opcode, encode_client};
 
 use super::refusal::Refusal;
 use crate::cli::HandshakeArgs;
@@ -15,6 +16,9 @@ const OFFER: Offer = Offer {
     client_max_window_bits: ClientWindow::NotNamed,
 };
 
+/// Mask key of what is said first: any will do.
+const HELLO_KEY: [u8; 4] = [0x6b, 0xd2, 0x39, 0xe4];
+
 /// What every connection asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Wishes {
@@ -24,6 +28,8 @@ pub(crate) struct Wishes {
     headers: Vec<(String, String)>,
     /// Compression is offered, and no is no answer.
     deflate: bool,
+    /// Frames to send once the connection is open.
+    hello: Vec<u8>,
 }
 
 /// A request whose answer is awaited.
@@ -43,7 +49,11 @@ impl Wishes {
             origin: flags.origin.clone(),
             headers: Vec::new(),
             deflate: false,
+            hello: Vec::new(),
         };
+        for text in &flags.hello {
+            encode_client(&mut wishes.hello, Opcode::Text, text.as_bytes(), HELLO_KEY);
+        }
         for header in &flags.header {
             if header.name.eq_ignore_ascii_case("host") {
                 wishes.host.clone_from(&header.value);
@@ -58,6 +68,11 @@ impl Wishes {
     /// Offers permessage-deflate without context takeover, and takes no other answer than yes.
     pub(super) fn insist_on_deflate(&mut self) {
         self.deflate = true;
+    }
+
+    /// Frames to send once a connection is open; empty when there are none.
+    pub(super) fn hello(&self) -> &[u8] {
+        &self.hello
     }
 
     fn with<T>(&self, path: &str, key: [u8; 16], act: impl FnOnce(&ClientRequest<'_>) -> T) -> T {

@@ -7,34 +7,23 @@
 
 use std::ops::Range;
 
-use corecast_protocol::{FrameKind, Header, Opcode, encode_client, frame};
+use corecast_protocol::{FrameKind, Opcode, encode_client, frame};
 
+use super::contents::Contents;
 use super::deflate::Deflater;
-use super::payload::{self, PayloadKind};
 use crate::rng::Rng;
 use crate::target::Wire;
 
-/// Payload variants that take turns. A prime, so that a slip by a power of two shows.
-const VARIANTS: usize = 7;
-
-/// Prepared frames stay below this (one core's share of cache), with fewer variants when the
-/// frames are large…
-const CACHE_BUDGET: usize = 512 << 10;
-
-/// …but at least this many: with one, a repeated reply would look right.
-const MIN_VARIANTS: usize = 2;
+/// One send has at most this many bytes, or one message: one core's share of cache.
+const MAX_SEND: usize = 512 << 10;
 
 /// What a run's messages are to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Recipe {
     /// What is spoken.
     pub(crate) wire: Wire,
-    /// Text or Binary.
-    pub(crate) opcode: Opcode,
-    /// What they carry.
-    pub(crate) kind: PayloadKind,
-    /// Payload bytes of a message.
-    pub(crate) payload_len: usize,
+    /// What they contain.
+    pub(crate) contents: Contents,
     /// They are sent compressed.
     pub(crate) deflate: bool,
     /// Most messages on the way on one connection.
@@ -48,8 +37,6 @@ pub(crate) struct Workload {
     pub(crate) wire: Wire,
     /// Text or Binary.
     pub(crate) opcode: Opcode,
-    /// Payload bytes of a message.
-    pub(crate) payload_len: usize,
     /// Messages are sent compressed, and may come back so.
     pub(crate) deflate: bool,
     /// Different messages.
@@ -61,37 +48,28 @@ pub(crate) struct Workload {
     pub(crate) frames: Vec<u8>,
     /// Where each of the frames begins, and where the last one ends.
     starts: Vec<usize>,
+    /// Payload bytes of all variants.
+    payload_bytes: usize,
+    /// Those of the shortest, and of the longest.
+    payload_range: [usize; 2],
     /// What comes back for each variant: the payload, or for `tcp://` the whole frame.
     replies: Vec<u8>,
-    /// Bytes of each of these.
-    reply_len: usize,
+    /// Where each of these begins, and where the last one ends.
+    reply_starts: Vec<usize>,
+    longest_reply: usize,
 }
 
 impl Workload {
     /// Prepares messages.
     pub(crate) fn new(recipe: &Recipe, seed: u64) -> Self {
-        let Recipe {
-            wire,
-            opcode,
-            payload_len,
-            deflate,
-            in_flight,
-            ..
-        } = *recipe;
         let mut rng = Rng::new(seed, 0);
         let key = rng.bytes();
-        let header = Header::new(opcode, Some(key), payload_len);
-        let frame_len = usize::from(header.header_len) + payload_len;
-        let affordable = (CACHE_BUDGET / frame_len).max(MIN_VARIANTS);
-        let variants = VARIANTS.min(affordable);
-        let batch = in_flight.clamp(1, (CACHE_BUDGET / frame_len).max(1));
-        let payloads = payloads(recipe, variants, &mut rng);
-        let mut deflater = deflate.then(Deflater::new);
-        let mut frames = Vec::with_capacity((variants + batch) * frame_len);
-        let mut starts = Vec::with_capacity(variants + batch);
-        for variant in 0..variants {
-            let payload = &payloads[variant * payload_len..][..payload_len];
-            starts.push(frames.len());
+        let opcode = recipe.contents.opcode;
+        let payloads = recipe.contents.messages(&mut rng);
+        let variants = payloads.len();
+        let mut deflater = recipe.deflate.then(Deflater::new);
+        let (mut frames, mut starts) = (Vec::new(), vec![0]);
+        for payload in &payloads {
             match &mut deflater {
                 None => encode_client(&mut frames, opcode, payload, key),
                 Some(deflater) => {
@@ -99,28 +77,32 @@ impl Workload {
                     encode_client(&mut frames, compressed(opcode), &payload, key);
                 }
             }
+            starts.push(frames.len());
         }
-        starts.push(frames.len());
-        let replies = match wire {
-            Wire::WebSocket => payloads,
-            Wire::Raw => frames.clone(),
+        let (replies, reply_starts) = match recipe.wire {
+            Wire::WebSocket => (payloads.concat(), ends(&payloads)),
+            Wire::Raw => (frames.clone(), starts.clone()),
         };
+        let affordable = MAX_SEND / longest(&starts);
+        let batch = recipe.in_flight.clamp(1, affordable.max(1));
         for extra in 0..batch - 1 {
             let again = starts[extra % variants]..starts[extra % variants + 1];
             frames.extend_from_within(again);
             starts.push(frames.len());
         }
         Self {
-            wire,
+            wire: recipe.wire,
             opcode,
-            payload_len,
-            deflate,
+            deflate: recipe.deflate,
             variants,
             batch,
             frames,
             starts,
-            reply_len: replies.len() / variants,
+            payload_range: recipe.contents.range().into(),
+            payload_bytes: payloads.iter().map(Vec::len).sum(),
             replies,
+            longest_reply: longest(&reply_starts),
+            reply_starts,
         }
     }
 
@@ -136,17 +118,32 @@ impl Workload {
         self.starts[self.variants] / self.variants
     }
 
-    /// Bytes of a reply that are compared: the payload, or for `tcp://` the whole frame.
+    /// Payload bytes of a message: the mean over the variants.
+    pub(crate) fn mean_payload_len(&self) -> f64 {
+        self.payload_bytes as f64 / self.variants as f64
+    }
+
+    /// Payload bytes of the shortest and of the longest message, when not all have the same.
+    pub(crate) fn payload_range(&self) -> Option<[u64; 2]> {
+        let [least, most] = self.payload_range.map(|len| len as u64);
+        (least < most).then_some([least, most])
+    }
+
+    /// Bytes of a variant's reply that are compared: the payload, or for `tcp://` the whole frame.
     #[inline]
-    pub(crate) fn reply_len(&self) -> usize {
-        self.reply_len
+    pub(crate) fn reply_len(&self, variant: usize) -> usize {
+        self.reply_starts[variant + 1] - self.reply_starts[variant]
+    }
+
+    /// Bytes of the longest reply.
+    pub(crate) fn longest_reply(&self) -> usize {
+        self.longest_reply
     }
 
     /// What must come back for a variant.
     #[inline]
     pub(crate) fn reply(&self, variant: usize) -> &[u8] {
-        let len = self.reply_len;
-        &self.replies[variant * len..][..len]
+        &self.replies[self.reply_starts[variant]..self.reply_starts[variant + 1]]
     }
 }
 
@@ -159,33 +156,34 @@ pub(super) fn compressed(opcode: Opcode) -> FrameKind {
     }
 }
 
-/// The payloads of all variants in a row.
-fn payloads(recipe: &Recipe, variants: usize, rng: &mut Rng) -> Vec<u8> {
-    if recipe.kind == PayloadKind::Json {
-        let document = |_| payload::json(rng, "{", recipe.payload_len);
-        return (0..variants).flat_map(document).collect();
+/// The longest of the pieces that begin and end there.
+fn longest(starts: &[usize]) -> usize {
+    let lengths = starts.windows(2).map(|pair| pair[1] - pair[0]);
+    lengths.max().expect("there is a message")
+}
+
+/// 0, and where each of the payloads ends when they are in a row.
+fn ends(payloads: &[Vec<u8>]) -> Vec<usize> {
+    let mut end = 0;
+    let mut ends = vec![end];
+    for payload in payloads {
+        end += payload.len();
+        ends.push(end);
     }
-    let mut payloads = vec![0; variants * recipe.payload_len];
-    rng.fill(&mut payloads);
-    if recipe.opcode == Opcode::Text {
-        payloads
-            .iter_mut()
-            .for_each(|byte| *byte = b' ' + *byte % 95);
-    }
-    payloads
+    ends
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::contents::PayloadKind;
     use crate::client::deflate::Inflater;
+    use corecast_protocol::Header;
 
     fn recipe(opcode: Opcode, payload_len: usize, in_flight: usize) -> Recipe {
         Recipe {
             wire: Wire::WebSocket,
-            opcode,
-            kind: PayloadKind::Random,
-            payload_len,
+            contents: Contents::generated(PayloadKind::Random, opcode, &[payload_len]),
             deflate: false,
             in_flight,
         }
@@ -218,7 +216,7 @@ mod tests {
     fn compressed_messages_lie_side_by_side_too() {
         let load = Workload::new(
             &Recipe {
-                kind: PayloadKind::Json,
+                contents: Contents::generated(PayloadKind::Json, Opcode::Text, &[1000]),
                 deflate: true,
                 ..recipe(Opcode::Text, 1000, 16)
             },
@@ -234,6 +232,32 @@ mod tests {
             assert!(load.range(n, 16).len() > 15 * 300);
         }
         assert!((300..700).contains(&load.mean_frame_len()));
+    }
+
+    #[test]
+    fn messages_of_several_lengths_lie_side_by_side() {
+        let sizes = [0, 200, 70_000];
+        let load = Workload::new(
+            &Recipe {
+                contents: Contents::generated(PayloadKind::Random, Opcode::Binary, &sizes),
+                ..recipe(Opcode::Binary, 0, 4)
+            },
+            1,
+        );
+        assert_eq!((load.variants, load.batch), (21, 4));
+        assert_eq!(load.mean_payload_len(), 23_400.0);
+        for first in 0..2 * 21 {
+            let mut frames = &load.frames[load.range(first, 4)];
+            for number in first..first + 4 {
+                let variant = (number % 21) as usize;
+                let len = usize::from(Header::decode(frames).unwrap().unwrap().header_len);
+                let (frame, rest) = frames.split_at(len + sizes[variant % 3]);
+                assert_eq!(unmasked(frame).1, load.reply(variant));
+                assert_eq!(load.reply_len(variant), sizes[variant % 3]);
+                frames = rest;
+            }
+            assert!(frames.is_empty());
+        }
     }
 
     #[test]
@@ -263,7 +287,7 @@ mod tests {
             },
             1,
         );
-        assert_eq!(load.reply_len(), 512 + 8);
+        assert_eq!(load.reply_len(2), 512 + 8);
         assert_eq!(load.reply(2), &load.frames[2 * 520..3 * 520]);
     }
 }

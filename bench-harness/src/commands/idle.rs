@@ -5,14 +5,13 @@ use std::time::Duration;
 use corecast_protocol::Receiver;
 use serde::{Deserialize, Serialize};
 
-use super::Setup;
 use super::echo::nothing_opened;
+use super::{Setup, dial_schedule};
 use crate::agents::{Order, Post};
 use crate::cli::{Common, IdleArgs};
 use crate::client::dial::{DialPlan, Failures, open_all};
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
-use crate::client::schedule::{Profile, Schedule};
 use crate::client::team::{Conductor, Member};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
@@ -143,11 +142,7 @@ fn drive(args: &IdleArgs, setup: &Setup<'_>, member: &Member<'_>) -> Result<Outc
     }
     let mut driver = IdleDriver::new(args, connections);
     let start = member.rendezvous(0)?;
-    let rate = args.connect_rate;
-    let schedule = rate.map(|rate| {
-        let profile = Profile::constant(rate);
-        Schedule::new(start, &profile, member.index, member.count)
-    });
+    let schedule = dial_schedule(args.connect_rate, start, member);
     let concurrency = OPENING.div_ceil(member.count);
     open_all(
         &mut links,
@@ -295,9 +290,7 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         deflate: args.deflate.then_some(true),
         warmup_s: Some(args.settle.as_secs_f64()),
         duration_s: Some(args.duration.as_secs_f64()),
-        cores: setup.cores.clone(),
-        seed: args.common.seed,
-        ..Parameters::default()
+        ..setup.parameters()
     };
     let target = args.common.target.to_string();
     // Nothing is sent: how busy the machine is does not matter.

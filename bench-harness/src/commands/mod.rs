@@ -15,11 +15,14 @@ use corecast_protocol::Opcode;
 use crate::agents::{Crew, Post};
 use crate::cli::Common;
 use crate::client::links::Links;
+use crate::client::schedule::{Profile, Schedule};
 use crate::client::sources::Sources;
 use crate::client::team::Member;
 use crate::client::upgrade::Wishes;
+use crate::clock::Nanos;
 use crate::error::BenchError;
 use crate::procfs::Watch;
+use crate::report::summary::Parameters;
 use crate::rng::Rng;
 use crate::target::{Target, Wire};
 use crate::telemetry::monitor::Plan;
@@ -74,6 +77,12 @@ fn servers(common: &Common) -> Result<Vec<Place>, BenchError> {
     targets.map(place).collect()
 }
 
+/// When each of a thread's connections is begun, with `--connect-rate`.
+fn dial_schedule(rate: Option<u64>, start: Nanos, member: &Member<'_>) -> Option<Schedule> {
+    let profile = Profile::constant(rate?);
+    Some(Schedule::new(start, &profile, member.index, member.count))
+}
+
 impl<'a> Setup<'a> {
     /// Looks the server up, and whether so many connections can be had.
     pub(crate) fn new(common: &'a Common, connections: u64) -> Result<Self, BenchError> {
@@ -81,7 +90,8 @@ impl<'a> Setup<'a> {
             return Err(BenchError::usage("that many connections cannot be counted"));
         }
         if common.target.wire == Wire::Raw && !common.handshake.is_empty() {
-            let problem = "--subprotocol, --header and --origin are for WebSockets: use ws://";
+            let problem =
+                "--subprotocol, --header, --origin and --hello are for WebSockets: use ws://";
             return Err(BenchError::usage(problem));
         }
         let pids = &common.server_pid;
@@ -141,6 +151,22 @@ impl<'a> Setup<'a> {
             )));
         }
         Ok(())
+    }
+
+    /// What every command was asked for.
+    fn parameters(&self) -> Parameters {
+        let flags = &self.common.handshake;
+        let names = flags.header.iter().map(|header| header.name.clone());
+        let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
+        Parameters {
+            subprotocols: given(flags.subprotocol.clone()),
+            origin: flags.origin.clone(),
+            headers: given(names.collect()),
+            hello: (!flags.hello.is_empty()).then_some(flags.hello.len() as u64),
+            cores: self.cores.clone(),
+            seed: self.common.seed,
+            ..Parameters::default()
+        }
     }
 
     /// What is run, for whoever watches.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::client::contents::PayloadKind;
 use crate::client::deflate::WireCounts;
 use crate::client::dial::Failures;
-use crate::client::payload::PayloadKind;
 use crate::client::reply::Verify;
 use crate::procfs::{Memory, Usage};
 use crate::scenario::figures::ScenarioFigures;
@@ -180,8 +180,12 @@ pub(crate) struct Parameters {
     /// Subscribers that stop reading.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stalled: Option<u64>,
+    /// Of a message: the mean, when they differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload_bytes: Option<u64>,
+    /// Of the shortest and of the longest message, when they differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload_range: Option<[u64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wire_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,6 +193,9 @@ pub(crate) struct Parameters {
     /// What messages carry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload: Option<PayloadKind>,
+    /// Where messages were read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload_file: Option<String>,
     /// permessage-deflate was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deflate: Option<bool>,
@@ -210,6 +217,23 @@ pub(crate) struct Parameters {
     /// Seconds of the climb before the warm-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp_s: Option<f64>,
+    /// Pauses of a connection before its next message: the shortest and the longest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) think_s: Option<[f64; 2]>,
+    /// Messages of the server on every connection that came first and did not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) skip: Option<u64>,
+    /// Subprotocols offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subprotocols: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<String>,
+    /// Names of the headers added; their values may be secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) headers: Option<Vec<String>>,
+    /// Messages that every connection sent once it was open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hello: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verify: Option<Verify>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use super::summary::{
     AgentPart, Broadcast, Client, CompressionCounts, ConnectPhases, Connections, Latencies,
     MemoryPerConnection, Messages, Parameters, Server, Summary,
 };
-use crate::client::payload::PayloadKind;
+use crate::client::contents::PayloadKind;
 use crate::gates;
 use crate::procfs::Memory;
 use crate::scenario::table;
@@ -122,7 +122,11 @@ pub(super) fn load(summary: &Summary) -> String {
             Some(true) => "compressed, with",
             _ => "with",
         };
-        text += &format!(", {size} B {kind} ({wire} B {how} the frame header)");
+        let sizes = match p.payload_range {
+            Some([least, most]) => format!("{least} to {most} B, {size} B on average,"),
+            None => format!("{size} B"),
+        };
+        text += &format!(", {sizes} {kind} ({wire} B {how} the frame header)");
     }
     let rate = rate(p);
     match (p.mode.as_deref(), rate, p.in_flight) {
@@ -136,6 +140,14 @@ pub(super) fn load(summary: &Summary) -> String {
         }
         (Some(mode), _, Some(depth)) => text += &format!(", {mode} loop, {depth} in flight each"),
         _ => {}
+    }
+    if let Some([least, most]) = p.think_s {
+        let time = if least < most {
+            format!("{least} to {most} s")
+        } else {
+            format!("{least} s")
+        };
+        text += &format!(", {time} between a reply and the next message");
     }
     if let Some(burst) = p.burst {
         text += &format!(", closed loop, bursts of {burst} by every publisher");

@@ -71,13 +71,8 @@ impl Material {
                     Who::Subscribers => role.connections,
                 };
                 let published = Published::new(count as usize, threads);
-                let publication = Publication::new(
-                    message.payload,
-                    message.size as usize,
-                    false,
-                    seed,
-                    std::process::id(),
-                );
+                let publication =
+                    Publication::new(&message.contents(), false, seed, std::process::id());
                 Self::Broadcast(Box::new((publication, published)))
             }
             Task::Idle | Task::Churn { .. } => Self::None,
@@ -88,9 +83,7 @@ impl Material {
 fn workload(message: &Message, seed: u64) -> Workload {
     let recipe = Recipe {
         wire: Wire::WebSocket,
-        opcode: message.opcode(),
-        kind: message.payload,
-        payload_len: message.size as usize,
+        contents: message.contents(),
         deflate: false,
         in_flight: DEPTH,
     };

@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::client::payload::PayloadKind;
+use crate::client::contents::PayloadKind;
 use crate::units;
 
 /// A key is suggested for one that is not known when they are at least so similar (Jaro-Winkler).

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::curve::{Curve, Piece};
 use super::file::{self, File, Kind, PhaseText, Publishers, RoleText, Share, Wrong};
-use crate::client::payload::{JSON_OVERHEAD, PayloadKind};
+use crate::client::contents::{Contents, PayloadKind};
 use crate::client::publication::Publication;
 use crate::clock::{Nanos, nanos};
 
@@ -102,6 +102,11 @@ impl Message {
         } else {
             Opcode::Binary
         }
+    }
+
+    /// What it contains.
+    pub(crate) fn contents(&self) -> Contents {
+        Contents::generated(self.payload, self.opcode(), &[self.size as usize])
     }
 }
 
@@ -353,10 +358,18 @@ impl Context<'_> {
         publishers: Who,
     ) -> Result<Task, String> {
         let payload = role.payload.unwrap_or_default();
-        let smallest = match (role.kind, payload) {
-            (Kind::Broadcast, payload) => Publication::smallest(payload) as u64,
-            (_, PayloadKind::Json) => 1 + JSON_OVERHEAD as u64,
-            _ => 0,
+        if matches!(payload, PayloadKind::File | PayloadKind::Lines) {
+            return Err("`payload` is random, json, text or zero".to_owned());
+        }
+        let mut message = Message {
+            size: 0,
+            payload,
+            text: role.text == Some(true)
+                || matches!(payload, PayloadKind::Json | PayloadKind::Text),
+        };
+        let smallest = match role.kind {
+            Kind::Broadcast => Publication::smallest(&message.contents()) as u64,
+            _ => message.contents().smallest() as u64,
         };
         let size = role.size.map_or(DEFAULT_SIZE.max(smallest), |size| size.0);
         if !(smallest..=MAX_SIZE).contains(&size) {
@@ -364,11 +377,7 @@ impl Context<'_> {
                 "`size` is from {smallest} (for what such a message holds) to 1g"
             ));
         }
-        let message = Message {
-            size,
-            payload,
-            text: role.text == Some(true) || payload == PayloadKind::Json,
-        };
+        message.size = size;
         Ok(match role.kind {
             Kind::Echo => Task::Echo(message),
             Kind::Idle => Task::Idle,

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tungstenite::WebSocket;
+use tungstenite::http::{Request, Response};
 
 /// No harness run in these tests takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -52,6 +53,33 @@ pub(crate) fn serve(talk: impl Fn(usize, Peer) + Send + Sync + 'static) -> Socke
                 stream.set_nodelay(true).unwrap();
                 if let Ok(peer) = tungstenite::accept(stream) {
                     talk(number, peer);
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Serves each WebSocket with `talk`, after `answer` has looked at the request and changed the response.
+#[expect(clippy::result_large_err, reason = "tungstenite's signature")]
+pub(crate) fn serve_asked(
+    answer: impl Fn(&Request<()>, &mut Response<()>) + Send + Sync + 'static,
+    talk: impl Fn(Peer) + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let shared = Arc::new((answer, talk));
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                stream.set_nodelay(true).unwrap();
+                let looked = |request: &Request<()>, mut response: Response<()>| {
+                    (shared.0)(request, &mut response);
+                    Ok(response)
+                };
+                if let Ok(peer) = tungstenite::accept_hdr(stream, looked) {
+                    (shared.1)(peer);
                 }
             });
         }

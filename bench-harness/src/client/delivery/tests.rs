@@ -1,10 +1,14 @@
 //! Server frames are written by hand here: the encoder is the server's side.
 
 use super::*;
+use crate::client::contents::{Contents, PayloadKind};
 use crate::client::deflate::{Deflater, WireCounts};
-use crate::client::payload::PayloadKind;
 
 const LEN: usize = 120;
+
+fn json(len: usize) -> Contents {
+    Contents::generated(PayloadKind::Json, Opcode::Text, &[len])
+}
 
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     assert!(payload.len() <= 125);
@@ -68,13 +72,20 @@ fn read(
 
 #[test]
 fn any_split_gives_the_same_deliveries() {
-    for (kind, opcode) in [(PayloadKind::Random, 2), (PayloadKind::Json, 1)] {
-        let publication = Publication::new(kind, LEN, false, 1, 1);
+    for (kind, opcode) in [
+        (PayloadKind::Random, Opcode::Binary),
+        (PayloadKind::Json, Opcode::Text),
+        (PayloadKind::Json, Opcode::Binary),
+        (PayloadKind::Text, Opcode::Text),
+        (PayloadKind::Zero, Opcode::Binary),
+    ] {
+        let first = if opcode == Opcode::Text { 1 } else { 2 };
+        let publication = Publication::new(&Contents::generated(kind, opcode, &[LEN]), false, 1, 1);
         let second = payload(&publication, 7);
         let stream = [
-            frame(0x80 | opcode, &payload(&publication, 0)),
+            frame(0x80 | first, &payload(&publication, 0)),
             frame(0x89, b"there?"),
-            frame(opcode, &second[..10]),
+            frame(first, &second[..10]),
             frame(0x80, &second[10..]),
             frame(0x88, b"\x03\xf5slow"),
         ]
@@ -94,18 +105,23 @@ fn any_split_gives_the_same_deliveries() {
 
 #[test]
 fn json_payloads_are_json() {
-    let publication = Publication::new(PayloadKind::Json, LEN, false, 1, 1);
+    let publication = Publication::new(&json(LEN), false, 1, 1);
     let parsed: serde_json::Value = serde_json::from_slice(&payload(&publication, 5)).unwrap();
     assert!(parsed["stamp"].is_string() && parsed["records"].is_array());
-    let smallest = Publication::smallest(PayloadKind::Json);
+    let smallest = Publication::smallest(&json(LEN));
     assert_eq!(smallest, 91, "what the help of -s says");
-    let publication = Publication::new(PayloadKind::Json, smallest, false, 1, 1);
+    let publication = Publication::new(&json(smallest), false, 1, 1);
     assert_eq!(publication.payload_len, smallest);
 }
 
 #[test]
 fn what_was_not_published_shows() {
-    let publication = Publication::new(PayloadKind::Random, LEN, false, 1, 1);
+    let publication = Publication::new(
+        &Contents::generated(PayloadKind::Random, Opcode::Binary, &[LEN]),
+        false,
+        1,
+        1,
+    );
     let read = |first, payload: &[u8]| {
         read_in_pieces(&frame(first, payload), &publication, 7).unwrap_err()
     };
@@ -135,7 +151,7 @@ fn compressed(publication: &Publication, number: u32) -> Vec<u8> {
 /// Two subscribers, the second of which lags behind: every message is inflated once, in whatever pieces it comes.
 #[test]
 fn a_compressed_message_is_inflated_once_for_all() {
-    let publication = Publication::new(PayloadKind::Json, LEN, true, 1, 1);
+    let publication = Publication::new(&json(LEN), true, 1, 1);
     let mut stream = Vec::new();
     for number in 0..5 {
         let bytes = compressed(&publication, number);
@@ -167,7 +183,7 @@ fn a_compressed_message_is_inflated_once_for_all() {
 /// Another order, or a message that only some receive, costs a look-up and no inflating.
 #[test]
 fn another_order_is_found() {
-    let publication = Publication::new(PayloadKind::Json, LEN, true, 1, 1);
+    let publication = Publication::new(&json(LEN), true, 1, 1);
     let mut recent = Recent::new();
     for order in [[0, 1, 2, 3], [3, 1, 0, 2], [0, 1, 2, 3]] {
         let bytes = order.map(|number| frame(0xc1, &compressed(&publication, number)));
@@ -183,7 +199,7 @@ fn another_order_is_found() {
 
 #[test]
 fn wrong_compressed_messages_show() {
-    let publication = Publication::new(PayloadKind::Json, LEN, true, 1, 1);
+    let publication = Publication::new(&json(LEN), true, 1, 1);
     let read = |payload: &[u8]| {
         let bytes = frame(0xc1, &Deflater::new().compress(payload));
         read_in_pieces(&bytes, &publication, 50).unwrap_err()

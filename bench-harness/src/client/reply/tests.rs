@@ -1,8 +1,8 @@
 //! Server frames are written by hand here: the encoder is the server's side.
 
 use super::*;
+use crate::client::contents::{Contents, PayloadKind};
 use crate::client::deflate::Deflater;
-use crate::client::payload::PayloadKind;
 use crate::client::workload::Recipe;
 
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -25,9 +25,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 fn recipe(payload_len: usize) -> Recipe {
     Recipe {
         wire: Wire::WebSocket,
-        opcode: Opcode::Binary,
-        kind: PayloadKind::Random,
-        payload_len,
+        contents: Contents::generated(PayloadKind::Random, Opcode::Binary, &[payload_len]),
         deflate: false,
         in_flight: 4,
     }
@@ -210,6 +208,64 @@ fn broken_rules_show() {
 }
 
 #[test]
+fn replies_of_several_lengths_come_in_any_split() {
+    let contents = Contents::generated(PayloadKind::Random, Opcode::Binary, &[0, 5, 200]);
+    let load = Workload::new(
+        &Recipe {
+            contents,
+            ..recipe(0)
+        },
+        9,
+    );
+    let replies = |numbers: &[usize]| -> Vec<u8> {
+        let frame = |&number| frame(0x82, load.reply(number % load.variants));
+        numbers.iter().flat_map(frame).collect()
+    };
+    let all: Vec<usize> = (0..load.variants + 3).collect();
+    let stream = replies(&all);
+    for step in 1..300 {
+        let found = read(&load, Verify::Full, &stream, step).unwrap();
+        assert_eq!(found.len(), all.len(), "in pieces of {step}");
+    }
+    let stranger = read(&load, Verify::Full, &frame(0x82, b"six by"), 100).unwrap_err();
+    assert_eq!(
+        stranger,
+        ReplyError::Length {
+            found: 6,
+            expected: 0
+        }
+    );
+}
+
+/// One of another length came: the length says which, or what comes of it does.
+#[test]
+fn replies_of_another_length_are_recognized() {
+    let contents = Contents::generated(PayloadKind::Random, Opcode::Binary, &[40, 5, 200]);
+    let load = Workload::new(
+        &Recipe {
+            contents,
+            ..recipe(0)
+        },
+        9,
+    );
+    for number in 1..load.variants {
+        let reply = load.reply(number);
+        let (head, tail) = reply.split_at(reply.len() / 2);
+        let fragments = [frame(0x02, head), frame(0x80, tail)].concat();
+        for stream in [frame(0x82, reply), fragments] {
+            for step in 1..stream.len() {
+                let found = read(&load, Verify::Full, &stream, step).unwrap();
+                assert_eq!(found, [Reply::Displaced(number)], "in pieces of {step}");
+            }
+        }
+    }
+    let mut garbled = load.reply(5).to_vec();
+    garbled[7] ^= 1;
+    let error = read(&load, Verify::Full, &frame(0x82, &garbled), 9).unwrap_err();
+    assert!(matches!(error, ReplyError::Content { .. }), "{error}");
+}
+
+#[test]
 fn raw_replies_are_counted_by_length() {
     let recipe = Recipe {
         wire: Wire::Raw,
@@ -228,8 +284,7 @@ fn raw_replies_are_counted_by_length() {
 /// JSON, compressed.
 fn compressed_load(len: usize) -> Workload {
     let recipe = Recipe {
-        opcode: Opcode::Text,
-        kind: PayloadKind::Json,
+        contents: Contents::generated(PayloadKind::Json, Opcode::Text, &[len]),
         deflate: true,
         ..recipe(len)
     };

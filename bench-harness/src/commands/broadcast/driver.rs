@@ -40,6 +40,8 @@ pub(super) struct BroadcastDriver<'a> {
     verify: Verify,
     cast: Cast,
     readers: Vec<DeliveryReader>,
+    /// Which connections are open.
+    here: Vec<bool>,
     recent: Recent,
     publishers: Publishers,
     ledger: Ledger,
@@ -59,21 +61,24 @@ pub(super) struct BroadcastDriver<'a> {
 }
 
 impl<'a> BroadcastDriver<'a> {
-    /// For the connections of `cast`.
+    /// For the connections of `cast`. The server sends so many messages first that are no deliveries.
     pub(super) fn new(
         publication: &'a Publication,
         published: Published<'a>,
         verify: Verify,
         cast: Cast,
+        greeting: u64,
     ) -> Self {
+        let reader = || DeliveryReader::after(greeting);
         let mut readers = Vec::new();
-        readers.resize_with(cast.slots() as usize, DeliveryReader::default);
+        readers.resize_with(cast.slots() as usize, reader);
         let alone = cast.threads == 1;
         let total = published.publishers();
         Self {
             publication,
             published,
             verify,
+            here: vec![false; readers.len()],
             readers,
             recent: Recent::new(),
             publishers: Publishers::new(cast.publishers(), publication),
@@ -89,6 +94,14 @@ impl<'a> BroadcastDriver<'a> {
             outcome: Outcome::default(),
             recorder: None,
         }
+    }
+
+    /// Connections that listen and that the server has not greeted.
+    pub(super) fn not_greeted(&self) -> u64 {
+        let awaits = |slot: u32| self.here[slot as usize] && !self.cast.stalls(slot);
+        let readers = self.readers.iter().enumerate();
+        let awaiting = readers.filter(|(_, reader)| reader.awaits_greeting());
+        awaiting.filter(|&(slot, _)| awaits(slot as u32)).count() as u64
     }
 
     /// Publishes and receives until the end of the measurement.
@@ -353,6 +366,7 @@ impl<'a> BroadcastDriver<'a> {
 impl Driver for BroadcastDriver<'_> {
     fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
         times.record(&mut self.outcome.times);
+        self.here[slot as usize] = true;
         if let Some(place) = self.cast.place(slot) {
             self.publishers.set_open(place, true);
         }
@@ -411,6 +425,7 @@ impl Driver for BroadcastDriver<'_> {
     }
 
     fn ended(&mut self, slot: u32, opened: bool, end: End, _now: Nanos) {
+        self.here[slot as usize] = false;
         let reason = match end {
             End::Closed => "the server ended the connection".to_owned(),
             End::Failed(reason) => reason,

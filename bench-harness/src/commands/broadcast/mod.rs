@@ -13,12 +13,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Setup;
 use super::echo::nothing_opened;
+use super::{Setup, dial_schedule};
 use crate::agents::{Order, Post};
 use crate::cli::{BroadcastArgs, Common};
+use crate::client::contents::Contents;
 use crate::client::deflate::WireCounts;
 use crate::client::dial::{DialPlan, Failures, open_all};
+use crate::client::greeting;
 use crate::client::publication::Publication;
 use crate::client::schedule::Schedule;
 use crate::client::team::{Conductor, Member};
@@ -146,7 +148,7 @@ impl Load for BroadcastArgs {
 impl Shared for BroadcastArgs {
     fn serve(&self, post: &Post) -> Result<(), BenchError> {
         let setup = Setup::at(post, &self.common, self.connections + self.only_publish())?;
-        let publication = publication(self, setup.run);
+        let publication = publication(self, setup.run)?;
         post.run(|member| drive(self, &setup, &publication, &member))
     }
 }
@@ -163,7 +165,7 @@ fn measure(args: &BroadcastArgs, stage: &mut Stage<'_>) -> Result<Record, BenchE
         ));
     }
     let empty = memory(&setup)?;
-    let publication = publication(args, setup.run);
+    let publication = publication(args, setup.run)?;
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &publication, &member);
     let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, empty, stage, conductor, clock);
@@ -178,27 +180,20 @@ fn measure(args: &BroadcastArgs, stage: &mut Stage<'_>) -> Result<Record, BenchE
     })
 }
 
-fn publication(args: &BroadcastArgs, run: u32) -> Publication {
-    Publication::new(
-        args.payload,
-        args.size as usize,
-        args.deflate,
-        args.common.seed,
-        run,
-    )
+fn publication(args: &BroadcastArgs, run: u32) -> Result<Publication, BenchError> {
+    let contents = contents(args)?;
+    let (deflate, seed) = (args.deflate, args.common.seed);
+    Ok(Publication::new(&contents, deflate, seed, run))
 }
 
 fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
     let target = &args.common.target;
     let publish = args.publish_url.as_ref();
-    let smallest = Publication::smallest(args.payload) as u64;
     let problem = if target.wire == Wire::Raw {
         "broadcast speaks WebSocket: use ws:// (`floor --broadcast` does, too)".to_owned()
     } else if publish.is_some_and(|url| url.wire == Wire::Raw || url.authority != target.authority)
     {
         "--publish-url must be ws:// with the same host and port as URL".to_owned()
-    } else if !(smallest..=1 << 30).contains(&args.size) {
-        format!("--size is at least {smallest}, for the stamp in every message, and at most 1g")
     } else if args.in_flight.max(args.burst.unwrap_or(1)) > MAX_ON_THE_WAY {
         format!("--in-flight and --burst are at most {MAX_ON_THE_WAY}")
     } else if args.connections.saturating_mul(args.all_publishers()) > MAX_ACCOUNTS {
@@ -207,6 +202,20 @@ fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
         "--slow leaves nobody to measure".to_owned()
     } else {
         return Ok(());
+    };
+    Err(BenchError::usage(problem))
+}
+
+/// What messages contain.
+fn contents(args: &BroadcastArgs) -> Result<Contents, BenchError> {
+    let contents = args.contents()?;
+    let smallest = Publication::smallest(&contents);
+    let problem = if !contents.is_uniform() {
+        "the messages of a broadcast are alike but for their stamps: give one --size, or --payload file:PATH".to_owned()
+    } else if contents.is_generated() && contents.range().0 < smallest {
+        format!("--size is at least {smallest}, for the stamp in every message")
+    } else {
+        return Ok(contents);
     };
     Err(BenchError::usage(problem))
 }
@@ -264,15 +273,18 @@ fn drive(
     if args.deflate {
         links.insist_on_deflate();
     }
-    let plan = DialPlan {
-        connections: cast.slots(),
-        concurrency: OPENING.div_ceil(member.count),
-        schedule: None,
-    };
+    let connections = cast.slots();
+    let greeting = args.skip.unwrap_or(0);
     let published = Published::new(args.all_publishers() as usize, member.sum);
-    let mut driver = BroadcastDriver::new(publication, published, args.verify, cast);
-    member.rendezvous(0)?;
+    let mut driver = BroadcastDriver::new(publication, published, args.verify, cast, greeting);
+    let start = member.rendezvous(0)?;
+    let plan = DialPlan {
+        connections,
+        concurrency: OPENING.div_ceil(member.count),
+        schedule: dial_schedule(args.connect_rate, start, member),
+    };
     open_all(&mut links, &mut driver, &plan)?;
+    greeting::await_all(&mut links, &mut driver, BroadcastDriver::not_greeted)?;
     if links.open_now() == 0 && member.count == 1 {
         return Err(nothing_opened(driver.refused()));
     }

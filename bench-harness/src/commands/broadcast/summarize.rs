@@ -140,10 +140,11 @@ fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication
         all_publish: Some(args.all_publish),
         publish_url: args.publish_url.as_ref().map(ToString::to_string),
         stalled: args.slow.map(|_| args.stalled()),
-        payload_bytes: Some(args.size),
+        payload_bytes: Some(publication.payload_len as u64),
         wire_bytes: Some(publication.frame_len as u64),
         opcode: Some(opcode_name(publication.opcode).to_owned()),
-        payload: Some(args.payload),
+        payload: Some(args.payload.payload.kind),
+        payload_file: args.payload.payload.file(),
         deflate: args.deflate.then_some(true),
         mode: Some(loop_name(args.rate).to_owned()),
         in_flight: (closed && args.burst.is_none()).then_some(args.in_flight),
@@ -156,8 +157,8 @@ fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication
         busy_poll: Some(args.busy_poll),
         warmup_s: Some(args.warmup.as_secs_f64()),
         duration_s: Some(args.duration.as_secs_f64()),
-        cores: setup.cores.clone(),
-        seed: args.common.seed,
-        ..Parameters::default()
+        skip: args.skip,
+        connect_rate: args.connect_rate,
+        ..setup.parameters()
     }
 }

@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Setup;
 use super::echo::nothing_opened;
+use super::{Setup, dial_schedule};
 use crate::agents::{Order, Post};
 use crate::cli::{Common, ConnectArgs};
 use crate::client::dial::{DialPlan, Failures, open_all};
-use crate::client::schedule::{Profile, Schedule};
 use crate::client::team::{Conductor, Member};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
@@ -218,11 +217,7 @@ fn open_and_close(
     let mut links = setup.links(member, connections as usize)?;
     let mut driver = ConnectDriver::new(&args.common, connections, false, 0);
     let start = member.rendezvous(0)?;
-    let rate = args.connect_rate;
-    let schedule = rate.map(|rate| {
-        let profile = Profile::constant(rate);
-        Schedule::new(start, &profile, member.index, member.count)
-    });
+    let schedule = dial_schedule(args.connect_rate, start, member);
     open_all(
         &mut links,
         &mut driver,
@@ -329,8 +324,6 @@ fn parameters(args: &ConnectArgs, setup: &Setup<'_>) -> Parameters {
         messages: args.messages,
         warmup_s: timed(args.warmup),
         duration_s: timed(args.duration),
-        cores: setup.cores.clone(),
-        seed: args.common.seed,
-        ..Parameters::default()
+        ..setup.parameters()
     }
 }

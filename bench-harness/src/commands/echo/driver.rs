@@ -16,6 +16,7 @@ use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
 use crate::client::schedule::Schedule;
+use crate::client::think::Thinking;
 use crate::client::workload::Workload;
 use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
@@ -60,6 +61,8 @@ pub(super) struct EchoDriver<'a> {
     /// Send times of messages on the way: `depth` for each active connection, used in turn.
     stamps: Box<[Nanos]>,
     pace: Pace,
+    /// Those who pause before their next message.
+    thinking: Option<Thinking>,
     measured: Range<Nanos>,
     /// From the begin of the load on.
     recorder: Option<Recorder<'a>>,
@@ -112,7 +115,8 @@ impl Talk {
 }
 
 impl<'a> EchoDriver<'a> {
-    /// For `connections` slots, `active` of which send with up to `depth` messages on the way.
+    /// For `connections` slots, `active` of which send with up to `depth` messages on the way. The server sends so many
+    /// messages first that are no replies.
     pub(super) fn new(
         load: &'a Workload,
         region: Region,
@@ -120,11 +124,12 @@ impl<'a> EchoDriver<'a> {
         connections: u32,
         active: u32,
         depth: usize,
+        greeting: u64,
     ) -> Self {
         let spread = |n: u32| (u64::from(n) * u64::from(connections) / u64::from(active)) as u32;
         let active: Vec<u32> = (0..active).map(spread).collect();
         let silent = |_| Talk {
-            reader: ReplyReader::default(),
+            reader: ReplyReader::after(greeting),
             place: None,
             due: 0,
             sent: 0,
@@ -146,6 +151,7 @@ impl<'a> EchoDriver<'a> {
             active,
             depth: depth as u64,
             pace: Pace::Stopped,
+            thinking: None,
             measured: 0..0,
             recorder: None,
             dirty: Vec::new(),
@@ -159,6 +165,17 @@ impl<'a> EchoDriver<'a> {
             unanswered: 0,
             interval_end: 0,
         }
+    }
+
+    /// Connections of the closed loop pause before their next message. To be called before it begins.
+    pub(super) fn set_thinking(&mut self, thinking: Thinking) {
+        self.thinking = Some(thinking);
+    }
+
+    /// Open connections that the server has not greeted.
+    pub(super) fn not_greeted(&self) -> u64 {
+        let awaits = |talk: &&Talk| talk.open && talk.reader.awaits_greeting();
+        self.talks.iter().filter(awaits).count() as u64
     }
 
     /// Sends and receives until the end of the measurement.
@@ -177,7 +194,7 @@ impl<'a> EchoDriver<'a> {
         recorder.look(clock.now());
         self.recorder = Some(recorder);
         match schedule {
-            None => self.begin_closed(),
+            None => self.begin_closed(clock.now()),
             Some(schedule) => self.pace = Pace::Open { schedule, next: 0 },
         }
         let end = phases.measured.end;
@@ -186,7 +203,8 @@ impl<'a> EchoDriver<'a> {
             if now >= end {
                 break;
             }
-            let next_due = self.fall_due(now, now).min(end).min(self.look(now));
+            let next_due = self.fall_due(now, now).min(self.end_thoughts(now));
+            let next_due = next_due.min(end).min(self.look(now));
             let wait = self.flush(links, clock, next_due)?;
             links.turn(if busy_poll { Wait::No } else { wait }, self)?;
             self.show(progress);
@@ -259,13 +277,33 @@ impl<'a> EchoDriver<'a> {
         }
     }
 
-    fn begin_closed(&mut self) {
+    fn begin_closed(&mut self, now: Nanos) {
         self.pace = Pace::Closed;
+        if let Some(thinking) = &mut self.thinking {
+            for _ in 0..self.depth {
+                thinking.begin_all(self.active.iter().copied(), now);
+            }
+            return;
+        }
         for n in 0..self.active.len() {
             let slot = self.active[n];
             self.talks[slot as usize].due = self.depth;
             self.mark(slot);
         }
+    }
+
+    /// Makes due the messages of those who have thought long enough, and returns when the next one will have.
+    #[inline]
+    fn end_thoughts(&mut self, now: Nanos) -> Nanos {
+        let Some(thinking) = &mut self.thinking else {
+            return Nanos::MAX;
+        };
+        while let Some(slot) = thinking.over(now) {
+            let talk = &mut self.talks[slot as usize];
+            talk.due += 1;
+            talk.mark(slot, &mut self.dirty);
+        }
+        thinking.next_end()
     }
 
     /// Makes due what the schedule says `until` then, and returns when the next message will be.
@@ -366,10 +404,16 @@ impl<'a> EchoDriver<'a> {
                 let due = schedule.due(number * self.active.len() as u64 + place);
                 (due, talk.due > talk.sent)
             }
-            Pace::Closed => {
-                talk.due += 1;
-                (sent, true)
-            }
+            Pace::Closed => match &mut self.thinking {
+                Some(thinking) => {
+                    thinking.begin(slot, now);
+                    (sent, false)
+                }
+                None => {
+                    talk.due += 1;
+                    (sent, true)
+                }
+            },
             Pace::Stopped => return Ok(()),
         };
         self.record(due, sent, now);

@@ -5,18 +5,19 @@ mod driver;
 
 use std::time::Duration;
 
-use corecast_protocol::Opcode;
 use serde::{Deserialize, Serialize};
 
-use super::{Setup, loop_name, opcode_name};
+use super::{Setup, dial_schedule, loop_name, opcode_name};
 use crate::agents::{Order, Post};
 use crate::cli::{Common, EchoArgs};
+use crate::client::contents::Contents;
 use crate::client::deflate::WireCounts;
 use crate::client::dial::{DialPlan, Failures, open_all};
+use crate::client::greeting;
 use crate::client::links::Links;
-use crate::client::payload::{JSON_OVERHEAD, PayloadKind};
 use crate::client::schedule::Schedule;
 use crate::client::team::{Conductor, Member};
+use crate::client::think::Thinking;
 use crate::client::workload::{Recipe, Workload};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
@@ -26,6 +27,7 @@ use crate::report::Record;
 use crate::report::summary::{
     CompressionCounts, ConnectPhases, Errors, Latencies, Messages, Parameters, Summary,
 };
+use crate::rng::Rng;
 use crate::session::{Load, Shared, Stage};
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
@@ -48,9 +50,6 @@ const OPEN_LOOP_DEPTH: u64 = 64;
 
 /// Messages on the way per connection at most; send times are kept for each.
 const MAX_IN_FLIGHT: u64 = 4096;
-
-/// Payload bytes of a JSON message at least: one that opens with a brace and has no records.
-const SMALLEST_JSON: u64 = 1 + JSON_OVERHEAD as u64;
 
 /// From the word to go until the first message is due: time for every thread to wake up.
 const LEAD: Duration = Duration::from_millis(2);
@@ -106,7 +105,7 @@ impl Load for EchoArgs {
 impl Shared for EchoArgs {
     fn serve(&self, post: &Post) -> Result<(), BenchError> {
         let setup = Setup::at(post, &self.common, self.connections)?;
-        let load = workload(self);
+        let load = workload(self)?;
         post.run(|member| drive(self, &setup, &load, &member))
     }
 }
@@ -118,7 +117,7 @@ fn measure(args: &EchoArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError>
         args.active.unwrap_or(args.connections),
         "sending connection",
     )?;
-    let load = workload(args);
+    let load = workload(args)?;
     let clock = Clock::start();
     let work = |member: Member<'_>| drive(args, &setup, &load, &member);
     let conduct = |conductor: &Conductor<'_>| {
@@ -160,13 +159,8 @@ fn check(args: &EchoArgs) -> Result<(), BenchError> {
         "--active is more than --connections".to_owned()
     } else if depth(args) > MAX_IN_FLIGHT {
         format!("--in-flight is at most {MAX_IN_FLIGHT}")
-    } else if args.size > 1 << 30 {
-        // A send is one operation with a 32-bit length.
-        "--size is at most 1g".to_owned()
-    } else if args.payload == PayloadKind::Json && args.size < SMALLEST_JSON {
-        format!("--payload json takes a --size of at least {SMALLEST_JSON}")
-    } else if args.deflate && args.common.target.wire == Wire::Raw {
-        "--deflate is for WebSockets: use ws://".to_owned()
+    } else if (args.deflate || args.skip.is_some()) && args.common.target.wire == Wire::Raw {
+        "--deflate and --skip are for WebSockets: use ws://".to_owned()
     } else {
         return Ok(());
     };
@@ -181,20 +175,26 @@ fn depth(args: &EchoArgs) -> u64 {
     })
 }
 
-fn workload(args: &EchoArgs) -> Workload {
+/// The messages of the run.
+fn workload(args: &EchoArgs) -> Result<Workload, BenchError> {
     let recipe = Recipe {
         wire: args.common.target.wire,
-        opcode: if args.text || args.payload == PayloadKind::Json {
-            Opcode::Text
-        } else {
-            Opcode::Binary
-        },
-        kind: args.payload,
-        payload_len: args.size as usize,
+        contents: contents(args)?,
         deflate: args.deflate,
         in_flight: depth(args) as usize,
     };
-    Workload::new(&recipe, args.common.seed)
+    Ok(Workload::new(&recipe, args.common.seed))
+}
+
+/// What messages contain.
+fn contents(args: &EchoArgs) -> Result<Contents, BenchError> {
+    let contents = args.contents()?;
+    let smallest = contents.smallest();
+    if contents.is_generated() && contents.range().0 < smallest {
+        let problem = format!("--payload json takes a --size of at least {smallest}");
+        return Err(BenchError::usage(problem));
+    }
+    Ok(contents)
 }
 
 /// The life of one thread.
@@ -218,15 +218,19 @@ fn drive(
         connections,
         active,
         depth(args) as usize,
+        args.skip.unwrap_or(0),
     );
-    let concurrency = OPENING.div_ceil(member.count);
+    if let Some(think) = args.think {
+        driver.set_thinking(Thinking::new(think, thinking_rng(args, member)));
+    }
+    let start = member.rendezvous(0)?;
     let plan = DialPlan {
         connections,
-        concurrency,
-        schedule: None,
+        concurrency: OPENING.div_ceil(member.count),
+        schedule: dial_schedule(args.connect_rate, start, member),
     };
-    member.rendezvous(0)?;
     open_all(&mut links, &mut driver, &plan)?;
+    greeting::await_all(&mut links, &mut driver, EchoDriver::not_greeted)?;
     if links.open_now() == 0 && member.count == 1 {
         return Err(nothing_opened(driver.refused()));
     }
@@ -255,6 +259,11 @@ fn drive(
     member.rendezvous(links.open_now())?;
     close(&mut links, &mut driver)?;
     Ok(driver.outcome())
+}
+
+/// Draws think times, on each thread other ones than those that nonces are made of.
+fn thinking_rng(args: &EchoArgs, member: &Member<'_>) -> Rng {
+    Rng::new(args.common.seed, u64::MAX - member.index as u64)
 }
 
 /// Closes as the protocol asks for. What does not answer in time is dropped.
@@ -294,7 +303,7 @@ fn summarize(
 ) -> Summary {
     let compression = args
         .deflate
-        .then(|| CompressionCounts::new(&outcome.counts, load.payload_len));
+        .then(|| CompressionCounts::new(&outcome.counts, load.mean_payload_len().round() as usize));
     let lag = outcome.latency.lag.as_ref().and_then(Latency::distribution);
     let corrected = outcome.latency.corrected.distribution();
     let evidence = Evidence {
@@ -322,7 +331,7 @@ fn summarize(
     summary.messages = Some(Messages {
         count: window.done,
         per_second: window.rate(),
-        payload_bytes_per_second: window.rate() * load.payload_len as f64,
+        payload_bytes_per_second: window.rate() * load.mean_payload_len(),
     });
     summary.latency_us = Some(Latencies {
         corrected,
@@ -347,10 +356,12 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
     Parameters {
         connections: args.connections,
         active: args.active,
-        payload_bytes: Some(args.size),
+        payload_bytes: Some(load.mean_payload_len().round() as u64),
+        payload_range: load.payload_range(),
         wire_bytes: Some(load.mean_frame_len() as u64),
         opcode: Some(opcode_name(load.opcode).to_owned()),
-        payload: Some(args.payload),
+        payload: Some(args.payload.payload.kind),
+        payload_file: args.payload.payload.file(),
         deflate: args.deflate.then_some(true),
         mode: Some(loop_name(args.rate).to_owned()),
         in_flight: Some(depth(args)),
@@ -362,8 +373,11 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
         busy_poll: Some(args.busy_poll),
         warmup_s: Some(args.warmup.as_secs_f64()),
         duration_s: Some(args.duration.as_secs_f64()),
-        cores: setup.cores.clone(),
-        seed: args.common.seed,
-        ..Parameters::default()
+        think_s: args
+            .think
+            .map(|think| [think.least, think.most].map(|time| time.as_secs_f64())),
+        skip: args.skip,
+        connect_rate: args.connect_rate,
+        ..setup.parameters()
     }
 }
