@@ -433,9 +433,12 @@ impl Drop for Scratch {
     }
 }
 
-/// Serves echo, and keeps the lengths and the types of what came.
-fn serve_and_look() -> (String, Arc<Mutex<Vec<(usize, bool)>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
+/// Messages as a server saw them: their lengths, and whether they were text.
+type Seen = Arc<Mutex<Vec<(usize, bool)>>>;
+
+/// Serves echo, and keeps what came.
+fn serve_and_look() -> (String, Seen) {
+    let seen = Seen::default();
     let sight = Arc::clone(&seen);
     let address = serve(move |_, mut peer| {
         while let Ok(message) = peer.read() {
