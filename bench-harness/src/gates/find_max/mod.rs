@@ -275,9 +275,10 @@ fn judge<'a>(summary: &'a Summary, expected: &[Expected]) -> (Outcome, Option<&'
     if short.is_none() && expected.iter().all(|expected| expected.held) {
         return (Outcome::Held, None);
     }
+    // A client that waits for a processor is busy, too: others come first.
     let spoilt = [
-        (Kind::ClientSaturated, Outcome::ClientLimit),
         (Kind::Starved, Outcome::OthersLimit),
+        (Kind::ClientSaturated, Outcome::ClientLimit),
         (Kind::ClientLate, Outcome::ClientLimit),
     ];
     let spoilt = spoilt
@@ -334,4 +335,107 @@ fn conclude(end: End, summary: &mut Summary) -> String {
         text: text.clone(),
     });
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn summary(reasons: &[&str]) -> Summary {
+        let reasons: Vec<_> = reasons
+            .iter()
+            .map(|kind| json!({"kind": kind, "text": kind}))
+            .collect();
+        let summary = json!({
+            "schema": 1, "command": "echo", "target": "ws://h:1/", "valid": reasons.is_empty(), "judged_by": "throughput",
+            "throughput_valid": reasons.is_empty(), "cost_valid": false, "reasons": reasons, "limited_by": "rate",
+            "parameters": {"connections": 1, "cores": [], "seed": 1}, "window_s": 1.0,
+            "client": {"threads": 1, "running": 0.1, "busy": 0.1},
+            "errors": {"refused": 0, "broken": 0, "lost": 0, "reasons": []},
+        });
+        serde_json::from_value(summary).unwrap()
+    }
+
+    fn expected(held: bool) -> Vec<Expected> {
+        vec![Expected {
+            expectation: "p99 < 5 ms".to_owned(),
+            figure: "p99".to_owned(),
+            value: None,
+            shown: "not measured".to_owned(),
+            held,
+        }]
+    }
+
+    #[test]
+    fn only_the_server_can_fail() {
+        for (held, reasons, outcome, why) in [
+            (true, &["no-server-pid"][..], Outcome::Held, None),
+            (true, &["client-saturated", "starved"], Outcome::Held, None),
+            (true, &["rate-missed"], Outcome::Failed, Some("rate-missed")),
+            (true, &["errors"], Outcome::Failed, Some("errors")),
+            (false, &[], Outcome::Failed, None),
+            (
+                false,
+                &["client-saturated"],
+                Outcome::ClientLimit,
+                Some("client-saturated"),
+            ),
+            (
+                true,
+                &["rate-missed", "client-late"],
+                Outcome::ClientLimit,
+                Some("client-late"),
+            ),
+            (
+                false,
+                &["client-saturated", "starved"],
+                Outcome::OthersLimit,
+                Some("starved"),
+            ),
+        ] {
+            let summary = summary(reasons);
+            let (came_to, reason) = judge(&summary, &expected(held));
+            assert_eq!(came_to, outcome, "{held} {reasons:?}");
+            assert_eq!(reason.map(|reason| reason.text.as_str()), why);
+        }
+    }
+
+    #[test]
+    fn a_lower_bound_is_no_valid_result() {
+        let mut run = summary(&[]);
+        let text = conclude(End::AtLeast(Some(4_000), Outcome::ClientLimit), &mut run);
+        assert!(
+            text.contains("at least 4000/s") && text.contains("--cores"),
+            "{text}"
+        );
+        assert!(!run.valid && run.reasons[0].kind == Kind::ClientSaturated);
+        let mut run = summary(&[]);
+        assert_eq!(
+            conclude(End::Found(5), &mut run),
+            "5/s is the highest rate that holds"
+        );
+        assert!(run.valid);
+    }
+
+    #[test]
+    fn steps_are_long_enough_to_count() {
+        let second = Duration::from_secs(1);
+        let rates = |given, step| Rates::timed(given, step, 10 * second).unwrap();
+        let derived = rates(None, None);
+        assert_eq!(
+            (derived.start, derived.lowest, derived.step),
+            (200, 100, 2 * second)
+        );
+        let short = rates(None, Some(second / 10));
+        assert_eq!((short.start, short.lowest), (2_000, 2_000));
+        let given = rates(Some(50.into()), None);
+        assert_eq!((given.start, given.lowest), (50, 50));
+        assert!(Rates::timed(Some(Rate { from: 1, to: 2 }), None, second).is_err());
+        let brief = Rates::timed(None, None, second / 2).unwrap();
+        assert_eq!(brief.step, second / 2, "never longer than a run");
+        let counted = Rates::counted(None, 3_000);
+        assert_eq!((counted.start, counted.lowest), (3_000, 100));
+    }
 }
