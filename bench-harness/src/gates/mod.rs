@@ -3,7 +3,7 @@
 pub(crate) mod expectation;
 pub(crate) mod figure;
 pub(crate) mod find_max;
-mod unit;
+pub(crate) mod unit;
 
 use serde_json::Value;
 

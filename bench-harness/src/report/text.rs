@@ -52,6 +52,9 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
     client(&mut sheet, &summary.client, unit(summary));
     agents(&mut sheet, &summary.agents);
     errors(&mut sheet, summary);
+    if let Some(search) = &summary.find_max {
+        sheet.line("find-max", &search.text);
+    }
     for expected in &summary.expectations {
         sheet.line("expected", gates::line(expected));
     }

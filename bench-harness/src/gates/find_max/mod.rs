@@ -287,7 +287,8 @@ fn judge<'a>(summary: &'a Summary, expected: &[Expected]) -> (Outcome, Option<&'
     spoilt.unwrap_or((Outcome::Failed, short))
 }
 
-fn word(outcome: Outcome) -> &'static str {
+/// An outcome for people.
+pub(crate) fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Held => "held",
         Outcome::Failed => "failed",

@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::Record;
 use super::env::{BUILD, Env};
 use super::page::{Banner, Page, Table};
-use super::summary::Summary;
+use super::summary::{FindMax, Step, Summary};
 use super::text;
-use crate::gates;
+use crate::gates::unit::Unit;
+use crate::gates::{self, find_max};
 
 /// Files beside the report.
 const FILES: [(&str, &str); 5] = [
@@ -42,6 +43,11 @@ pub(super) fn page(record: &Record, env: &Env) -> Page {
     page.heading("Latency");
     page.chart(charts::latency_curve(&record.history.stretches));
     page.table(figures::distributions(summary));
+    if let Some(search) = &summary.find_max {
+        page.heading("Search for the highest rate");
+        page.text(&search.text);
+        page.table(steps(search));
+    }
     page.heading("All figures");
     page.table(Table {
         head: Vec::new(),
@@ -84,6 +90,28 @@ fn banner(summary: &Summary) -> Banner {
         good: summary.valid && missed == 0,
         head,
         lines,
+    }
+}
+
+/// The runs of a search.
+fn steps(search: &FindMax) -> Table {
+    let row = |step: &Step| {
+        let expected: Vec<String> = step.expectations.iter().map(gates::line).collect();
+        let mut notes = vec![find_max::word(step.outcome).to_owned()];
+        notes.extend(step.confirms.then(|| "confirming".to_owned()));
+        notes.extend(step.reasons.iter().cloned());
+        vec![
+            Unit::Rate.show(step.rate as f64),
+            Unit::Rate.show(step.reached),
+            expected.join("; "),
+            notes.join("; "),
+        ]
+    };
+    Table {
+        head: ["Rate", "Reached", "Expected", "Result"]
+            .map(str::to_owned)
+            .into(),
+        rows: search.steps.iter().map(row).collect(),
     }
 }
 

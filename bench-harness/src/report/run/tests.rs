@@ -26,6 +26,30 @@ fn summary(change: impl FnOnce(&mut Value)) -> Summary {
     serde_json::from_value(value).unwrap()
 }
 
+#[test]
+fn a_search_has_a_table_of_its_steps() {
+    let summary = summary(|value| {
+        value["find_max"] = json!({
+            "objective": ["p99 < 5 ms"], "precision": 0.05, "rate": 2500, "ended": "found", "text": "2500/s is the highest",
+            "steps": [{"rate": 5000, "reached": 4321.0, "outcome": "others-limit", "confirms": true, "reasons": ["others ran"],
+                "expectations": [{"expectation": "p99 < 5 ms", "figure": "p99", "shown": "7 ms", "held": false}]}],
+        });
+    });
+    let record = Record {
+        summary,
+        history: history(),
+    };
+    let page = page(&record, &crate::report::env::collect()).render();
+    for text in [
+        "2500/s is the highest",
+        "4321/s",
+        "7 ms FAILED",
+        "confirming; others ran",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
 fn history() -> History {
     let mut latency = Latency::new();
     (1..=1000).for_each(|n| latency.record(n * 1_000));
