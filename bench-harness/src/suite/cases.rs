@@ -94,6 +94,11 @@ impl Case {
         }
     }
 
+    /// Publishers are no subscribers.
+    pub(crate) fn publishes_apart(&self) -> bool {
+        self.load == Load::Broadcast && !self.flags.contains(&"--all-publish")
+    }
+
     /// Those of the contestants that take part, in their order. A quick suite leaves out what differs little from others.
     pub(crate) fn entrants(&self, contestants: &[Contestant], quick: bool) -> Vec<Entrant> {
         if self.field == Field::Screen {

@@ -70,7 +70,7 @@ pub(crate) fn run(load: &Load<'_>, interrupt: &Interrupt) -> Result<Finished, Tr
     } else {
         into_a_file(&mut command, &log, limit, interrupt)?
     };
-    conclude(status, load.folder)
+    conclude(status, load)
 }
 
 /// How a case's load is put on any server: for people, who can do the same by hand.
@@ -88,10 +88,8 @@ fn flags(load: &Load<'_>) -> Vec<String> {
     let (item, (url, publish)) = (load.item, &load.urls);
     let mut flags = vec![command_of(item.case.load).to_owned(), url.clone()];
     flags.extend(case_flags(item));
-    if !item.case.flags.contains(&"--all-publish") {
-        let publish = publish.iter().flat_map(|url| ["--publish-url", url]);
-        flags.extend(publish.map(str::to_owned));
-    }
+    let publish = publish.iter().flat_map(|url| ["--publish-url", url]);
+    flags.extend(publish.map(str::to_owned));
     flags.extend(load.entrant.bench.iter().map(|&flag| flag.to_owned()));
     let pids: Vec<_> = load.server.iter().map(u32::to_string).collect();
     flags.extend(["--server-pid".to_owned(), pids.join(",")]);
@@ -247,7 +245,8 @@ fn reader(terminal: OwnedFd) -> JoinHandle<Vec<u8>> {
     })
 }
 
-fn conclude(status: ExitStatus, folder: &Path) -> Result<Finished, Trouble> {
+fn conclude(status: ExitStatus, load: &Load<'_>) -> Result<Finished, Trouble> {
+    let folder = load.folder;
     let log = folder.join(LOG);
     let Some(code @ (VALID | INVALID)) = status.code() else {
         let printed = fs::read(&log).unwrap_or_default();
@@ -267,11 +266,29 @@ fn conclude(status: ExitStatus, folder: &Path) -> Result<Finished, Trouble> {
     let summary: Summary =
         serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
     let _ = fs::remove_file(&log);
+    let mut reasons = reasons(&summary);
+    let impossible = impossible(&summary, load.item);
+    let valid = code == VALID && impossible.is_none();
+    reasons.extend(impossible);
     Ok(Finished {
-        valid: code == VALID,
-        reasons: reasons(&summary),
+        valid,
+        reasons,
         summary,
     })
+}
+
+/// Share of the window asked for below which a run is none: on a machine that is far too busy, the harness may come late to both
+/// of its ends.
+const SHORTEST: f64 = 0.9;
+
+/// What cannot be, whatever the harness makes of it.
+fn impossible(summary: &Summary, item: &Item) -> Option<String> {
+    let (window, wanted) = (summary.window_s, item.duration.as_secs_f64());
+    if window < wanted * SHORTEST {
+        return Some(format!("only {window:.3} s of {wanted} s were measured"));
+    }
+    let cost = summary.server.as_ref()?.cpu_us_per_message?;
+    (cost == 0.0).then(|| "the server seems to have used no processor time at all".to_owned())
 }
 
 fn reasons(summary: &Summary) -> Vec<String> {
@@ -283,4 +300,64 @@ fn reasons(summary: &Summary) -> Vec<String> {
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::suite::cases;
+
+    fn item(load: cases::Load) -> Item {
+        let case = cases::all().into_iter().find(|case| case.load == load);
+        Item {
+            case: case.expect("there is one of each"),
+            entrants: Vec::new(),
+            rounds: 1,
+            duration: Duration::from_secs(2),
+            warmup: Duration::from_secs(1),
+        }
+    }
+
+    fn summary(window_s: f64, cost: Value) -> Summary {
+        let memory = json!({"resident": 1, "anonymous": 1, "file": 0, "shared": 0});
+        let summary = json!({
+            "schema": 1, "command": "echo", "target": "ws://h:1/", "valid": true, "judged_by": "cost",
+            "throughput_valid": true, "cost_valid": true, "reasons": [], "limited_by": "client",
+            "parameters": {"connections": 1, "cores": [], "seed": 1}, "window_s": window_s,
+            "client": {"threads": 1, "running": 0.5, "busy": 0.5, "steal_s": 0.0},
+            "errors": {"refused": 0, "broken": 0, "lost": 0, "duplicated": 0, "reordered": 0, "reasons": []},
+            "server": {
+                "pids": [1], "cpu_us": 1.0, "cpu_us_per_message": cost, "user_share": 0.5, "running": 0.5, "busy": 0.5,
+                "threads": 1, "voluntary_switches": 0, "involuntary_switches": 0, "memory": memory, "descriptors": 1,
+            },
+        });
+        serde_json::from_value(summary).unwrap()
+    }
+
+    #[test]
+    fn a_window_that_is_hardly_there_is_no_run() {
+        let echo = item(cases::Load::Echo);
+        assert_eq!(impossible(&summary(1.99, json!(2.5)), &echo), None);
+        let told = impossible(&summary(0.021, json!(2.5)), &echo).unwrap();
+        assert_eq!(told, "only 0.021 s of 2 s were measured");
+    }
+
+    #[test]
+    fn messages_are_not_for_free() {
+        let told = impossible(&summary(2.0, json!(0.0)), &item(cases::Load::Echo)).unwrap();
+        assert!(told.contains("no processor time"), "{told}");
+        let idle = item(cases::Load::Idle);
+        assert_eq!(impossible(&summary(2.0, Value::Null), &idle), None);
+    }
+
+    #[test]
+    fn the_command_of_a_case_can_be_typed() {
+        let line = command_line(&item(cases::Load::Churn));
+        assert_eq!(
+            line,
+            "corecast-bench connect URL --churn --concurrency 64 --cost --warmup 1000ms -z 2000ms"
+        );
+    }
 }

@@ -219,21 +219,21 @@ impl Contestant {
         }
     }
 
-    /// What clients open, and what publishers that are no subscribers open.
-    pub(crate) fn urls(&self, call: Call) -> (String, Option<String>) {
+    /// What clients open, and what publishers open that are no subscribers: there are such when they publish `apart`.
+    pub(crate) fn urls(&self, call: Call, apart: bool) -> (String, Option<String>) {
         let port = call.port;
         let path = match &self.kind {
             Kind::Own(_, path) => path.as_str(),
             _ => "/",
         };
+        let url = format!("ws://127.0.0.1:{port}{path}");
         match (call.mode, &self.kind) {
             (Mode::Echo, Kind::Floor(..)) => (format!("tcp://127.0.0.1:{port}"), None),
-            (Mode::Echo, _) => (format!("ws://127.0.0.1:{port}{path}"), None),
             // A query that Corecast, the floors and the peers know, and others do not mind.
-            (Mode::Broadcast { .. }, _) => {
-                let url = |role| format!("ws://127.0.0.1:{port}{path}?{role}=a");
-                (url("sub"), Some(url("pub")))
+            (Mode::Broadcast { .. }, _) if apart => {
+                (format!("{url}?sub=a"), Some(format!("{url}?pub=a")))
             }
+            _ => (url, None),
         }
     }
 
@@ -349,4 +349,52 @@ pub(crate) fn no_such(flag: &str, name: &str, known: &[&str]) -> BenchError {
         "{flag}: there is no {name}; there are {}",
         known.join(", ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BROADCAST: Call = Call {
+        mode: Mode::Broadcast { payload: 64 },
+        port: 4711,
+        cores: 2,
+    };
+    const ECHO: Call = Call {
+        mode: Mode::Echo,
+        ..BROADCAST
+    };
+
+    fn own(command: &[&str]) -> Contestant {
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        Contestant::new("mine", None, Kind::Own(command, "/echo".to_owned()))
+    }
+
+    #[test]
+    fn publishers_have_a_path_of_their_own_unless_all_publish() {
+        let corecast = Contestant::new("corecast", None, Kind::Corecast("c".into(), &[]));
+        let url = |path: &str| format!("ws://127.0.0.1:4711/{path}");
+        let apart = (url("?sub=a"), Some(url("?pub=a")));
+        assert_eq!(corecast.urls(BROADCAST, true), apart);
+        assert_eq!(corecast.urls(BROADCAST, false), (url(""), None));
+        assert_eq!(own(&[]).urls(ECHO, false), (url("echo"), None));
+        let floor = Contestant::new("floor-ring", None, Kind::Floor("f".into(), "ring"));
+        assert_eq!(floor.urls(ECHO, false).0, "tcp://127.0.0.1:4711");
+    }
+
+    #[test]
+    fn commands_are_filled_in() {
+        let mine = own(&["x", "--at=:{port}", "{mode}", "{cores}"]);
+        assert_eq!(mine.argv(ECHO), ["x", "--at=:4711", "echo", "2"]);
+        assert_eq!(mine.argv(BROADCAST)[2], "broadcast");
+        assert!(mine.fans_out() && mine.takes_cores());
+        let plain = own(&["x", "{port}"]);
+        assert!(!plain.fans_out() && !plain.takes_cores());
+        let floor = Contestant::new("floor-ring", None, Kind::Floor("f".into(), "ring"));
+        assert!(
+            floor
+                .argv(BROADCAST)
+                .ends_with(&["--broadcast".to_owned(), "64".to_owned()])
+        );
+    }
 }

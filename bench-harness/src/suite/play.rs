@@ -139,7 +139,7 @@ fn measure(
     let load = client::Load {
         item,
         entrant,
-        urls: contestant.urls(call),
+        urls: contestant.urls(call, item.case.publishes_apart()),
         server: server.pids(),
         cores: &stage.cores.client,
         folder: path,
