@@ -295,8 +295,33 @@ fn all_kinds_side_by_side() {
             > 0.0
     );
     assert_eq!(summary["scenario"]["phases"][0]["measured"], false);
+    the_course_adds_up(&summary);
     connections_follow_the_plan(&summary);
     visits_are_counted(&town, &summary);
+}
+
+/// Intervals hold what the phases hold, but for what came after the end.
+fn the_course_adds_up(summary: &Value) {
+    for name in ["talkers", "rooms", "visitors"] {
+        let role = role(summary, name);
+        let course = role["course"].as_array().unwrap();
+        let phases = role["phases"].as_array().unwrap();
+        assert_eq!(
+            course.len(),
+            9,
+            "{name}: 2.2 s in steps of less than 250 ms"
+        );
+        for what in ["due", "done", "opened"] {
+            let sum = |list: &[Value]| list.iter().map(|part| number(part, what)).sum::<u64>();
+            let (parts, all) = (sum(course), sum(phases));
+            assert!(
+                parts <= all && 2 * parts > all,
+                "{name}: {what}: {parts} of {all}"
+            );
+        }
+        let timed = |interval: &Value| interval["latency_us"]["p99"].is_number();
+        assert!(course.iter().any(timed), "{name}");
+    }
 }
 
 /// Ramps are followed: what opens and closes is what the plan says.

@@ -1,5 +1,6 @@
 //! What one thread notes down of one role, phase by phase.
 
+use super::course::{Course, Row};
 use super::plan::Plan;
 use crate::client::dial::Failures;
 use crate::clock::Nanos;
@@ -14,6 +15,7 @@ pub(super) struct Account {
     /// The phase that the clock is in; events before the first and after the last count for these.
     current: usize,
     pages: Vec<Page>,
+    course: Course,
     /// Why connections could not be opened, and why they broke.
     pub(super) refused: Failures,
     pub(super) broken: Failures,
@@ -62,6 +64,8 @@ pub(super) struct Counts {
 pub(super) struct Closed {
     /// By phase.
     pub(super) notes: Vec<Notes>,
+    /// By interval.
+    pub(super) course: Vec<Row>,
     pub(super) refused: Failures,
     pub(super) broken: Failures,
 }
@@ -81,6 +85,7 @@ impl Account {
             ends: plan.phases.iter().map(|phase| phase.span.end).collect(),
             current: 0,
             pages: plan.phases.iter().map(page).collect(),
+            course: Course::new(plan.length()),
             refused: Failures::default(),
             broken: Failures::default(),
         }
@@ -93,12 +98,24 @@ impl Account {
 
     /// The clock goes on; `open` connections are open.
     pub(super) fn look(&mut self, now: Nanos, open: usize) {
-        while now >= self.start.saturating_add(self.ends[self.current])
-            && self.current + 1 < self.ends.len()
-        {
+        let passed = now.saturating_sub(self.start);
+        while self.current + 1 < self.ends.len() && passed >= self.ends[self.current] {
             self.pages[self.current].counts.open = open as u64;
             self.current += 1;
         }
+        let length = self.ends[self.ends.len() - 1];
+        while self.course.is_due(passed.min(length)) {
+            let mut counts = self.all();
+            counts.open = open as u64;
+            self.course.cut(counts);
+        }
+    }
+
+    /// The counts of all phases.
+    fn all(&self) -> Counts {
+        let mut all = Counts::default();
+        self.pages.iter().for_each(|page| all.add(&page.counts));
+        all
     }
 
     /// The load is over; `open` connections are open.
@@ -122,6 +139,7 @@ impl Account {
     /// What was due and sent then has come back, or to a subscriber.
     #[inline]
     pub(super) fn answered(&mut self, due: Nanos, sent: Nanos, now: Nanos) {
+        self.course.record(now.saturating_sub(due));
         let page = self.page_at(due);
         page.corrected.record(now.saturating_sub(due));
         page.uncorrected.record(now.saturating_sub(sent));
@@ -178,6 +196,7 @@ impl Account {
         });
         Closed {
             notes: notes.collect(),
+            course: self.course.finish(),
             refused: self.refused,
             broken: self.broken,
         }
@@ -204,6 +223,10 @@ impl Closed {
         for (all, one) in self.notes.iter_mut().zip(&other.notes) {
             all.merge(one);
         }
+        self.course
+            .iter_mut()
+            .zip(other.course)
+            .for_each(|(all, one)| all.merge(one));
         self.refused.merge(other.refused);
         self.broken.merge(other.broken);
     }
@@ -220,7 +243,26 @@ impl Notes {
 }
 
 impl Counts {
-    fn add(&mut self, other: &Self) {
+    /// What was counted since; the connections that are open as they are.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self {
+            due: self.due - before.due,
+            sent: self.sent - before.sent,
+            done: self.done - before.done,
+            opened: self.opened - before.opened,
+            closed: self.closed - before.closed,
+            refused: self.refused - before.refused,
+            broken: self.broken - before.broken,
+            // What was taken for lost may come after all.
+            lost: self.lost.saturating_sub(before.lost),
+            duplicated: self.duplicated - before.duplicated,
+            reordered: self.reordered - before.reordered,
+            open: self.open,
+        }
+    }
+
+    /// Adds others.
+    pub(super) fn add(&mut self, other: &Self) {
         let Self {
             due,
             sent,

@@ -56,6 +56,28 @@ pub(crate) struct RoleFigures {
     pub(crate) total: Figures,
     /// Phase by phase.
     pub(crate) phases: Vec<Figures>,
+    /// Interval by interval.
+    pub(crate) course: Vec<Interval>,
+}
+
+/// A role in an interval of its course.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Interval {
+    /// When it ends, from the begin of the load on.
+    pub(crate) at_s: f64,
+    /// Messages (for churn: connections) that fell due in it.
+    pub(crate) due: u64,
+    /// Replies, or deliveries, that came in it; for churn, replies.
+    pub(crate) done: u64,
+    /// Connections opened in it.
+    pub(crate) opened: u64,
+    /// Connections open at its end.
+    pub(crate) open: u64,
+    /// Connections refused or broken, and messages lost, duplicated or reordered, noticed in it.
+    pub(crate) errors: u64,
+    /// Latencies that ended in it, from the time due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_us: Option<Distribution>,
 }
 
 /// A role in a phase, or in all that are measured.

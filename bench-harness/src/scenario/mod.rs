@@ -54,6 +54,8 @@
 //! compete for a processor in a way that looks like others starving them.
 
 mod account;
+pub(crate) mod charts;
+mod course;
 mod curve;
 mod ensemble;
 mod examples;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::account::{Closed, Notes};
-use super::figures::{Figures, PhaseFigures, RoleFigures, ScenarioFigures};
+use super::course::{self, Row};
+use super::figures::{Figures, Interval, PhaseFigures, RoleFigures, ScenarioFigures};
 use super::file::Kind;
 use super::plan::{Phase, Plan, Role, Task};
 use super::run::{Play, Seen, wanted};
@@ -195,7 +196,29 @@ fn figures(plan: &Plan, role: &Role, closed: &Closed) -> RoleFigures {
         reasons,
         total,
         phases: parts,
+        course: course(plan, &closed.course),
     }
+}
+
+fn course(plan: &Plan, rows: &[Row]) -> Vec<Interval> {
+    let step = Duration::from_nanos(course::step(plan.length())).as_secs_f64();
+    let interval = |(number, row): (usize, &Row)| {
+        let counts = &row.counts;
+        Interval {
+            at_s: (number + 1) as f64 * step,
+            due: counts.due,
+            done: counts.done,
+            opened: counts.opened,
+            open: counts.open,
+            errors: counts.refused
+                + counts.broken
+                + counts.lost
+                + counts.duplicated
+                + counts.reordered,
+            latency_us: row.distribution(),
+        }
+    };
+    rows.iter().enumerate().map(interval).collect()
 }
 
 fn wanted_at_end(role: &Role, phase: &Phase) -> Option<u64> {

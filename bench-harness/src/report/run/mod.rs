@@ -12,6 +12,7 @@ use super::summary::{FindMax, Step, Summary};
 use super::text;
 use crate::gates::unit::Unit;
 use crate::gates::{self, find_max};
+use crate::scenario;
 
 /// Files beside the report.
 const FILES: [(&str, &str); 5] = [
@@ -39,6 +40,12 @@ pub(super) fn page(record: &Record, env: &Env) -> Page {
     page.heading("Course");
     for chart in charts::course(record) {
         page.chart(chart);
+    }
+    if let Some(scenario) = &summary.scenario {
+        page.heading("Roles");
+        for chart in scenario::charts::charts(scenario) {
+            page.chart(chart);
+        }
     }
     page.heading("Latency");
     page.chart(charts::latency_curve(&record.history.stretches));
