@@ -113,9 +113,9 @@ impl Fleet {
         self.open.iter().copied()
     }
 
-    /// As many are open as are wanted now.
+    /// As many are open as are wanted now; after the end, none is.
     pub(super) fn is_complete(&self, now: Nanos) -> bool {
-        self.open.len() >= self.wanted_at(now)
+        self.stopped || self.open.len() >= self.wanted_at(now)
     }
 
     /// Connections that this thread should have open.

@@ -22,6 +22,9 @@ const MAX_RATE_SHARE: f64 = 1_000.0;
 /// Messages have at most so many bytes: a send is one operation with a 32-bit length.
 const MAX_SIZE: u64 = 1 << 30;
 
+/// Accounts of one subscriber and one publisher of its topic, 5 bytes each.
+const MAX_ACCOUNTS: u64 = 1 << 28;
+
 /// A scenario takes at most a day.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -460,6 +463,11 @@ fn check_topics(
         Who::Own(count) => count,
         Who::Subscribers => connections,
     };
+    if connections.saturating_mul(sources) / topics > MAX_ACCOUNTS {
+        return Err(format!(
+            "subscribers times publishers of a topic, over all topics, is at most {MAX_ACCOUNTS}: each pair has an account"
+        ));
+    }
     if topics > connections.min(sources) {
         return Err("every topic needs a subscriber and a publisher".to_owned());
     }
@@ -494,148 +502,4 @@ fn curve(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Nanos = 1_000_000_000;
-
-    const TEXT: &str = r#"
-title = "Test"
-
-[[role]]
-name = "talkers"
-kind = "echo"
-connections = 100
-rate = "1k"
-
-[[role]]
-name = "rooms"
-kind = "broadcast"
-connections = 40
-topics = 4
-path = "/topics?sub={topic}"
-publish_path = "/topics?pub={topic}"
-rate = 20
-
-[[role]]
-name = "visitors"
-kind = "churn"
-connections = 5
-rate = 10
-
-[[phase]]
-name = "rise"
-duration = "2s"
-rate = { from = 0, to = 0.5 }
-connections = { from = 0.5, to = 1.0 }
-measure = false
-
-[[phase]]
-name = "steady"
-duration = "3s"
-
-[[phase]]
-name = "storm"
-duration = "1s"
-role.visitors = { rate = 4 }
-"#;
-
-    fn plan(text: &str, scale: u64) -> Plan {
-        Plan::parse(text, scale).unwrap()
-    }
-
-    fn wrong(from: &str, to: &str) -> String {
-        assert!(TEXT.contains(from), "{from}");
-        Plan::parse(&TEXT.replace(from, to), 1)
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn shares_are_of_each_role_and_go_on() {
-        let plan = plan(TEXT, 1);
-        let [talkers, rooms, visitors] = &plan.roles[..] else {
-            panic!("three roles")
-        };
-        assert_eq!((talkers.rate.at(0), talkers.rate.at(SECOND)), (0.0, 250.0));
-        assert_eq!(
-            talkers.rate.at(3 * SECOND),
-            500.0,
-            "as the phase before ended"
-        );
-        assert_eq!((rooms.open.at(0), rooms.open.at(2 * SECOND)), (20.0, 40.0));
-        assert_eq!(visitors.rate.at(4 * SECOND), 5.0);
-        assert_eq!(
-            (visitors.rate.at(5 * SECOND), talkers.rate.at(5 * SECOND)),
-            (40.0, 500.0)
-        );
-        assert_eq!(talkers.rate.sum(0..6 * SECOND), 500.0 + 4.0 * 500.0);
-        assert_eq!(
-            (plan.length(), plan.measured()),
-            (6 * SECOND, 2 * SECOND..6 * SECOND)
-        );
-        assert_eq!(plan.connections(), 100 + 40 + 4 + 5);
-    }
-
-    #[test]
-    fn a_scale_makes_more_topics_not_larger_ones() {
-        let plan = plan(TEXT, 10);
-        let rooms = &plan.roles[1];
-        let Task::Broadcast {
-            topics, publishers, ..
-        } = rooms.task
-        else {
-            panic!("rooms broadcast")
-        };
-        assert_eq!(
-            (rooms.connections, topics, publishers),
-            (400, 40, Who::Own(40))
-        );
-        assert_eq!(rooms.rate.at(3 * SECOND), 100.0);
-        let single = TEXT.replace("topics = 4\n", "").replace("{topic}", "a");
-        let plan = Plan::parse(&single, 10).unwrap();
-        assert_eq!(
-            (plan.roles[1].connections, plan.roles[1].own_publishers()),
-            (400, 1)
-        );
-        assert_eq!(plan.roles[1].rate.at(3 * SECOND), 10.0);
-    }
-
-    #[test]
-    fn parts_that_do_not_go_together_are_refused_with_their_line() {
-        let error = wrong("rate = \"1k\"", "rate = \"1k\"\nhold = \"1s\"");
-        assert_eq!(
-            error,
-            "line 4: role `talkers`: `hold` does not apply to a role of the kind echo"
-        );
-        assert!(wrong("rate = \"1k\"\n", "").contains("`rate` is missing"));
-        assert!(wrong("\"rooms\"", "\"talkers\"").contains("line 10: there are two roles"));
-        assert!(wrong("role.visitors", "role.visitor").ends_with("did you mean `visitors`?"));
-        assert!(wrong("to = 1.0", "to = 1.5").contains("`connections` is a share from 0 to 1"));
-        assert!(wrong("sub={topic}", "sub=a").contains("{topic}"));
-        assert!(wrong("\"/topics?sub", "\"topics?sub").contains("no path"));
-        assert!(wrong("topics = 4", "topics = 41").contains("every topic needs"));
-        let rooms = "rate = 20";
-        assert!(wrong(rooms, "rate = 20\nsize = 5").contains("`size` is from 28"));
-        let error = wrong(
-            "duration = \"3s\"",
-            "duration = \"3s\"\nmeasure = true\n[[phase]]\nname = 'x'\nduration = '1s'\nmeasure = false",
-        );
-        assert!(
-            error.contains("phase `storm`") && error.contains("before all that are measured"),
-            "{error}"
-        );
-        assert!(
-            Plan::parse(TEXT, u64::MAX)
-                .unwrap_err()
-                .message
-                .contains("too many")
-        );
-    }
-
-    #[test]
-    fn a_count_of_the_wrong_type_is_refused() {
-        assert!(wrong("connections = 100", "connections = 1.5").contains("a count such as"));
-        assert!(wrong("connections = 100", "connections = 0").contains("at least 1"));
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use super::fleet::Share;
 use super::plan::{Plan, Role, Task};
 use super::roles::broadcast::SETTLE;
 use super::summarize;
+use crate::agents::crew::Processes;
 use crate::cli::{Common, ScenarioArgs};
 use crate::client::dial::Failures;
 use crate::client::team::{self, Conductor, Member, Sum};
@@ -61,7 +62,12 @@ impl Load for Play<'_> {
         if self.args.common.target.wire == Wire::Raw {
             return Err(BenchError::usage("scenarios speak WebSocket: use ws://"));
         }
-        let mut setup = Setup::new(&self.args.common, self.plan.connections())?;
+        let mut common = self.args.common.clone();
+        if common.processes == Processes::Auto {
+            // Threads of one process know of each other how much was published.
+            common.processes = Processes::Count(1);
+        }
+        let mut setup = Setup::new(&common, self.plan.connections())?;
         setup.connections += churned(self.plan);
         let places = setup.crew.here()?;
         let threads = places.count;

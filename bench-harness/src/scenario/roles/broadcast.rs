@@ -2,12 +2,12 @@
 //! subscriber of its topic that is there. Subscribers may come and go.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corecast_protocol::{Opcode, encode_client};
 
 use super::Actor;
+use super::published::Published;
 use super::turns::{Dues, Turns};
 use crate::client::deflate::Deflater;
 use crate::client::delivery::{Delivery, DeliveryReader};
@@ -30,56 +30,6 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(200);
 
 /// Bytes of messages in one send at most (one message may be longer).
 const MAX_BATCH: usize = 256 << 10;
-
-/// What the threads of a role share: how much each publisher has sent.
-#[derive(Debug)]
-pub(crate) struct Published {
-    /// By number of the publisher within the role.
-    sent: Vec<AtomicU32>,
-    threads: usize,
-    /// Threads that have sent their last message.
-    told: AtomicUsize,
-}
-
-impl Published {
-    /// Nothing yet, by so many publishers on so many threads.
-    pub(crate) fn new(publishers: usize, threads: usize) -> Self {
-        let mut sent = Vec::new();
-        sent.resize_with(publishers, AtomicU32::default);
-        Self {
-            sent,
-            threads,
-            told: AtomicUsize::new(0),
-        }
-    }
-
-    fn publishers(&self) -> usize {
-        self.sent.len()
-    }
-
-    /// A publisher is about to send, and has then sent so many. Whoever does not see that yet will receive what comes after.
-    fn sends(&self, publisher: u32, total: u32) {
-        self.sent[publisher as usize].store(total, Ordering::Release);
-    }
-
-    fn sent(&self, publisher: usize) -> u32 {
-        self.sent[publisher].load(Ordering::Acquire)
-    }
-
-    fn tell(&self) {
-        self.told.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn is_complete(&self) -> bool {
-        self.told.load(Ordering::Acquire) == self.threads
-    }
-
-    /// Messages of a topic so far.
-    fn of_topic(&self, topic: usize, topics: usize) -> u64 {
-        let numbers = (topic..self.publishers()).step_by(topics);
-        numbers.map(|number| u64::from(self.sent(number))).sum()
-    }
-}
 
 /// The connections of one thread.
 pub(crate) struct Broadcast<'a> {

@@ -4,6 +4,7 @@ pub(super) mod broadcast;
 pub(super) mod churn;
 pub(super) mod echo;
 pub(super) mod idle;
+pub(super) mod published;
 pub(super) mod turns;
 
 use super::account::Account;
