@@ -15,11 +15,27 @@ use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::stats::validity::Load;
+use crate::telemetry::syscalls::SyscallCounter;
+
+/// A server of more threads than this is not looked at thread by thread at every turn: that takes some 25 µs each.
+const FEW_THREADS: usize = 64;
 
 /// Processes watched as one: a server may be several.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Watch {
     processes: Vec<(u32, ClockId)>,
+    /// The kernel tells how many descriptors are open without listing them (Linux 6.2).
+    counts_descriptors: bool,
+    syscalls: Option<SyscallCounter>,
+}
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Whatever is cheap, since it is done many times while the server is measured.
+    Glance,
+    /// Everything, as at both ends of a window.
+    Full,
 }
 
 /// The state at one moment.
@@ -30,10 +46,14 @@ pub(crate) struct Snapshot {
     cpu: Duration,
     user_ticks: u64,
     system_ticks: u64,
-    threads: HashMap<u32, ThreadTimes>,
+    /// None when they are too many for a glance.
+    threads: Option<HashMap<u32, ThreadTimes>>,
+    thread_count: usize,
+    /// System calls since counting began.
+    syscalls: Option<u64>,
     /// Memory at that moment.
     pub(crate) memory: Memory,
-    /// Open descriptors; `None` where /proc/PID/fd may not be read.
+    /// Open descriptors; `None` where /proc/PID/fd may not be read, or takes too long to for a glance.
     pub(crate) descriptors: Option<u64>,
     processors: usize,
 }
@@ -76,10 +96,12 @@ pub(crate) struct Usage {
     pub(crate) load: Load,
     /// Threads at the end.
     pub(crate) threads: usize,
-    /// Times a thread went to sleep, of threads that live at the end.
-    pub(crate) voluntary_switches: u64,
-    /// Times a thread was put aside, of threads that live at the end.
-    pub(crate) involuntary_switches: u64,
+    /// Times a thread went to sleep, of threads that live at the end; `None` when they are too many for a glance.
+    pub(crate) voluntary_switches: Option<u64>,
+    /// Times a thread was put aside, likewise.
+    pub(crate) involuntary_switches: Option<u64>,
+    /// System calls, where they are counted.
+    pub(crate) syscalls: Option<u64>,
 }
 
 impl Watch {
@@ -94,7 +116,18 @@ impl Watch {
         };
         Ok(Self {
             processes: pids.iter().map(clock).collect::<io::Result<_>>()?,
+            counts_descriptors: pids.iter().all(|&pid| counts_descriptors(pid)),
+            syscalls: None,
         })
+    }
+
+    /// Counts system calls from now on.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub(crate) fn count_syscalls(&mut self) -> io::Result<()> {
+        self.syscalls = Some(SyscallCounter::new(&self.pids())?);
+        Ok(())
     }
 
     /// The process numbers.
@@ -128,19 +161,26 @@ impl Watch {
     ///
     /// # Errors
     /// When a process has ended.
-    pub(crate) fn snapshot(&self) -> io::Result<Snapshot> {
+    pub(crate) fn snapshot(&self, detail: Detail) -> io::Result<Snapshot> {
         let mut shot = Snapshot {
             at: Instant::now(),
             cpu: Duration::ZERO,
             user_ticks: 0,
             system_ticks: 0,
-            threads: HashMap::new(),
+            threads: Some(HashMap::new()),
+            thread_count: 0,
+            syscalls: self
+                .syscalls
+                .as_ref()
+                .map(SyscallCounter::read)
+                .transpose()?,
             memory: Memory::default(),
             descriptors: Some(0),
             processors: 0,
         };
         for &(pid, _) in &self.processes {
-            shot.add(pid).map_err(|error| gone(pid, &error))?;
+            shot.add(pid, detail, self.counts_descriptors)
+                .map_err(|error| gone(pid, &error))?;
         }
         for &(pid, clock) in &self.processes {
             let time = clock_gettime(clock).map_err(|error| gone(pid, &error.into()))?;
@@ -173,23 +213,21 @@ impl Snapshot {
                 running: used.min(1.0),
                 busy: used.min(1.0),
             },
-            threads: self.threads.len(),
-            voluntary_switches: 0,
-            involuntary_switches: 0,
+            threads: self.thread_count,
+            voluntary_switches: None,
+            involuntary_switches: None,
+            syscalls: self
+                .syscalls
+                .zip(earlier.syscalls)
+                .map(|(now, before)| now.saturating_sub(before)),
         };
-        for (tid, now) in &self.threads {
-            let before = earlier.threads.get(tid).copied().unwrap_or_default();
-            let load = now.load_since(&before, wall);
-            if load.busy > usage.load.busy {
-                usage.load = load;
-            }
-            usage.voluntary_switches += now.voluntary - before.voluntary.min(now.voluntary);
-            usage.involuntary_switches += now.involuntary - before.involuntary.min(now.involuntary);
+        if let (Some(threads), Some(before)) = (&self.threads, &earlier.threads) {
+            usage.add_threads(threads, before, wall);
         }
         usage
     }
 
-    fn add(&mut self, pid: u32) -> io::Result<()> {
+    fn add(&mut self, pid: u32, detail: Detail, counts_descriptors: bool) -> io::Result<()> {
         let (user, system) = parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat"))?)
             .ok_or_else(|| io::Error::other("/proc/PID/stat has an unknown form"))?;
         self.user_ticks += user;
@@ -197,17 +235,70 @@ impl Snapshot {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         self.memory.add(&status);
         self.processors += field(&status, "Cpus_allowed_list:").map_or(0, count_list);
-        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let tid = entry?.file_name().to_string_lossy().parse().unwrap_or(0);
-            // A thread may end while the list is read; its time is in the process's clock.
-            if let Ok(times) = thread_times(pid, tid) {
-                self.threads.insert(tid, times);
+        let threads = field(&status, "Threads:").and_then(|count| count.parse().ok());
+        self.thread_count += threads.unwrap_or(0);
+        if detail == Detail::Glance && self.thread_count > FEW_THREADS {
+            self.threads = None;
+        }
+        if let Some(threads) = &mut self.threads {
+            for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let tid = entry?.file_name().to_string_lossy().parse().unwrap_or(0);
+                // A thread may end while the list is read; its time is in the process's clock.
+                if let Ok(times) = thread_times(pid, tid) {
+                    threads.insert(tid, times);
+                }
             }
         }
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).map(|list| list.count() as u64);
-        self.descriptors = self.descriptors.and_then(|sum| Some(sum + open.ok()?));
+        let open = match (counts_descriptors, detail) {
+            (true, _) => told_descriptors(pid).ok(),
+            (false, Detail::Full) => listed_descriptors(pid).ok(),
+            (false, Detail::Glance) => None,
+        };
+        self.descriptors = self.descriptors.zip(open).map(|(sum, open)| sum + open);
         Ok(())
     }
+}
+
+impl Usage {
+    fn add_threads(
+        &mut self,
+        threads: &HashMap<u32, ThreadTimes>,
+        before: &HashMap<u32, ThreadTimes>,
+        wall: Duration,
+    ) {
+        let (mut voluntary, mut involuntary) = (0, 0);
+        for (tid, now) in threads {
+            let before = before.get(tid).copied().unwrap_or_default();
+            let load = now.load_since(&before, wall);
+            if load.busy > self.load.busy {
+                self.load = load;
+            }
+            voluntary += now.voluntary.saturating_sub(before.voluntary);
+            involuntary += now.involuntary.saturating_sub(before.involuntary);
+        }
+        self.voluntary_switches = Some(voluntary);
+        self.involuntary_switches = Some(involuntary);
+    }
+}
+
+/// Whether the size of /proc/PID/fd is the number of descriptors. They are not listed but for this: with thousands open,
+/// listing holds the server's own locks for milliseconds.
+fn counts_descriptors(pid: u32) -> bool {
+    // The server may open and close some while they are counted.
+    let right = || {
+        let (before, listed) = (told_descriptors(pid).ok()?, listed_descriptors(pid).ok()?);
+        let after = told_descriptors(pid).ok()?;
+        Some(before > 0 && (before.min(after)..=before.max(after)).contains(&listed))
+    };
+    (0..5).any(|_| right() == Some(true))
+}
+
+fn told_descriptors(pid: u32) -> io::Result<u64> {
+    Ok(fs::metadata(format!("/proc/{pid}/fd"))?.len())
+}
+
+fn listed_descriptors(pid: u32) -> io::Result<u64> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
 }
 
 impl Memory {
@@ -342,14 +433,44 @@ mod tests {
     #[test]
     fn a_busy_thread_shows_and_an_ended_one_is_not_lost() {
         let watch = Watch::new(&[std::process::id()]).unwrap();
-        let before = watch.snapshot().unwrap();
+        let before = watch.snapshot(Detail::Full).unwrap();
         let own = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
         let spun = std::thread::spawn(move || while own() < Duration::from_millis(50) {});
         spun.join().unwrap();
-        let usage = watch.snapshot().unwrap().since(&before);
+        let usage = watch.snapshot(Detail::Full).unwrap().since(&before);
         assert!(usage.cpu >= Duration::from_millis(50), "{usage:?}");
         let Load { running, busy } = usage.load;
         assert!(running > 0.0 && busy >= running && busy <= 1.0);
+    }
+
+    #[test]
+    fn a_glance_leaves_many_threads_and_costly_descriptors_out() {
+        let mut watch = Watch::new(&[std::process::id()]).unwrap();
+        let (over, ends) = std::sync::mpsc::channel::<()>();
+        let ends = std::sync::Arc::new(std::sync::Mutex::new(ends));
+        let wait = |_| {
+            let ends = std::sync::Arc::clone(&ends);
+            std::thread::spawn(move || {
+                let _ended = ends.lock().unwrap().recv();
+            })
+        };
+        let threads: Vec<_> = (0..=FEW_THREADS).map(wait).collect();
+        let shots = |watch: &Watch, detail| {
+            let shot = || watch.snapshot(detail).unwrap();
+            let (before, after) = (shot(), shot());
+            (after.since(&before), after.descriptors)
+        };
+        let (glance, _) = shots(&watch, Detail::Glance);
+        assert!(glance.threads > FEW_THREADS && glance.voluntary_switches.is_none());
+        let (full, descriptors) = shots(&watch, Detail::Full);
+        assert!(full.voluntary_switches.is_some() && descriptors.unwrap() > 0);
+        watch.counts_descriptors = false;
+        assert_eq!(shots(&watch, Detail::Glance).1, None);
+        assert!(shots(&watch, Detail::Full).1.unwrap() > 0);
+        drop(over);
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::agents::crew::Processes;
 use crate::client::sources::SourceIp;
 use crate::cores::CoreList;
 use crate::target::{Authority, Target};
+use crate::telemetry::syscalls::SyscallMode;
 
 /// Flags of every command that puts load on a server.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -44,6 +45,15 @@ pub(crate) struct Common {
     /// several processes or machines.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) also: Vec<Authority>,
+    /// Counts the system calls of --server-pid by the kernel's tracepoint: off, auto (where the system allows it) or
+    /// require. Counting makes every system call a little slower: compare processor time of runs without.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "off",
+        requires = "server_pid"
+    )]
+    pub(crate) syscalls: SyscallMode,
     /// Source addresses: auto (several 127.0.0.x towards a loopback server when one has too few ports), or a list.
     #[arg(long, value_name = "IPS", default_value = "auto")]
     pub(crate) source_ip: SourceIp,

@@ -26,6 +26,7 @@ use crate::report::summary::Parameters;
 use crate::rng::Rng;
 use crate::target::{Target, Wire};
 use crate::telemetry::monitor::Plan;
+use crate::telemetry::syscalls::SyscallMode;
 use crate::units::Rate;
 
 /// What every load command finds out first.
@@ -83,6 +84,23 @@ fn dial_schedule(rate: Option<u64>, start: Nanos, member: &Member<'_>) -> Option
     Some(Schedule::new(start, &profile, member.index, member.count))
 }
 
+fn watch(pids: &[u32], syscalls: SyscallMode) -> Result<Watch, BenchError> {
+    let mut watch = Watch::new(pids).map_err(|error| {
+        BenchError::usage(format!("--server-pid {pids:?} cannot be watched: {error}"))
+    })?;
+    if syscalls == SyscallMode::Off {
+        return Ok(watch);
+    }
+    if let Err(error) = watch.count_syscalls() {
+        let text = format!("system calls cannot be counted: {error}");
+        if syscalls == SyscallMode::Require {
+            return Err(BenchError::runtime(text));
+        }
+        eprintln!("corecast-bench: note: {text}");
+    }
+    Ok(watch)
+}
+
 impl<'a> Setup<'a> {
     /// Looks the server up, and whether so many connections can be had.
     pub(crate) fn new(common: &'a Common, connections: u64) -> Result<Self, BenchError> {
@@ -95,11 +113,6 @@ impl<'a> Setup<'a> {
             return Err(BenchError::usage(problem));
         }
         let pids = &common.server_pid;
-        let watch = |pids: &Vec<u32>| {
-            Watch::new(pids).map_err(|error| {
-                BenchError::usage(format!("--server-pid {pids:?} cannot be watched: {error}"))
-            })
-        };
         let (servers, crew) = (servers(common)?, Crew::new(common, connections)?);
         if servers.len() > crew.members() {
             return Err(BenchError::usage(format!(
@@ -116,7 +129,7 @@ impl<'a> Setup<'a> {
             watch: if pids.is_empty() {
                 None
             } else {
-                Some(watch(pids)?)
+                Some(watch(pids, common.syscalls)?)
             },
             connections,
             run: std::process::id(),

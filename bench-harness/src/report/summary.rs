@@ -451,6 +451,12 @@ pub(crate) struct Server {
     pub(crate) threads: usize,
     pub(crate) voluntary_switches: u64,
     pub(crate) involuntary_switches: u64,
+    /// System calls, where they are counted (`--syscalls`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) syscalls: Option<u64>,
+    /// The same per message, delivery or connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) syscalls_per_message: Option<f64>,
     /// Memory at the end of the window, in bytes.
     pub(crate) memory: Memory,
     pub(crate) descriptors: Option<u64>,
@@ -563,8 +569,11 @@ impl Server {
             running: usage.load.running,
             busy: usage.load.busy,
             threads: usage.threads,
-            voluntary_switches: usage.voluntary_switches,
-            involuntary_switches: usage.involuntary_switches,
+            voluntary_switches: usage.voluntary_switches.unwrap_or(0),
+            involuntary_switches: usage.involuntary_switches.unwrap_or(0),
+            syscalls: usage.syscalls,
+            syscalls_per_message: (usage.syscalls.filter(|_| messages > 0))
+                .map(|count| count as f64 / messages as f64),
             memory,
             descriptors,
         }

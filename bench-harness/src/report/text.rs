@@ -326,12 +326,15 @@ fn server(sheet: &mut Sheet, part: &Server, summary: &Summary) {
         Some(cost) => sheet.line("server cpu", format!("{cost:.3} µs per {unit}{split}")),
         None => sheet.line("server cpu", format!("{:.3} ms{split}", part.cpu_us / 1e3)),
     }
+    let syscalls = part.syscalls_per_message.map_or(String::new(), |each| {
+        format!(", {each:.3} system calls per {unit}")
+    });
     let descriptors = part
         .descriptors
         .map_or(String::new(), |n| format!(", {n} descriptors"));
     let text = format!(
         "ran {:.1} % of the time, waited {:.1} % for a processor, {} threads, switches {} voluntary \
-         {} involuntary{descriptors}",
+         {} involuntary{descriptors}{syscalls}",
         part.running * 100.0,
         (part.busy - part.running) * 100.0,
         part.threads,

@@ -61,10 +61,10 @@ const COLUMNS: &[Column] = &[
     }),
     ("server_descriptors", |row| counted(row, |s| s.descriptors)),
     ("server_voluntary_switches", |row| {
-        counted(row, |s| Some(s.voluntary_switches))
+        counted(row, |s| s.voluntary_switches)
     }),
     ("server_involuntary_switches", |row| {
-        counted(row, |s| Some(s.involuntary_switches))
+        counted(row, |s| s.involuntary_switches)
     }),
     ("server_syscalls", |row| counted(row, |s| s.syscalls)),
 ];

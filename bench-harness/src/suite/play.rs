@@ -14,7 +14,7 @@ use super::plan::{Cores, Item};
 use super::process::{Interrupt, Trouble};
 use super::results::Run;
 use super::servers::{Patience, Running, free_port};
-use crate::procfs::Watch;
+use crate::procfs::{Detail, Watch};
 
 /// A run that the harness calls invalid is repeated once: a neighbour may have been loud.
 const ATTEMPTS: u64 = 2;
@@ -199,7 +199,7 @@ fn empty_memory(
     let log = path.join(SERVER_LOG);
     let server = start(stage, contestant, call, entrant.empty, &log)?;
     thread::sleep(SETTLE);
-    let memory = Watch::new(&server.pids())?.snapshot()?.memory;
+    let memory = Watch::new(&server.pids())?.snapshot(Detail::Full)?.memory;
     server.stop();
     Ok(Some(memory.anonymous))
 }

@@ -7,4 +7,5 @@ pub(crate) mod monitor;
 pub(crate) mod progress;
 pub(crate) mod recorder;
 pub(crate) mod sample;
+pub(crate) mod syscalls;
 pub(crate) mod window;

@@ -13,7 +13,7 @@ use crate::client::dial::Failures;
 use crate::client::team::{Conductor, Report};
 use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
-use crate::procfs::Watch;
+use crate::procfs::{Detail, Watch};
 use crate::screen::{Screen, SoFar, View};
 use crate::stats::latency::Latency;
 
@@ -86,7 +86,7 @@ impl<'a> Monitor<'a> {
     ) -> Result<Self, BenchError> {
         conductor.gather(|| screen.rest(Duration::ZERO).map(|_| GLANCE))?;
         let observer = Observer::new(conductor, watch);
-        let last = (clock.now(), observer.look()?);
+        let last = (clock.now(), observer.look(Detail::Full)?);
         Ok(Self {
             conductor,
             observer,
@@ -131,7 +131,7 @@ impl<'a> Monitor<'a> {
             }
             Ok(self.clock.until(due))
         })?;
-        self.row(None)?;
+        self.row(None, Detail::Full)?;
         Ok(reports)
     }
 
@@ -176,7 +176,7 @@ impl<'a> Monitor<'a> {
         }
         self.take(&mut looks, measured.end)?;
         self.rest(measured.end)?;
-        self.row(Some(grid.count() as i64 - 1))?;
+        self.row(Some(grid.count() as i64 - 1), Detail::Glance)?;
         self.enter(Phase::Draining, None);
         while let Some(&look) = looks.ahead.front() {
             let glance = self.clock.now() + crate::clock::nanos(GLANCE);
@@ -219,7 +219,7 @@ impl<'a> Monitor<'a> {
         while let Some(&look) = looks.ahead.front().filter(|look| **look <= limit) {
             looks.ahead.pop_front();
             self.rest(look)?;
-            looks.taken.push(self.observer.look()?);
+            looks.taken.push(self.observer.look(Detail::Full)?);
         }
         Ok(())
     }
@@ -227,18 +227,18 @@ impl<'a> Monitor<'a> {
     /// Waits until an interval is over, and makes a row of it.
     fn await_row(&mut self, grid: Grid, number: i64) -> Result<(), BenchError> {
         self.rest(grid.begin(number + 1))?;
-        self.row(Some(number))?;
+        self.row(Some(number), Detail::Glance)?;
         self.show()
     }
 
     /// Makes a row of the time since the last one, and shows it.
     fn glance(&mut self) -> Result<(), BenchError> {
-        self.row(None)?;
+        self.row(None, Detail::Glance)?;
         self.show()
     }
 
-    fn row(&mut self, number: Option<i64>) -> Result<(), BenchError> {
-        let moment = self.observer.look()?;
+    fn row(&mut self, number: Option<i64>, detail: Detail) -> Result<(), BenchError> {
+        let moment = self.observer.look(detail)?;
         let now = self.clock.now();
         let window = self.observer.window(&self.last.1, &moment);
         let (counts, before) = (moment.counts(), self.last.1.counts());

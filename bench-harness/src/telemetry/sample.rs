@@ -91,10 +91,10 @@ pub(crate) struct ServerSample {
     pub(crate) memory: Memory,
     /// Descriptors at the end.
     pub(crate) descriptors: Option<u64>,
-    /// Times a thread went to sleep.
-    pub(crate) voluntary_switches: u64,
-    /// Times a thread was put aside.
-    pub(crate) involuntary_switches: u64,
+    /// Times a thread went to sleep; `None` when there are too many threads to look at each time.
+    pub(crate) voluntary_switches: Option<u64>,
+    /// Times a thread was put aside, likewise.
+    pub(crate) involuntary_switches: Option<u64>,
     /// System calls; `None` where nothing counts them.
     pub(crate) syscalls: Option<u64>,
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::team::Conductor;
 use crate::error::BenchError;
-use crate::procfs::{self, Memory, Snapshot, ThreadTimes, Usage, Watch};
+use crate::procfs::{self, Detail, Memory, Snapshot, ThreadTimes, Usage, Watch};
 use crate::report::summary::{Client, Server, micros};
 use crate::stats::validity::Load;
 use crate::telemetry::progress::Counts;
@@ -60,12 +60,13 @@ impl<'a> Observer<'a> {
     ///
     /// # Errors
     /// When the server or an agent has ended.
-    pub(crate) fn look(&self) -> Result<Moment, BenchError> {
+    pub(crate) fn look(&self, detail: Detail) -> Result<Moment, BenchError> {
         self.conductor.refresh()?;
         let progress = self.conductor.progress().iter();
         let threads = progress.map(|thread| thread.times()).collect();
         let steal = procfs::steal_seconds();
-        let server = self.watch.map(Watch::snapshot).transpose()?;
+        let snapshot = |watch: &Watch| watch.snapshot(detail);
+        let server = self.watch.map(snapshot).transpose()?;
         let at = Instant::now();
         let counts = self.conductor.counts();
         Ok(Moment {
@@ -192,7 +193,7 @@ impl Window {
             descriptors: server.descriptors,
             voluntary_switches: server.usage.voluntary_switches,
             involuntary_switches: server.usage.involuntary_switches,
-            syscalls: None,
+            syscalls: server.usage.syscalls,
         })
     }
 }

@@ -28,7 +28,7 @@ use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::gates::figure::Outlook;
 use crate::gates::find_max::Rates;
-use crate::procfs::{Memory, Watch};
+use crate::procfs::{Detail, Memory, Watch};
 use crate::report::Record;
 use crate::session::{Load, Shared, Stage};
 use crate::stats::faults::Faults;
@@ -222,7 +222,8 @@ fn contents(args: &BroadcastArgs) -> Result<Contents, BenchError> {
 
 /// The server's memory now, when it is watched.
 fn memory(setup: &Setup<'_>) -> Result<Option<Memory>, BenchError> {
-    let shot = setup.watch.as_ref().map(Watch::snapshot).transpose()?;
+    let snapshot = |watch: &Watch| watch.snapshot(Detail::Full);
+    let shot = setup.watch.as_ref().map(snapshot).transpose()?;
     Ok(shot.map(|shot| shot.memory))
 }
 

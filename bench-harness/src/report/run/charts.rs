@@ -208,12 +208,12 @@ fn descriptors(rows: &Rows<'_>) -> Chart {
     let right = |name: &str, points, colour| Series::new(name, points, colour).on_the_right();
     chart.push(right(
         "went to sleep",
-        per_second(|s| Some(s.voluntary_switches)),
+        per_second(|s| s.voluntary_switches),
         1,
     ));
     chart.push(right(
         "was put aside",
-        per_second(|s| Some(s.involuntary_switches)),
+        per_second(|s| s.involuntary_switches),
         4,
     ));
     chart.push(right("system calls", per_second(|s| s.syscalls), 3));
