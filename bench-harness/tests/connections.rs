@@ -253,6 +253,11 @@ fn the_schema_describes_the_summaries() {
         list.sort();
         list.dedup();
     }
+    // Not every system lets them be counted.
+    let counted = "/server/syscalls".to_owned();
+    if !found.contains(&counted) {
+        described.retain(|path| !path.starts_with(&counted));
+    }
     assert_eq!(found, described);
     for summary in &summaries {
         assert_eq!(summary["schema"], schema["properties"]["schema"]["const"]);
@@ -320,7 +325,7 @@ fn one_of_each_kind() -> Vec<Value> {
             "echo ws://{choosing}/ -c 2 --subprotocol chat --hello hi --skip 1 --payload lines:Cargo.toml -z 200ms --warmup 0ms"
         ),
         format!("connect {good} -c 5 --connect-rate 1k"),
-        format!("connect {good} --churn -z 200ms --messages 1"),
+        format!("connect {good} --churn -z 200ms --messages 1 --syscalls auto"),
         format!("idle {good} -c 5 -z 200ms"),
         format!("idle {good} -c 5 -z 200ms --processes 2"),
         format!("idle {bad} -c 3 -z 100ms"),

@@ -274,3 +274,62 @@ fn a_client_that_is_kept_from_running_is_told_so() {
     assert!(summary["client"]["timer_lag_us"]["p99"].as_f64().unwrap() > 1_000.0);
     assert!(summary["client"]["scheduling_delay_us"].as_f64().unwrap() > 0.0);
 }
+
+/// The delays as they were meant, not as the server says they were. On a machine with two processors to spare.
+#[test]
+#[ignore = "takes a quiet machine: scripts/truth"]
+fn quiet_percentiles_are_those_injected() {
+    let cores = core_affinity::get_core_ids().unwrap();
+    let args = format!(
+        "-c 400 -r 2k --in-flight 1 -z 20s --cores {}",
+        cores.last().unwrap().id
+    );
+    let (account, summary) = delayed(&args, Some(cores[0].id));
+    let mut injected: Vec<u64> = (0..account.residence.len() as u64)
+        .map(|number| heavy_tailed(number).as_nanos() as u64)
+        .collect();
+    injected.sort_unstable();
+    let injected = Account {
+        residence: injected,
+        ..Account::default()
+    };
+    for percentile in PERCENTILES {
+        let (meant, done) = (
+            excess(&summary, &injected, percentile),
+            excess(&summary, &account, percentile),
+        );
+        println!(
+            "{}: {:.1} ms injected, {:.1} ms measured: {:+.2} %; against the server's own account {:+.2} %",
+            percentile.0,
+            injected.percentile(percentile.1) / 1e3,
+            micros(&summary, "uncorrected", percentile.0) / 1e3,
+            meant * 100.0,
+            done * 100.0
+        );
+        assert!(meant < TOLERANCE && done < TOLERANCE);
+    }
+    let late = summary["reasons"].as_array().unwrap();
+    assert!(
+        late.iter().all(|reason| reason["kind"] != "client-late"),
+        "a client that has a processor of its own is not late: {summary:#}"
+    );
+}
+
+/// Rare faults, over many messages.
+#[test]
+#[ignore = "takes a minute: scripts/truth"]
+fn one_fault_in_ten_thousand_is_counted() {
+    for fault in [Fault::Drop, Fault::Duplicate, Fault::Swap] {
+        for args in [
+            "-c 50 --in-flight 8 -z 4s",
+            "-c 50 -r 10k -z 4s",
+        ] {
+            assert_echo_faults(fault, 10_000, args);
+            println!("echo {args}: every {fault:?} counted");
+        }
+        for args in ["-c 50 --in-flight 8 -z 2s", "-c 50 -r 1k -z 2s"] {
+            assert_broadcast_faults(fault, 10_007, args);
+            println!("broadcast {args}: every {fault:?} counted");
+        }
+    }
+}
