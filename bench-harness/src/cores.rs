@@ -146,7 +146,9 @@ mod tests {
     #[test]
     fn others_are_left_when_there_are_any() {
         let mut processors = CpuSet::new();
-        [0, 1, 3].map(|number| processors.set(number).unwrap());
+        for number in [0, 1, 3] {
+            processors.set(number).unwrap();
+        }
         let others = without(&processors, &[1, 2]).unwrap();
         let left: Vec<bool> = (0..4)
             .map(|number| others.is_set(number).unwrap())

@@ -320,10 +320,7 @@ fn quiet_percentiles_are_those_injected() {
 #[ignore = "takes a minute: scripts/truth"]
 fn one_fault_in_ten_thousand_is_counted() {
     for fault in [Fault::Drop, Fault::Duplicate, Fault::Swap] {
-        for args in [
-            "-c 50 --in-flight 8 -z 4s",
-            "-c 50 -r 10k -z 4s",
-        ] {
+        for args in ["-c 50 --in-flight 8 -z 4s", "-c 50 -r 10k -z 4s"] {
             assert_echo_faults(fault, 10_000, args);
             println!("echo {args}: every {fault:?} counted");
         }
