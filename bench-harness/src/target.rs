@@ -70,17 +70,7 @@ impl Target {
         };
         let all = self.authority.to_socket_addrs().map_err(|e| failed(&e))?;
         let addresses: Vec<SocketAddr> = all.filter(usable).collect();
-        let takes_a_connection =
-            |address: &&SocketAddr| TcpStream::connect_timeout(address, TRIAL).is_ok();
-        let first = addresses
-            .first()
-            .ok_or_else(|| failed(&"it has no address of the kind of --source-ip"))?;
-        if addresses.len() == 1 {
-            return Ok(*first);
-        }
-        // If none does, the run tells why.
-        let found = addresses.iter().find(takes_a_connection);
-        Ok(*found.unwrap_or(first))
+        one_of(&addresses).ok_or_else(|| failed(&"it has no address of the kind of --source-ip"))
     }
 }
 
@@ -130,6 +120,17 @@ impl fmt::Display for Target {
             Wire::Raw => write!(f, "tcp://{}", self.authority),
         }
     }
+}
+
+/// The first address that takes a connection. If none does, the first: the run tells why.
+fn one_of(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let takes_a_connection =
+        |address: &&SocketAddr| TcpStream::connect_timeout(address, TRIAL).is_ok();
+    let found = match addresses {
+        [_] => None,
+        several => several.iter().find(takes_a_connection),
+    };
+    found.or(addresses.first()).copied()
 }
 
 /// `ws://` means port 80 when none is given (RFC 6455 §3); `tcp://` has no default.
@@ -187,6 +188,12 @@ mod tests {
     fn of_several_addresses_one_that_takes_connections_counts() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        // A port that is nobody's since TCPMUX.
+        let nobody = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(one_of(&[nobody, address]), Some(address));
+        assert_eq!(one_of(&[nobody]), Some(nobody));
+        assert_eq!(one_of(&[nobody, nobody]), Some(nobody));
+        assert_eq!(one_of(&[]), None);
         let name = format!("ws://localhost:{}/", address.port());
         let target: Target = name.parse().unwrap();
         // Where localhost is ::1, too, nobody listens there.

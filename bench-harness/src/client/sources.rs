@@ -133,6 +133,9 @@ mod tests {
     #[test]
     fn auto_takes_as_many_loopback_addresses_as_needed() {
         assert_eq!(auto("127.0.0.1:80", 16_000), 0);
+        // More than one address has ports for, by far.
+        assert_eq!(auto("127.0.0.1:80", 28_233), 2);
+        assert_eq!(auto("127.0.0.2:80", 28_233), 2);
         assert_eq!(auto("127.0.0.1:80", 100_000), 7);
         assert_eq!(auto("127.0.0.1:80", 100_000_000), 250);
         assert_eq!(auto("10.0.0.1:80", 100_000), 0);

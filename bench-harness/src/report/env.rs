@@ -14,7 +14,7 @@ pub(crate) struct Env {
     harness_version: &'static str,
     /// `release` or `debug`: figures of a debug build say nothing about a server.
     build: &'static str,
-    /// The command line, one string per argument.
+    /// The command line, one string per argument. What headers and first messages say is left out: it may be secret.
     command: Vec<String>,
     /// Commit of the folder the command ran in, with `-dirty` when files differ from it.
     commit: Option<String>,
@@ -58,7 +58,7 @@ pub(crate) fn collect() -> Env {
         schema: super::summary::SCHEMA,
         harness_version: env!("CARGO_PKG_VERSION"),
         build: BUILD,
-        command: env::args().collect(),
+        command: without_secrets(env::args()),
         commit: commit(),
         kernel: trimmed("/proc/sys/kernel/osrelease"),
         architecture: env::consts::ARCH,
@@ -78,6 +78,37 @@ pub(crate) fn collect() -> Env {
             })
             .to_vec(),
     }
+}
+
+/// The command line without the values of `--header` and `--hello`.
+fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut secret = None;
+    let shown = |argument: String| {
+        if let Some(flag) = secret.take() {
+            return hidden(flag, &argument);
+        }
+        for flag in ["--header", "--hello", "-H"] {
+            if argument == flag {
+                secret = Some(flag);
+                break;
+            }
+            let value = argument.strip_prefix(flag);
+            // -H takes its value without a sign between them, too.
+            let value = value.filter(|value| flag == "-H" || value.starts_with('='));
+            if let Some(value) = value {
+                let value = value.strip_prefix('=').unwrap_or(value);
+                return format!("{flag}={}", hidden(flag, value));
+            }
+        }
+        argument
+    };
+    arguments.map(shown).collect()
+}
+
+/// A header without its value; nothing of a message.
+fn hidden(flag: &str, value: &str) -> String {
+    let name = value.split_once(':').filter(|_| flag != "--hello");
+    name.map_or_else(|| "…".to_owned(), |(name, _)| format!("{name}: …"))
 }
 
 fn trimmed(path: &str) -> Option<String> {
@@ -111,6 +142,42 @@ fn commit() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_left_out() {
+        let typed = [
+            "corecast-bench",
+            "echo",
+            "ws://h:1/",
+            "-H",
+            "Authorization: Bearer abc",
+            "--header=X-Key: def",
+            "-HCookie: ghi",
+            "--hello",
+            "login: jkl",
+            "--hello=mno",
+            "-c",
+            "5",
+        ];
+        let shown = without_secrets(typed.into_iter().map(str::to_owned));
+        assert_eq!(
+            shown,
+            [
+                "corecast-bench",
+                "echo",
+                "ws://h:1/",
+                "-H",
+                "Authorization: …",
+                "--header=X-Key: …",
+                "-H=Cookie: …",
+                "--hello",
+                "…",
+                "--hello=…",
+                "-c",
+                "5",
+            ]
+        );
+    }
 
     #[test]
     fn the_machine_is_known() {
