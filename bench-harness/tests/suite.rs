@@ -91,6 +91,27 @@ fn last_run(folder: &Folder, entrant: &str) -> Value {
         .clone()
 }
 
+/// How many entrants of a case have no valid run of a round. On a machine that is busy with other tests, a short window can be cut
+/// even shorter, or have too few messages; nothing else is allowed to spoil one here.
+fn spoilt(suite: &Value) -> usize {
+    let lists = |value: &Value| value.as_array().unwrap().clone();
+    let runs: Vec<Value> = lists(&suite["cases"])
+        .iter()
+        .flat_map(|case| lists(&case["runs"]))
+        .collect();
+    for run in runs.iter().filter(|run| run["valid"] == false) {
+        let reasons = run["reasons"].to_string();
+        let expected = [
+            "s were measured",
+            "at least 100 are needed",
+            "no processor time",
+        ];
+        assert!(expected.iter().any(|it| reasons.contains(it)), "{run:#}");
+    }
+    let in_vain = |run: &&Value| run["valid"] == false && run["attempt"] == 2;
+    runs.iter().filter(in_vain).count()
+}
+
 fn text(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
     format!(
@@ -142,30 +163,19 @@ fn floors_are_compared_and_rendered_again() {
     let output = run(&short(&path, &floors));
     let printed = text(&output);
     assert!(printed.contains("2 cases, 4 runs, about "), "{printed}");
-    // On a machine that is busy with other tests a window can have too few messages: that is then told.
-    let code = output.status.code();
     let suite = folder.json("suite.json");
-    let valid = |run: &Value| run["valid"] == true;
-    let cases = suite["cases"].as_array().unwrap();
-    let runs = || {
-        cases
-            .iter()
-            .flat_map(|case| case["runs"].as_array().unwrap())
-    };
-    assert_eq!(
-        code,
-        Some(if runs().all(valid) { 0 } else { 5 }),
-        "{printed}"
-    );
+    let spoilt = spoilt(&suite);
+    let code = if spoilt == 0 { 0 } else { 5 };
+    assert_eq!(output.status.code(), Some(code), "{printed}");
     for entrant in ["floor-ring", "floor-epoll"] {
         let run = last_run(&folder, entrant);
-        assert_eq!(run["valid"], true, "{printed}");
+        if run["valid"] == false {
+            continue;
+        }
         assert!(run["figures"]["cost"].as_f64().unwrap() > 0.0, "{run:#}");
         let summary = folder.json(&format!("{}/summary.json", run["folder"].as_str().unwrap()));
-        assert_eq!(
-            summary["server"]["cpu_us_per_message"],
-            run["figures"]["cost"]
-        );
+        let cost = &summary["server"]["cpu_us_per_message"];
+        assert_eq!(*cost, run["figures"]["cost"]);
     }
     assert_eq!(
         faults_by(&suite_schema(), &suite),
@@ -174,10 +184,8 @@ fn floors_are_compared_and_rendered_again() {
     );
     let table = folder.read("README.md");
     assert!(table.contains("| floor-epoll | "), "{table}");
-    assert!(
-        table.contains("With the live screen, against without: "),
-        "{table}"
-    );
+    let told = table.contains("With the live screen, against without: ");
+    assert!(told || spoilt > 0, "{table}");
     let page = folder.read("report.html");
 
     for name in ["README.md", "report.html"] {
@@ -208,9 +216,11 @@ fn another_case_joins_those_that_are_there() {
     for case in ["echo-512", "echo-16k", "echo-512"] {
         let flags = [&["suite", "--cases", case][..], &common, &extent].concat();
         let output = run(&flags);
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 5)), "{}", text(&output));
     }
     let suite = folder.json("suite.json");
+    spoilt(&suite);
     let names: Vec<_> = suite["cases"]
         .as_array()
         .unwrap()
