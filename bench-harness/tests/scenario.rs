@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::hub::frame;
-use common::{bench, ring_available, run};
+use common::{bench, ring_available, run, schema};
 use serde_json::Value;
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::{Message, WebSocket};
@@ -257,6 +257,7 @@ fn all_kinds_side_by_side() {
     let (code, summary, errors) = Script::new("kinds", ALL_KINDS).play(&town);
     assert_eq!(code, 0, "{errors}\n{summary:#}");
     assert_eq!(summary["errors"]["reasons"].as_array().unwrap().len(), 0);
+    assert_eq!(schema::faults(&summary), Vec::<String>::new());
     // What falls due follows from the plan alone: ramps are areas, whatever the machine does.
     let due = |name: &str| -> Vec<u64> {
         let phases = role(&summary, name)["phases"].as_array().unwrap();

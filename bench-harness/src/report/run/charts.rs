@@ -23,9 +23,10 @@ const COURSE: &str = "course";
 /// The course of a run.
 pub(super) fn course(record: &Record) -> Vec<Chart> {
     let rows = &Rows(record.history.samples.iter().collect());
+    let open_loop = record.summary.parameters.mode.as_deref() == Some("open");
     let mut charts = vec![
         rate(rows, record),
-        percentiles(rows, record.summary.parameters.rate.is_some()),
+        percentiles(rows, open_loop),
         server_cpu(rows, record),
         memory(rows),
         descriptors(rows),
