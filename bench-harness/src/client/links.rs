@@ -524,7 +524,12 @@ impl<'a> Links<'a> {
             let wanted = match link.stage {
                 Stage::Upgrading(_) => true,
                 Stage::Open => !stalls,
-                Stage::Free | Stage::Connecting | Stage::Ended(_) => false,
+                Stage::Ended(_) => {
+                    // This receive may have been the last completion that the slot waited for.
+                    self.over.push(slot);
+                    false
+                }
+                Stage::Free | Stage::Connecting => false,
             };
             if let (true, false, Some(socket)) = (wanted, link.receiving, &link.socket) {
                 link.receiving = true;

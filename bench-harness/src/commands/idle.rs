@@ -273,6 +273,7 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
     let judgement = judge(&Evidence {
         wanted_connections: args.connections,
         connections: seen.open,
+        window: Some((args.duration, seen.window.wall)),
         messages: outcome.heard.messages,
         counts_messages: false,
         rate: None,

@@ -50,9 +50,14 @@ pub(super) fn summary(
         reordered: all().map(|part| part.reordered).sum(),
     };
     let lag = latency.lag.as_ref().and_then(Latency::distribution);
+    let measured = plan.measured();
     let evidence = Evidence {
         wanted_connections: plan.roles.iter().map(|role| wanted(role, 0)).sum(),
         connections: seen.open,
+        window: Some((
+            Duration::from_nanos(measured.end - measured.start),
+            seen.whole.wall,
+        )),
         messages: seen.whole.done,
         counts_messages: plan.roles.iter().any(|role| role.kind() != Kind::Idle),
         rate: rates(&figures, seen.whole.wall),

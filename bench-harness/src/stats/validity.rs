@@ -5,6 +5,8 @@
 //! measured on the server and stays right when the client is the slower side. Both need every
 //! connection and every reply.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::faults::Faults;
@@ -30,6 +32,9 @@ const LATE_AT_LEAST: f64 = 1_000.0;
 /// The achieved rate may fall short of the wanted one by so much.
 const RATE_TOLERANCE: f64 = 0.01;
 
+/// A window that begins so much too late, as a share of it, has measured something else than was asked for.
+const WINDOW_TOLERANCE: f64 = 0.05;
+
 /// A cost per message is a mean over at least so many.
 const ENOUGH_MESSAGES: u64 = 100;
 
@@ -40,6 +45,8 @@ pub(crate) struct Evidence {
     pub(crate) wanted_connections: u64,
     /// Connections that were open when the measurement began.
     pub(crate) connections: u64,
+    /// The window that was asked for, and the one that was measured; `None` for what takes as long as it takes.
+    pub(crate) window: Option<(Duration, Duration)>,
     /// Messages in the window (or connections, for `connect`).
     pub(crate) messages: u64,
     /// Whether figures per message are what the run is for.
@@ -89,6 +96,8 @@ pub(crate) enum Kind {
     Errors,
     /// Too little was measured.
     TooFewMessages,
+    /// The measurement began too late.
+    WindowCut,
     /// Compression was asked for and agreed on, and no message came compressed.
     NothingCompressed,
     /// The rate asked for was not reached.
@@ -230,6 +239,17 @@ fn against_all(seen: &Evidence) -> Vec<Reason> {
             ),
         });
     }
+    if let Some((wanted, measured)) = seen.window
+        && measured.as_secs_f64() < wanted.as_secs_f64() * (1.0 - WINDOW_TOLERANCE)
+    {
+        reasons.push(Reason {
+            kind: Kind::WindowCut,
+            text: format!(
+                "{measured:.2?} were measured of the {wanted:.2?} asked for: this program was kept from running; end what \
+                 else runs here"
+            ),
+        });
+    }
     if seen.compressed == Some(0) {
         reasons.push(Reason {
             kind: Kind::NothingCompressed,
@@ -312,6 +332,7 @@ mod tests {
         Evidence {
             wanted_connections: 100,
             connections: 100,
+            window: Some((Duration::from_secs(1), Duration::from_secs(1))),
             messages: 10_000,
             counts_messages: true,
             rate: None,
@@ -348,6 +369,20 @@ mod tests {
         let judgement = judge(&good());
         assert!(judgement.throughput_valid() && judgement.cost_valid());
         assert_eq!(judgement.limited_by, LimitedBy::Server);
+    }
+
+    #[test]
+    fn a_window_that_was_cut_short_spoils_everything() {
+        let measured = |millis| {
+            judge(&Evidence {
+                window: Some((Duration::from_secs(1), Duration::from_millis(millis))),
+                ..good()
+            })
+        };
+        assert!(measured(960).cost_valid() && measured(1_200).cost_valid());
+        let cut = measured(21);
+        assert!(!cut.throughput_valid() && !cut.cost_valid());
+        assert_eq!(kinds(&cut), [Kind::WindowCut]);
     }
 
     #[test]

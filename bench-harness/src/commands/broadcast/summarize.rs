@@ -29,6 +29,7 @@ pub(super) fn summary(
     let evidence = Evidence {
         wanted_connections: setup.connections,
         connections: seen.open,
+        window: Some((args.duration, window.wall)),
         messages: deliveries,
         counts_messages: true,
         rate: args

@@ -265,6 +265,7 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
     let rate = seen.count as f64 / seen.window.wall.as_secs_f64();
     let judgement = judge(&Evidence {
         wanted_connections: if args.churn { 0 } else { args.connections },
+        window: args.churn.then_some((args.duration, seen.window.wall)),
         connections: seen.count,
         messages: seen.count,
         counts_messages: true,

@@ -309,6 +309,7 @@ fn summarize(
     let evidence = Evidence {
         wanted_connections: args.connections,
         connections: open,
+        window: Some((args.duration, window.wall)),
         messages: window.done,
         counts_messages: true,
         rate: args.course().mean_rate().map(|rate| (rate, window.rate())),
