@@ -312,7 +312,9 @@ fn one_of_each_kind() -> Vec<Value> {
         ),
         format!("broadcast ws://{cutting}/ -c 3 --slow 1 --burst 2 -z 200ms"),
         format!("broadcast {} -c 3 --all-publish -z 200ms", hub_url()),
-        format!("echo {good} -c 4 --active 2 -r 500..1k --ramp 100ms -z 400ms --warmup 100ms"),
+        format!(
+            "echo {good} -c 4 --active 2 -r 500..1k --ramp 100ms --tick 2ms -z 400ms --warmup 100ms"
+        ),
         format!(
             "echo {} -c 1 -z 200ms --warmup 100ms --expect p99<1m",
             floor.url

@@ -72,6 +72,10 @@ pub(crate) struct BroadcastArgs {
     /// Before the warm-up, climb evenly from no messages to the rate of -r for this time.
     #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
     pub(crate) ramp: Option<Duration>,
+    /// Messages fall due together, once in this time, as those of a game do: at 2k and 50ms, 100 at once. Default: evenly
+    /// one after the other.
+    #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
+    pub(crate) tick: Option<Duration>,
     /// So many of the subscribers, such as 1% or 20, stop reading when they have joined. What became of them is
     /// told; loss and latency are the others'.
     #[arg(long, value_name = "SHARE", value_parser = units::share)]
@@ -108,6 +112,7 @@ impl BroadcastArgs {
         Course {
             rate: self.rate,
             ramp: self.ramp.unwrap_or_default(),
+            tick: self.tick.unwrap_or_default(),
             warmup: self.warmup,
             duration: self.duration,
         }

@@ -47,6 +47,10 @@ pub(crate) struct EchoArgs {
     /// Before the warm-up, climb evenly from no messages to the rate of -r for this time.
     #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
     pub(crate) ramp: Option<Duration>,
+    /// Messages fall due together, once in this time, as those of a game do: at 2k and 50ms, 100 at once. Default: evenly
+    /// one after the other.
+    #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
+    pub(crate) tick: Option<Duration>,
     /// Closed loop: wait this long between a reply and the next message of a connection, as users do; a range such as
     /// 50ms..200ms draws each wait from it. It is in no latency.
     #[arg(long, value_name = "TIME", value_parser = units::span, conflicts_with = "rate")]
@@ -89,6 +93,7 @@ impl EchoArgs {
         Course {
             rate: self.rate,
             ramp: self.ramp.unwrap_or_default(),
+            tick: self.tick.unwrap_or_default(),
             warmup: self.warmup,
             duration: self.duration,
         }

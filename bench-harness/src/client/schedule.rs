@@ -13,7 +13,11 @@ const SECOND: u128 = 1_000_000_000;
 ///
 /// Event `n` (from 0) is due when `n` events' worth of time has passed: at a constant rate, after `n / rate`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Profile(Shape);
+pub(crate) struct Profile {
+    shape: Shape,
+    /// Events fall due together, once in so many nanoseconds; 0: each at its own time.
+    tick: Nanos,
+}
 
 /// A time in which the rate goes evenly from one value to another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +49,8 @@ pub(crate) struct Course {
     pub(crate) rate: Option<Rate>,
     /// Before the warm-up; open loop only.
     pub(crate) ramp: Duration,
+    /// Messages fall due together, once in so long; zero: each at its own time.
+    pub(crate) tick: Duration,
     /// Under load, not measured.
     pub(crate) warmup: Duration,
     /// Measured.
@@ -74,7 +80,7 @@ impl Profile {
     /// Always so many per second, at least 1.
     pub(crate) fn constant(rate: u64) -> Self {
         assert!(rate > 0);
-        Self(Shape::Constant(rate))
+        Self::of(Shape::Constant(rate))
     }
 
     /// One segment after the other. After the last one its end rate holds; when that is 0, nothing is due any more.
@@ -105,12 +111,21 @@ impl Profile {
             from: segments.last().map_or(0.0, |segment| segment.to),
             slope: 0.0,
         });
-        Self(Shape::Pieces(pieces.into()))
+        Self::of(Shape::Pieces(pieces.into()))
+    }
+
+    fn of(shape: Shape) -> Self {
+        Self { shape, tick: 0 }
+    }
+
+    /// The same, with events that wait for the next tick: all that fell due in `tick` fall due at its end.
+    pub(crate) fn in_ticks(self, tick: Nanos) -> Self {
+        Self { tick, ..self }
     }
 
     /// Events due before `time`, counted from the profile's begin.
     pub(crate) fn events_before(&self, time: Nanos) -> f64 {
-        match &self.0 {
+        match &self.shape {
             Shape::Constant(rate) => *rate as f64 * seconds(time),
             Shape::Pieces(pieces) => {
                 let piece = at(pieces, |piece| piece.begin <= time);
@@ -129,10 +144,15 @@ impl Profile {
     /// When event `number` is due, from the profile's begin; `Nanos::MAX` when never.
     #[inline]
     fn due(&self, number: u128) -> Nanos {
-        match &self.0 {
+        let due = match &self.shape {
             Shape::Constant(rate) => (number * SECOND / u128::from(*rate)) as Nanos,
             Shape::Pieces(pieces) => due_in(pieces, number as f64),
+        };
+        if self.tick == 0 {
+            return due;
         }
+        due.checked_next_multiple_of(self.tick)
+            .unwrap_or(Nanos::MAX)
     }
 }
 
@@ -167,7 +187,7 @@ impl Course {
     pub(crate) fn profile(&self) -> Option<Profile> {
         let rate = self.rate?;
         if rate.is_constant() && self.ramp.is_zero() {
-            return Some(Profile::constant(rate.from));
+            return Some(Profile::constant(rate.from).in_ticks(nanos(self.tick)));
         }
         let (from, to) = (rate.from as f64, rate.to as f64);
         let segment = |length, from, to| Segment {
@@ -175,11 +195,12 @@ impl Course {
             from,
             to,
         };
-        Some(Profile::new(&[
+        let profile = Profile::new(&[
             segment(self.ramp, 0.0, from),
             segment(self.warmup, from, from),
             segment(self.duration, from, to),
-        ]))
+        ]);
+        Some(profile.in_ticks(nanos(self.tick)))
     }
 
     /// The rate, when it is not the same all the time of the measurement.
@@ -240,6 +261,18 @@ mod tests {
     }
 
     #[test]
+    fn in_ticks_events_fall_due_together() {
+        let profile = Profile::constant(1_000).in_ticks(10_000_000);
+        let schedule = Schedule::new(3, &profile, 0, 1);
+        let ticks = (0..31).map(|number| (schedule.due(number) - 3) / 10_000_000);
+        let together = |tick| ticks.clone().filter(|at| *at == tick).count();
+        assert_eq!([0, 1, 2, 3].map(together), [1, 10, 10, 10]);
+        assert!((0..31).all(|number| (schedule.due(number) - 3).is_multiple_of(10_000_000)));
+        let never = Profile::new(&[]).in_ticks(10);
+        assert_eq!(Schedule::new(3, &never, 0, 1).due(0), Nanos::MAX);
+    }
+
+    #[test]
     fn due_times_do_not_drift() {
         let schedule = Schedule::new(5, &Profile::constant(3), 0, 1);
         assert_eq!(schedule.due(0), 5);
@@ -270,6 +303,7 @@ mod tests {
         let course = |rate, ramp| Course {
             rate: Some(rate),
             ramp,
+            tick: Duration::ZERO,
             warmup: seconds(3),
             duration: seconds(10),
         };

@@ -217,6 +217,9 @@ pub(crate) struct Parameters {
     /// Seconds of the climb before the warm-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp_s: Option<f64>,
+    /// Messages fall due together, once in so long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tick_s: Option<f64>,
     /// Pauses of a connection before its next message: the shortest and the longest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) think_s: Option<[f64; 2]>,

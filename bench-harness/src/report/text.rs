@@ -470,5 +470,8 @@ fn rate(p: &Parameters) -> Option<String> {
     if let Some(ramp) = p.ramp_s {
         text += &format!(" (after a ramp of {ramp} s)");
     }
+    if let Some(tick) = p.tick_s {
+        text += &format!(", all of {} ms at once", tick * 1e3);
+    }
     Some(text)
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::echo::nothing_opened;
-use super::{Setup, dial_schedule};
+use super::{Setup, TICKS, TOO_FEW_TICKS, dial_schedule};
 use crate::agents::{Order, Post};
 use crate::cli::{BroadcastArgs, Common};
 use crate::client::contents::Contents;
@@ -191,6 +191,8 @@ fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
     let publish = args.publish_url.as_ref();
     let problem = if target.wire == Wire::Raw {
         "broadcast speaks WebSocket: use ws:// (`floor --broadcast` does, too)".to_owned()
+    } else if args.tick.is_some_and(|tick| tick * TICKS > args.duration) {
+        TOO_FEW_TICKS.to_owned()
     } else if publish.is_some_and(|url| url.wire == Wire::Raw || url.authority != target.authority)
     {
         "--publish-url must be ws:// with the same host and port as URL".to_owned()

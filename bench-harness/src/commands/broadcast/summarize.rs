@@ -154,6 +154,7 @@ fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication
         rate_from: course.climb().map(|rate| rate.from),
         rate_to: course.climb().map(|rate| rate.to),
         ramp_s: args.ramp.map(|ramp| ramp.as_secs_f64()),
+        tick_s: args.tick.map(|tick| tick.as_secs_f64()),
         verify: Some(args.verify),
         busy_poll: Some(args.busy_poll),
         warmup_s: Some(args.warmup.as_secs_f64()),

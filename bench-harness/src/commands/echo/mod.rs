@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Setup, dial_schedule, loop_name, opcode_name};
+use super::{Setup, TICKS, TOO_FEW_TICKS, dial_schedule, loop_name, opcode_name};
 use crate::agents::{Order, Post};
 use crate::cli::{Common, EchoArgs};
 use crate::client::contents::Contents;
@@ -161,6 +161,8 @@ fn check(args: &EchoArgs) -> Result<(), BenchError> {
         format!("--in-flight is at most {MAX_IN_FLIGHT}")
     } else if (args.deflate || args.skip.is_some()) && args.common.target.wire == Wire::Raw {
         "--deflate and --skip are for WebSockets: use ws://".to_owned()
+    } else if args.tick.is_some_and(|tick| tick * TICKS > args.duration) {
+        TOO_FEW_TICKS.to_owned()
     } else {
         return Ok(());
     };
@@ -370,6 +372,7 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
         rate_from: course.climb().map(|rate| rate.from),
         rate_to: course.climb().map(|rate| rate.to),
         ramp_s: args.ramp.map(|ramp| ramp.as_secs_f64()),
+        tick_s: args.tick.map(|tick| tick.as_secs_f64()),
         verify: Some(args.verify),
         busy_poll: Some(args.busy_poll),
         warmup_s: Some(args.warmup.as_secs_f64()),
