@@ -1,18 +1,15 @@
 //! Flags of `broadcast`.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{Common, PayloadArgs};
+use super::{Common, PaceArgs, PayloadArgs};
 use crate::client::contents::Contents;
 use crate::client::publication::Publication;
 use crate::client::reply::Verify;
-use crate::client::schedule::Course;
 use crate::error::BenchError;
 use crate::target::Target;
-use crate::units::{self, Rate, Share, Sizes};
+use crate::units::{self, Share, Sizes};
 
 /// Payload bytes of a message, unless the user says otherwise or its stamp takes more.
 const USUAL_SIZE: usize = 64;
@@ -35,12 +32,6 @@ pub(crate) struct BroadcastArgs {
     /// Every subscriber publishes, too, and receives its own messages; there are no other publishers.
     #[arg(long, conflicts_with_all = ["publishers", "publish_url", "slow"])]
     pub(crate) all_publish: bool,
-    /// Time to measure, after the warm-up.
-    #[arg(short = 'z', visible_short_alias = 'd', long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
-    pub(crate) duration: Duration,
-    /// Time under load before the measurement; not in the figures, but checked.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
-    pub(crate) warmup: Duration,
     /// Payload bytes of a generated message, at least 28 (text: 57, JSON: 91): each begins with who sent it, its number, and
     /// when it was due. Default: 64, or the least there can be.
     #[arg(short, long, value_name = "SIZE", value_parser = units::sizes)]
@@ -64,18 +55,8 @@ pub(crate) struct BroadcastArgs {
     /// received all of them.
     #[arg(long, value_name = "COUNT", value_parser = units::count, conflicts_with_all = ["rate", "in_flight"])]
     pub(crate) burst: Option<u64>,
-    /// Messages published per second, in total over all publishers: an open loop, whose latencies count from
-    /// the time a message was due. FROM..TO, such as 0..50k, climbs evenly over the measurement. Without it the loop is
-    /// closed.
-    #[arg(short, long, value_name = "RATE", value_parser = units::rate)]
-    pub(crate) rate: Option<Rate>,
-    /// Before the warm-up, climb evenly from no messages to the rate of -r for this time.
-    #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
-    pub(crate) ramp: Option<Duration>,
-    /// Messages fall due together, once in this time, as those of a game do: at 2k and 50ms, 100 at once. Default: evenly
-    /// one after the other.
-    #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "rate")]
-    pub(crate) tick: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
     /// So many of the subscribers, such as 1% or 20, stop reading when they have joined. What became of them is
     /// told; loss and latency are the others'.
     #[arg(long, value_name = "SHARE", value_parser = units::share)]
@@ -83,13 +64,6 @@ pub(crate) struct BroadcastArgs {
     /// How much of each message's content is compared. Length, type, number and order always are.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Sample)]
     pub(crate) verify: Verify,
-    /// Judge the run by server processor time per delivery only: a saturated client does not spoil it.
-    #[arg(long, requires = "server_pid")]
-    pub(crate) cost: bool,
-    /// Poll instead of sleeping, so that the server does not have to wake the client. The client is then always
-    /// saturated, hence --cost.
-    #[arg(long, requires = "cost")]
-    pub(crate) busy_poll: bool,
 }
 
 impl BroadcastArgs {
@@ -105,17 +79,6 @@ impl BroadcastArgs {
             return Ok(Contents::generated(kind, opcode, &[smallest]));
         }
         Ok(contents)
-    }
-
-    /// The course of a run.
-    pub(crate) fn course(&self) -> Course {
-        Course {
-            rate: self.rate,
-            ramp: self.ramp.unwrap_or_default(),
-            tick: self.tick.unwrap_or_default(),
-            warmup: self.warmup,
-            duration: self.duration,
-        }
     }
 
     /// Subscribers that stop reading.

@@ -12,6 +12,7 @@ mod gates;
 mod handshake;
 mod idle;
 mod manual;
+mod pace;
 mod payload;
 mod scenario;
 mod suite;
@@ -29,6 +30,7 @@ pub(crate) use gates::GateFlags;
 pub(crate) use handshake::HandshakeArgs;
 pub(crate) use idle::IdleArgs;
 pub(crate) use manual::{CompletionsArgs, ManArgs};
+pub(crate) use pace::PaceArgs;
 pub(crate) use payload::PayloadArgs;
 pub(crate) use scenario::ScenarioArgs;
 pub(crate) use suite::{Choice, LaunchArgs, OwnServer, SuiteArgs};
@@ -103,7 +105,7 @@ mod tests {
             let Command::Echo(echo) = cli.unwrap().command else {
                 panic!("echo was asked for")
             };
-            assert_eq!(echo.duration, Duration::from_secs(3));
+            assert_eq!(echo.pace.duration, Duration::from_secs(3));
         }
     }
 

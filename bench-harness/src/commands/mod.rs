@@ -52,12 +52,6 @@ struct Place {
     address: SocketAddr,
 }
 
-/// Ticks of a measurement at least: with fewer, whether one more falls into it changes the rate by a percent.
-const TICKS: u32 = 100;
-
-/// What is wrong with fewer.
-const TOO_FEW_TICKS: &str = "--tick is at most a hundredth of --duration";
-
 /// How a summary names an opcode of data.
 fn opcode_name(opcode: Opcode) -> &'static str {
     if opcode == Opcode::Text {

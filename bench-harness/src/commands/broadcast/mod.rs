@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::echo::nothing_opened;
-use super::{Setup, TICKS, TOO_FEW_TICKS, dial_schedule};
+use super::{Setup, dial_schedule};
 use crate::agents::{Order, Post};
 use crate::cli::{BroadcastArgs, Common};
 use crate::client::contents::Contents;
@@ -116,7 +116,11 @@ impl Load for BroadcastArgs {
     }
 
     fn outlook(&self) -> Option<Outlook> {
-        Some(Outlook::new("broadcast", &self.common, self.rate.is_some()))
+        Some(Outlook::new(
+            "broadcast",
+            &self.common,
+            self.pace.rate.is_some(),
+        ))
     }
 
     fn rates(&self) -> Result<Rates, BenchError> {
@@ -126,13 +130,13 @@ impl Load for BroadcastArgs {
             ));
         }
         let step = self.common.gates.step_duration;
-        Rates::timed(self.rate, step, self.duration)
+        Rates::timed(self.pace.rate, step, self.pace.duration)
     }
 
     fn at_rate(&self, rate: u64, length: Option<Duration>) -> Option<Box<dyn Load>> {
         let mut load = self.clone();
-        load.rate = Some(rate.into());
-        load.duration = length.unwrap_or(self.duration);
+        load.pace.rate = Some(rate.into());
+        load.pace.duration = length.unwrap_or(self.pace.duration);
         Some(Box::new(load))
     }
 
@@ -158,7 +162,7 @@ fn measure(args: &BroadcastArgs, stage: &mut Stage<'_>) -> Result<Record, BenchE
     let setup = Setup::new(&args.common, args.connections + args.only_publish())?;
     setup.enough_for_all(args.connections, "subscriber")?;
     setup.enough_for_all(args.all_publishers(), "publisher")?;
-    if setup.members() > 1 && args.rate.is_none() {
+    if setup.members() > 1 && args.pace.rate.is_none() {
         return Err(BenchError::usage(
             "a closed loop takes one of --cores, and one process: only the thread that sees all deliveries knows when a \
              message has reached everybody; set a rate (-r)",
@@ -187,12 +191,11 @@ fn publication(args: &BroadcastArgs, run: u32) -> Result<Publication, BenchError
 }
 
 fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
+    args.pace.check()?;
     let target = &args.common.target;
     let publish = args.publish_url.as_ref();
     let problem = if target.wire == Wire::Raw {
         "broadcast speaks WebSocket: use ws:// (`floor --broadcast` does, too)".to_owned()
-    } else if args.tick.is_some_and(|tick| tick * TICKS > args.duration) {
-        TOO_FEW_TICKS.to_owned()
     } else if publish.is_some_and(|url| url.wire == Wire::Raw || url.authority != target.authority)
     {
         "--publish-url must be ws:// with the same host and port as URL".to_owned()
@@ -237,7 +240,11 @@ fn conduct(
     conductor: &Conductor<'_>,
     clock: Clock,
 ) -> Result<(Seen, History), BenchError> {
-    let plan = setup.plan("broadcast", setup.connections, args.rate.map(Rate::peak));
+    let plan = setup.plan(
+        "broadcast",
+        setup.connections,
+        args.pace.rate.map(Rate::peak),
+    );
     let watch = setup.watch.as_ref();
     let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
     conductor.go(clock.now());
@@ -247,7 +254,7 @@ fn conduct(
     let peak_counts = setup.watch.as_ref().is_some_and(Watch::reset_peak);
     let start = clock.now() + nanos(conductor.lead(LEAD));
     conductor.go(start);
-    let window = monitor.measure(args.course().measured(start))?;
+    let window = monitor.measure(args.pace.course().measured(start))?;
     let peak = setup.watch.as_ref().filter(|_| peak_counts);
     let most = peak.map(Watch::peak).transpose()?;
     let memory = empty.zip(joined).map(|(empty, joined)| SeenMemory {
@@ -292,7 +299,7 @@ fn drive(
         return Err(nothing_opened(driver.refused()));
     }
     let start = member.rendezvous(links.open_now())?;
-    let measured = args.course().measured(start);
+    let measured = args.pace.course().measured(start);
     let pace = pace(args, start, member);
     driver.run(
         &mut links,
@@ -300,7 +307,7 @@ fn drive(
         start,
         measured.clone(),
         pace,
-        args.busy_poll,
+        args.pace.busy_poll,
     )?;
     driver.drain(&mut links, member.progress, DRAIN_QUIET, DRAIN_LIMIT)?;
     driver.stop_recording();
@@ -310,7 +317,7 @@ fn drive(
 }
 
 fn pace(args: &BroadcastArgs, start: u64, member: &Member<'_>) -> Pace {
-    match (args.course().profile(), args.burst) {
+    match (args.pace.course().profile(), args.burst) {
         (Some(profile), _) => Pace::Open {
             schedule: Schedule::new(start, &profile, member.index, member.count),
             next: 0,

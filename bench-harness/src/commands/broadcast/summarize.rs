@@ -29,10 +29,11 @@ pub(super) fn summary(
     let evidence = Evidence {
         wanted_connections: setup.connections,
         connections: seen.open,
-        window: Some((args.duration, window.wall)),
+        window: Some((args.pace.duration, window.wall)),
         messages: deliveries,
         counts_messages: true,
         rate: args
+            .pace
             .course()
             .mean_rate()
             .map(|rate| (rate, achieved(seen, outcome))),
@@ -43,7 +44,7 @@ pub(super) fn summary(
         faults: *counts,
         compressed: args.deflate.then_some(outcome.counts.compressed),
     };
-    let by = if args.cost {
+    let by = if args.pace.cost {
         JudgedBy::Cost
     } else {
         JudgedBy::Throughput
@@ -133,8 +134,8 @@ fn distribution(latency: &Option<Latency>) -> Option<crate::stats::latency::Dist
 }
 
 fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication) -> Parameters {
-    let course = args.course();
-    let closed = args.rate.is_none();
+    let course = args.pace.course();
+    let closed = args.pace.rate.is_none();
     Parameters {
         connections: args.connections,
         publishers: Some(args.all_publishers()),
@@ -147,18 +148,18 @@ fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication
         payload: Some(args.payload.payload.kind),
         payload_file: args.payload.payload.file(),
         deflate: args.deflate.then_some(true),
-        mode: Some(loop_name(args.rate).to_owned()),
+        mode: Some(loop_name(args.pace.rate).to_owned()),
         in_flight: (closed && args.burst.is_none()).then_some(args.in_flight),
         burst: args.burst,
         rate: course.mean_rate().map(|rate| rate.round() as u64),
         rate_from: course.climb().map(|rate| rate.from),
         rate_to: course.climb().map(|rate| rate.to),
-        ramp_s: args.ramp.map(|ramp| ramp.as_secs_f64()),
-        tick_s: args.tick.map(|tick| tick.as_secs_f64()),
+        ramp_s: args.pace.ramp.map(|ramp| ramp.as_secs_f64()),
+        tick_s: args.pace.tick.map(|tick| tick.as_secs_f64()),
         verify: Some(args.verify),
-        busy_poll: Some(args.busy_poll),
-        warmup_s: Some(args.warmup.as_secs_f64()),
-        duration_s: Some(args.duration.as_secs_f64()),
+        busy_poll: Some(args.pace.busy_poll),
+        warmup_s: Some(args.pace.warmup.as_secs_f64()),
+        duration_s: Some(args.pace.duration.as_secs_f64()),
         skip: args.skip,
         connect_rate: args.connect_rate,
         ..setup.parameters()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Setup, TICKS, TOO_FEW_TICKS, dial_schedule, loop_name, opcode_name};
+use super::{Setup, dial_schedule, loop_name, opcode_name};
 use crate::agents::{Order, Post};
 use crate::cli::{Common, EchoArgs};
 use crate::client::contents::Contents;
@@ -78,18 +78,18 @@ impl Load for EchoArgs {
     }
 
     fn outlook(&self) -> Option<Outlook> {
-        Some(Outlook::new("echo", &self.common, self.rate.is_some()))
+        Some(Outlook::new("echo", &self.common, self.pace.rate.is_some()))
     }
 
     fn rates(&self) -> Result<Rates, BenchError> {
         let step = self.common.gates.step_duration;
-        Rates::timed(self.rate, step, self.duration)
+        Rates::timed(self.pace.rate, step, self.pace.duration)
     }
 
     fn at_rate(&self, rate: u64, length: Option<Duration>) -> Option<Box<dyn Load>> {
         let mut load = self.clone();
-        load.rate = Some(rate.into());
-        load.duration = length.unwrap_or(self.duration);
+        load.pace.rate = Some(rate.into());
+        load.pace.duration = length.unwrap_or(self.pace.duration);
         Some(Box::new(load))
     }
 
@@ -122,14 +122,14 @@ fn measure(args: &EchoArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError>
     let work = |member: Member<'_>| drive(args, &setup, &load, &member);
     let conduct = |conductor: &Conductor<'_>| {
         let watch = setup.watch.as_ref();
-        let plan = setup.plan("echo", args.connections, args.rate.map(Rate::peak));
+        let plan = setup.plan("echo", args.connections, args.pace.rate.map(Rate::peak));
         let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
         conductor.go(clock.now());
         let reports = monitor.gather(Phase::Opening)?;
         let open: u64 = reports.iter().map(|report| report.open).sum();
         let start = clock.now() + nanos(conductor.lead(LEAD));
         conductor.go(start);
-        let window = monitor.measure(args.course().measured(start))?;
+        let window = monitor.measure(args.pace.course().measured(start))?;
         Ok((open, window, monitor.finish()?))
     };
     let (outcomes, seen) = setup.crew.run(args.order(), clock, work, conduct)?;
@@ -155,14 +155,13 @@ pub(crate) fn nothing_opened(refused: &Failures) -> BenchError {
 }
 
 fn check(args: &EchoArgs) -> Result<(), BenchError> {
+    args.pace.check()?;
     let problem = if args.active.is_some_and(|active| active > args.connections) {
         "--active is more than --connections".to_owned()
     } else if depth(args) > MAX_IN_FLIGHT {
         format!("--in-flight is at most {MAX_IN_FLIGHT}")
     } else if (args.deflate || args.skip.is_some()) && args.common.target.wire == Wire::Raw {
         "--deflate and --skip are for WebSockets: use ws://".to_owned()
-    } else if args.tick.is_some_and(|tick| tick * TICKS > args.duration) {
-        TOO_FEW_TICKS.to_owned()
     } else {
         return Ok(());
     };
@@ -170,7 +169,7 @@ fn check(args: &EchoArgs) -> Result<(), BenchError> {
 }
 
 fn depth(args: &EchoArgs) -> u64 {
-    args.in_flight.unwrap_or(if args.rate.is_some() {
+    args.in_flight.unwrap_or(if args.pace.rate.is_some() {
         OPEN_LOOP_DEPTH
     } else {
         1
@@ -237,7 +236,7 @@ fn drive(
         return Err(nothing_opened(driver.refused()));
     }
     let start = member.rendezvous(links.open_now())?;
-    let course = args.course();
+    let course = args.pace.course();
     let phases = Phases {
         start,
         measured: course.measured(start),
@@ -250,7 +249,7 @@ fn drive(
         member.progress,
         &phases,
         schedule,
-        args.busy_poll,
+        args.pace.busy_poll,
     )?;
     driver.drain(
         &mut links,
@@ -311,10 +310,14 @@ fn summarize(
     let evidence = Evidence {
         wanted_connections: args.connections,
         connections: open,
-        window: Some((args.duration, window.wall)),
+        window: Some((args.pace.duration, window.wall)),
         messages: window.done,
         counts_messages: true,
-        rate: args.course().mean_rate().map(|rate| (rate, window.rate())),
+        rate: args
+            .pace
+            .course()
+            .mean_rate()
+            .map(|rate| (rate, window.rate())),
         client: window.client_load,
         lag: lag.zip(corrected),
         server: window.server_load(),
@@ -322,7 +325,7 @@ fn summarize(
         faults: outcome.faults,
         compressed: compression.as_ref().map(|part| part.compressed),
     };
-    let by = if args.cost {
+    let by = if args.pace.cost {
         JudgedBy::Cost
     } else {
         JudgedBy::Throughput
@@ -355,7 +358,7 @@ fn summarize(
 }
 
 fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters {
-    let course = args.course();
+    let course = args.pace.course();
     Parameters {
         connections: args.connections,
         active: args.active,
@@ -366,17 +369,17 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
         payload: Some(args.payload.payload.kind),
         payload_file: args.payload.payload.file(),
         deflate: args.deflate.then_some(true),
-        mode: Some(loop_name(args.rate).to_owned()),
+        mode: Some(loop_name(args.pace.rate).to_owned()),
         in_flight: Some(depth(args)),
         rate: course.mean_rate().map(|rate| rate.round() as u64),
         rate_from: course.climb().map(|rate| rate.from),
         rate_to: course.climb().map(|rate| rate.to),
-        ramp_s: args.ramp.map(|ramp| ramp.as_secs_f64()),
-        tick_s: args.tick.map(|tick| tick.as_secs_f64()),
+        ramp_s: args.pace.ramp.map(|ramp| ramp.as_secs_f64()),
+        tick_s: args.pace.tick.map(|tick| tick.as_secs_f64()),
         verify: Some(args.verify),
-        busy_poll: Some(args.busy_poll),
-        warmup_s: Some(args.warmup.as_secs_f64()),
-        duration_s: Some(args.duration.as_secs_f64()),
+        busy_poll: Some(args.pace.busy_poll),
+        warmup_s: Some(args.pace.warmup.as_secs_f64()),
+        duration_s: Some(args.pace.duration.as_secs_f64()),
         think_s: args
             .think
             .map(|think| [think.least, think.most].map(|time| time.as_secs_f64())),
