@@ -11,7 +11,7 @@ pub(crate) mod listen;
 pub(crate) mod payload;
 pub(crate) mod publication;
 pub(crate) mod recent;
-mod refusal;
+mod rejection;
 pub(crate) mod reply;
 pub(crate) mod schedule;
 pub(crate) mod sources;

@@ -4,7 +4,7 @@ use corecast_protocol::deflate::{ClientWindow, Offer};
 use corecast_protocol::handshake::{ClientHandshake, ClientRequest, HeaderError};
 use corecast_protocol::{Opcode, encode_client};
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use crate::cli::HandshakeArgs;
 use crate::target::Target;
 
@@ -121,7 +121,7 @@ impl Upgrade {
             Ok(Some(response)) => response,
             Ok(None) => return Ok(None),
             Err(error) => {
-                let refusal = Refusal::read(&self.head);
+                let refusal = Rejection::read(&self.head);
                 return match refusal {
                     Some(refusal) if refusal.awaits_more() => Ok(None),
                     Some(refusal) => Err(refusal.to_string()),
@@ -143,7 +143,7 @@ impl Upgrade {
 
     /// What to tell when nothing more comes: because the connection has ended, or because it took too long.
     pub(super) fn unanswered(&self, why: &str) -> String {
-        match Refusal::read(&self.head) {
+        match Rejection::read(&self.head) {
             Some(refusal) => refusal.to_string(),
             None if self.head.is_empty() => format!("the server did not answer the upgrade: {why}"),
             None => format!("the server did not finish its answer to the upgrade: {why}"),

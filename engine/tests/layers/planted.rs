@@ -170,6 +170,8 @@ fn the_server_side_in_the_harness_is_found() {
     }
     let fine = "use corecast_protocol::{Role, encode_client}; fn f() { Role::Client; }";
     assert!(source("bench-harness/src/client.rs", fine).is_empty());
+    let others = "use tungstenite::handshake::server::Request;";
+    assert!(source("bench-harness/tests/echo.rs", others).is_empty());
 }
 
 #[test]

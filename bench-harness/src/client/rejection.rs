@@ -10,7 +10,7 @@ const MAX_HEADERS: usize = 128;
 
 /// An HTTP answer other than 101, as far as it has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct Rejection {
     status: u16,
     reason: String,
     /// Where a redirect leads.
@@ -21,7 +21,7 @@ pub(super) struct Refusal {
     awaits_more: bool,
 }
 
-impl Refusal {
+impl Rejection {
     /// What `answer` refuses with. `None` when it is no whole head of an answer, or agrees to the upgrade.
     pub(super) fn read(answer: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -58,7 +58,7 @@ impl Refusal {
     }
 }
 
-impl Display for Refusal {
+impl Display for Rejection {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn told(answer: &str) -> String {
-        Refusal::read(answer.as_bytes()).unwrap().to_string()
+        Rejection::read(answer.as_bytes()).unwrap().to_string()
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
                 "",
             ),
         ] {
-            let refusal = Refusal::read(answer.as_bytes()).unwrap();
+            let refusal = Rejection::read(answer.as_bytes()).unwrap();
             assert_eq!(refusal.awaits_more(), awaits, "{answer}");
             assert_eq!(refusal.body, body.as_bytes(), "{answer}");
         }
@@ -182,7 +182,7 @@ mod tests {
             "\x15\x03\x01",
             "SSH-2.0-x\r\n\r\n",
         ] {
-            assert_eq!(Refusal::read(answer.as_bytes()), None, "{answer:?}");
+            assert_eq!(Rejection::read(answer.as_bytes()), None, "{answer:?}");
         }
     }
 
