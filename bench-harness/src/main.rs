@@ -54,7 +54,11 @@ fn main() -> ExitCode {
     match outcome {
         Ok(verdict) => verdict.into(),
         Err(error) => {
-            eprintln!("corecast-bench: {error}");
+            // What a server or a file says may be in it.
+            eprint!(
+                "{}",
+                screen::words::harmless(&format!("corecast-bench: {error}"))
+            );
             error.exit_code()
         }
     }

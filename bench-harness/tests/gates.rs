@@ -125,6 +125,13 @@ fn repeated_runs_have_folders_of_their_own() {
         let summary: Value = serde_json::from_slice(&summary).unwrap();
         assert_eq!(summary["command"], "echo");
     }
+    // Those of before must not be taken for some of a smaller set.
+    let fewer = folder.path().join("2");
+    let smaller = [&["--repeat", "2", "--output", fewer.to_str().unwrap()][..]].concat();
+    let output = run(&echo(&floor, &pid, &smaller));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("there are other runs"), "{error}");
 }
 
 /// What the server of the next test can do, in messages per second.

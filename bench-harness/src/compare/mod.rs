@@ -58,6 +58,11 @@ struct Skipped {
 /// # Errors
 /// When a set cannot be read, or nothing in one can be compared with anything in the other.
 pub(crate) fn run(args: &CompareArgs) -> Result<Verdict, BenchError> {
+    if let Some(figure) = args.figures.iter().find(|figure| !figure.summarized()) {
+        return Err(BenchError::usage(format!(
+            "--figures {figure}: of a distribution, summaries have min, mean, p50, p90, p99, p99.9 and max"
+        )));
+    }
     let (before, after) = (Set::read(&args.before)?, Set::read(&args.after)?);
     let report = compare(&before, &after, args.noise, &args.figures)?;
     let style = if args.json {

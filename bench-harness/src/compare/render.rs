@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::rows::{Row, Word};
 use super::{Compared, Report};
+use crate::screen::words::harmless;
 
 /// For whom it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,8 @@ impl Report {
                 _ => writeln!(out, "{note}"),
             };
         }
-        out
+        // Folders and summaries may come from anybody.
+        harmless(&out)
     }
 
     /// How verdicts came about.

@@ -80,6 +80,26 @@ fn only_the_figures_asked_for_decide() {
 }
 
 #[test]
+fn nothing_that_a_terminal_acts_upon_is_printed() {
+    let mut run = echo(10.0, 1e5);
+    run["parameters"]["payload"] = "json".into();
+    run["target"] = "ws://h/\u{1b}]0;title\u{7}\u{1b}[2J".into();
+    let mut invalid = run.clone();
+    invalid["valid"] = false.into();
+    invalid["reasons"] = json!([{"kind": "starved", "text": "\u{1b}[31mred"}]);
+    let sets = (set([run.clone()]), set([run, invalid]));
+    let report = compare(&sets.0, &sets.1, 0.03, &[]).unwrap();
+    for style in [Style::Text, Style::Markdown] {
+        let text = report.render(style);
+        assert!(text.contains("red"), "{text:?}");
+        assert!(
+            !text.chars().any(|c| c.is_control() && c != '\n'),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
 fn only_what_is_valid_is_compared() {
     let mut invalid = echo(99.0, 1.0);
     invalid["valid"] = false.into();

@@ -6,7 +6,7 @@ mod figures;
 mod full;
 mod interrupt;
 mod line;
-mod words;
+pub(crate) mod words;
 
 use std::env;
 use std::io::{self, IsTerminal as _};

@@ -74,9 +74,15 @@ pub(super) fn seconds(seconds: f64) -> String {
     }
 }
 
+/// Several lines without anything that a terminal would act upon; each ends with a line feed then.
+pub(crate) fn harmless(text: &str) -> String {
+    let line = |line| clean(line).into_owned() + "\n";
+    text.lines().map(line).collect()
+}
+
 /// A text from outside, such as a URL or what a server said, without anything that a terminal would act upon: control
 /// characters, marks that turn the direction of writing, and such as take no room.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.chars().any(acts) {
         Cow::Owned(
             text.chars()

@@ -76,6 +76,7 @@ pub(crate) struct Stage<'a> {
 pub(crate) fn run(load: &dyn Load) -> Result<Verdict, BenchError> {
     let common = load.common();
     check(load)?;
+    check_folder(common)?;
     let mut baseline = Baseline::read(common)?;
     let mut made = |number: u64, summary: &Summary| match &mut baseline {
         Some(baseline) => baseline.add(summary, &format!("run {number}")),
@@ -85,6 +86,11 @@ pub(crate) fn run(load: &dyn Load) -> Result<Verdict, BenchError> {
         repeat(load, &mut made)?
     } else {
         let (summary, verdict) = find_max::run(load)?;
+        // Without a rate there is nothing to compare, and the search's own verdict says so.
+        let found = summary.find_max.as_ref();
+        if found.is_none_or(|found| found.rate.is_none()) {
+            return Ok(verdict);
+        }
         made(1, &summary)?;
         verdict
     };
@@ -120,6 +126,22 @@ pub(crate) fn measure(load: &dyn Load) -> Result<Record, BenchError> {
     });
     screen.end();
     outcome
+}
+
+/// Runs of another time must not lie among those of a set.
+fn check_folder(common: &Common) -> Result<(), BenchError> {
+    let repeat = common.gates.repeat;
+    let Some(folder) = common.output.as_ref().filter(|_| repeat > 1) else {
+        return Ok(());
+    };
+    let others = ["summary.json".to_owned(), (repeat + 1).to_string()];
+    if others.iter().any(|name| folder.join(name).exists()) {
+        return Err(BenchError::usage(format!(
+            "--output {}: there are other runs, which would be taken for some of these; name another folder, or empty it",
+            folder.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Nobody waits for a run whose figures then are not there.

@@ -168,7 +168,15 @@ impl Results {
                 "its schema is {found}, this program knows {SCHEMA}"
             )));
         }
-        serde_json::from_value(value).map_err(|error| failed(&error))
+        let found: Self = serde_json::from_value(value).map_err(|error| failed(&error))?;
+        let empty = |case: &&CaseRecord| case.entrants.is_empty() || case.metrics.is_empty();
+        match found.cases.iter().find(empty) {
+            None => Ok(found),
+            Some(case) => Err(failed(&format!(
+                "the case {:?} has no servers or no figures",
+                case.name
+            ))),
+        }
     }
 
     /// What a folder holds, or nothing yet when there is no such file.

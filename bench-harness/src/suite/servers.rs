@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::launch;
 use super::process::{Interrupt, Process, Trouble};
+use crate::screen::words::clean;
 
 /// What of a failing server's output is shown.
 const SHOWN_LINES: usize = 20;
@@ -109,7 +110,8 @@ impl Running {
         if lines.is_empty() {
             return "; it printed nothing".to_owned();
         }
-        let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+        let last = lines[lines.len().saturating_sub(SHOWN_LINES)..].iter();
+        let shown: Vec<_> = last.map(|line| clean(line)).collect();
         format!("; it printed:\n{}", shown.join("\n"))
     }
 }

@@ -201,7 +201,8 @@ impl Figure {
         }
     }
 
-    fn summarized(&self) -> bool {
+    /// Whether every summary has it: histograms are not read for a comparison.
+    pub(crate) fn summarized(&self) -> bool {
         match self {
             Self::Scalar(_) => true,
             Self::Of(_, statistic) => SUMMARIZED.iter().any(|(known, _)| known == statistic),

@@ -166,7 +166,13 @@ impl Hunt<'_> {
             return;
         }
         let kept = self.held.as_ref();
-        let tells_less = |kept: &Tried| tried.confirms || !kept.confirms && kept.rate <= tried.rate;
+        let tells_less = |kept: &Tried| {
+            let spoils = kept.confirms
+                && kept.rate == tried.rate
+                && kept.record.summary.valid
+                && !tried.record.summary.valid;
+            !spoils && (tried.confirms || !kept.confirms && kept.rate <= tried.rate)
+        };
         if kept.is_none_or(tells_less) {
             self.held = Some(tried);
         }
@@ -269,6 +275,10 @@ fn say(json: bool, text: &str) -> Result<(), BenchError> {
 /// What a run came to, and why. Whatever spoilt one that holds has made it no easier for the server.
 fn judge<'a>(summary: &'a Summary, expected: &[Expected]) -> (Outcome, Option<&'a Reason>) {
     let find = |kind: Kind| summary.reasons.iter().find(|reason| reason.kind == kind);
+    // Neither held nor failed: it was not measured.
+    if let Some(cut) = find(Kind::WindowCut) {
+        return (Outcome::OthersLimit, Some(cut));
+    }
     let short = [Kind::ConnectionsMissing, Kind::Errors, Kind::RateMissed]
         .into_iter()
         .find_map(find);
@@ -377,6 +387,18 @@ mod tests {
             (true, &["rate-missed"], Outcome::Failed, Some("rate-missed")),
             (true, &["errors"], Outcome::Failed, Some("errors")),
             (false, &[], Outcome::Failed, None),
+            (
+                true,
+                &["window-cut"],
+                Outcome::OthersLimit,
+                Some("window-cut"),
+            ),
+            (
+                false,
+                &["window-cut"],
+                Outcome::OthersLimit,
+                Some("window-cut"),
+            ),
             (
                 false,
                 &["client-saturated"],
