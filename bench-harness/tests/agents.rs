@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -381,6 +382,7 @@ fn long_run(flags: &[&str]) -> Child {
     let args = ["echo", &url, "-c", "4", "-z", "30s"];
     let child = command(&[&args[..], flags].concat())
         .env(TOKEN, "")
+        .process_group(0)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -425,6 +427,25 @@ fn agents_outlive_a_coordinator_and_children_do_not() {
     run.wait().unwrap();
     let gone = |pid: &u32| !is_harness(*pid);
     until("the children's end", || children.iter().all(gone));
+}
+
+/// A terminal sends SIGINT to all processes of a group. The children are not among them, and the run says that it was stopped.
+#[test]
+fn an_interrupt_is_the_coordinators_alone() {
+    if !ring_available() {
+        return;
+    }
+    let run = long_run(&["--processes", "2"]);
+    let children = children_of(run.id());
+    assert_eq!(children.len(), 2);
+    let group = nix::unistd::Pid::from_raw(run.id() as i32);
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    until("the children's end", || {
+        !children.iter().any(|pid| is_harness(*pid))
+    });
 }
 
 /// A process of this number runs, is not a zombie, and is the harness.

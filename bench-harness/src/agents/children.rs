@@ -30,6 +30,8 @@ impl Child {
                 "--until-stdin-ends",
             ])
             .env(VARIABLE, secret.reveal())
+            // Ctrl-C is for the coordinator, which ends them.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

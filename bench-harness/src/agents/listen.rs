@@ -29,6 +29,9 @@ const PROVING: Duration = Duration::from_secs(5);
 /// Strangers that may be proving themselves at once; more are sent away at once.
 const STRANGERS: usize = 32;
 
+/// After a connection that could not be accepted, for descriptors to come free.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// The coordinator has read what an agent brings home by then, or is gone.
 const PARTING: Duration = Duration::from_secs(10);
 
@@ -76,11 +79,20 @@ pub(crate) fn run(args: &AgentArgs) -> Result<Verdict, BenchError> {
     let line = format!("{LISTENING}{address}, process {}\n", process::id());
     io::stdout().write_all(line.as_bytes())?;
     loop {
-        let (stream, peer) = listener.accept()?;
+        let (stream, peer) = match listener.accept() {
+            Ok(accepted) => accepted,
+            // No descriptor is left, or whoever came has gone: no reason to end a run.
+            Err(error) => {
+                tell(format_args!("cannot accept: {error}"));
+                thread::sleep(BREATH);
+                continue;
+            }
+        };
         let Some(stranger) = Stranger::admit(&agent) else {
             continue;
         };
-        thread::spawn(move || meet(stream, peer, stranger));
+        // Where no thread can be had, the connection is closed.
+        let _ = thread::Builder::new().spawn(move || meet(stream, peer, stranger));
     }
 }
 
@@ -125,10 +137,13 @@ fn serve(stream: TcpStream, stranger: Stranger) -> Result<(), BenchError> {
     let agent = Arc::clone(&stranger.0);
     let (mut reader, writer) = protocol::halves(stream)?;
     let proved = prove(&agent, &mut reader, &writer);
-    drop(stranger);
     let turn = proved.and_then(|()| Turn::take(&agent));
     let _turn = match turn {
-        Ok(turn) => turn,
+        Ok(turn) => {
+            drop(stranger);
+            turn
+        }
+        // One that is refused is a stranger until it has gone.
         Err(error) => {
             refuse(&mut reader, &writer, &error);
             return Err(error);

@@ -25,6 +25,9 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Messages before the other side has proved itself are at most so long: they hold a few words.
 pub(super) const STRANGER_LIMIT: u32 = 4 << 10;
 
+/// Bytes of a message that are read at once.
+const PIECE: usize = 64 << 10;
+
 /// An order is at most so long: command lines, with headers, are at most megabytes.
 pub(super) const ORDER_LIMIT: u32 = 4 << 20;
 
@@ -180,13 +183,32 @@ impl Reader {
                 Err(error) => return Err(error),
             }
         }
-        self.0.set_read_timeout(None)?;
-        self.0.read_exact(&mut header[1..])?;
+        self.read_on(&mut header[1..], &over)?;
         let len = checked(header, limit)?;
         let mut body = Vec::new();
         // Grows with what comes: a length alone reserves nothing.
-        (&mut self.0).take(len.into()).read_to_end(&mut body)?;
+        while body.len() < len as usize {
+            let from = body.len();
+            body.resize((len as usize).min(from + PIECE), 0);
+            self.read_on(&mut body[from..], &over)?;
+        }
         parse(&body, len).map(Some)
+    }
+
+    /// Fills the rest of a message. When nothing comes of it and it is `over`, that is the end.
+    fn read_on(&mut self, mut rest: &mut [u8], over: &impl Fn() -> bool) -> io::Result<()> {
+        while !rest.is_empty() {
+            match self.0.read(rest) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => rest = &mut rest[count..],
+                Err(error) if is_pause(&error) && over() => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Reads what comes until the other side ends, and forgets it: a connection that is closed with something unread

@@ -4,6 +4,7 @@
 //! the ring's: at most one per connection between two turns, and none while a polled one is
 //! under way.
 
+use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
@@ -99,6 +100,9 @@ pub(crate) struct Manner {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     frames: Vec<(u32, Vec<u8>)>,
+    /// One of each connection at most: only the latest ping needs an answer (RFC 6455 §5.5.3), and a server that sends them and does
+    /// not read must not make these many.
+    pongs: HashMap<u32, Vec<u8>>,
     hang_ups: Vec<u32>,
 }
 
@@ -106,6 +110,11 @@ impl Outbox {
     /// Sends bytes of their own, such as a control frame, when nothing else is under way.
     pub(crate) fn send(&mut self, slot: u32, frame: Vec<u8>) {
         self.frames.push((slot, frame));
+    }
+
+    /// Answers a ping, in place of an answer that still waits.
+    pub(crate) fn pong(&mut self, slot: u32, frame: Vec<u8>) {
+        self.pongs.insert(slot, frame);
     }
 
     /// Ends a connection without further ado.
@@ -554,6 +563,9 @@ impl<'a> Links<'a> {
         for slot in mem::take(&mut self.outbox.hang_ups) {
             self.fail(slot, End::Closed);
         }
+        if !self.outbox.pongs.is_empty() {
+            self.queue_pongs();
+        }
         if self.outbox.frames.is_empty() {
             return Ok(());
         }
@@ -571,6 +583,18 @@ impl<'a> Links<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Queues the pongs that can be sent now, and forgets those of connections that have ended.
+    fn queue_pongs(&mut self) {
+        for (slot, frame) in mem::take(&mut self.outbox.pongs) {
+            let link = &self.links[slot as usize];
+            match link.stage {
+                Stage::Open if link.polled => self.outbox.pong(slot, frame),
+                Stage::Open => self.outbox.send(slot, frame),
+                _ => {}
+            }
+        }
     }
 
     /// Begins the end of a connection.

@@ -164,7 +164,9 @@ impl Publication {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
         let long = |at| u64::from(short(at)) | u64::from(short(at + 4)) << 32;
-        (short(0) == self.tag).then(|| Stamp {
+        // The last number is none: whoever counts messages counts one further.
+        let ours = short(0) == self.tag && short(8) < u32::MAX;
+        ours.then(|| Stamp {
             publisher: short(4),
             number: short(8),
             due: long(12),

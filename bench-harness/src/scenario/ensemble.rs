@@ -98,6 +98,8 @@ pub(super) struct Ensemble<'a> {
     owners: Vec<u16>,
     progress: &'a Progress,
     recorder: Option<Recorder<'a>>,
+    /// From its end on.
+    recorded: Option<Recorded>,
     /// Connections of all roles that could not be opened, and that broke.
     refused: Failures,
     broken: Failures,
@@ -126,6 +128,7 @@ impl<'a> Ensemble<'a> {
             actors: Vec::new(),
             owners: Vec::new(),
             progress,
+            recorded: None,
             recorder: None,
             refused: Failures::default(),
             broken: Failures::default(),
@@ -218,9 +221,7 @@ impl<'a> Ensemble<'a> {
                 moved = clock.now();
             }
         }
-        if let Some(recorder) = &mut self.recorder {
-            recorder.hand_over();
-        }
+        self.recorded = self.recorder.take().map(Recorder::finish);
         // What was queued for the ring in the last round is submitted here, before Close frames.
         links.turn(Wait::No, self)
     }
@@ -242,8 +243,8 @@ impl<'a> Ensemble<'a> {
     /// What each role has noted down, and the latencies of all messages.
     pub(super) fn finish(self) -> (Vec<Closed>, Recorded) {
         let closed = self.actors.into_iter().map(Actor::close);
-        let recorder = self.recorder.expect("the load has been run");
-        (closed.collect(), recorder.finish())
+        let recorded = self.recorded.expect("recording has been stopped");
+        (closed.collect(), recorded)
     }
 
     fn act(&mut self, links: &mut Links<'_>, now: Nanos) -> Result<Nanos, BenchError> {

@@ -107,13 +107,6 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Hands over what there is of the interval. What is recorded after that is part of another piece of the same one.
-    pub(crate) fn hand_over(&mut self) {
-        self.pass_on();
-        self.number = i64::MIN;
-        self.end = 0;
-    }
-
     /// The measurement's latencies. What is left of the interval is handed over.
     pub(crate) fn finish(mut self) -> Recorded {
         self.pass_on();

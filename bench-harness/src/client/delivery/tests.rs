@@ -137,6 +137,10 @@ fn what_was_not_published_shows() {
         DeliveryError::Length { .. }
     ));
     assert!(matches!(read(0x81, &good), DeliveryError::Opcode { .. }));
+    // No message has the last number: counting one further would begin again.
+    let mut last = good.clone();
+    last[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(read(0x82, &last), DeliveryError::Foreign);
     let mut foreign = good.clone();
     foreign[0] ^= 1;
     assert_eq!(read(0x82, &foreign), DeliveryError::Foreign);

@@ -226,9 +226,7 @@ impl<'a> BroadcastDriver<'a> {
 
     /// Hands over the last interval: nothing is recorded any more.
     pub(super) fn stop_recording(&mut self) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.hand_over();
-        }
+        self.outcome.latency = self.recorder.take().map(Recorder::finish);
     }
 
     /// Why connections could not be opened.
@@ -238,7 +236,6 @@ impl<'a> BroadcastDriver<'a> {
 
     /// What the thread brings home.
     pub(super) fn outcome(mut self) -> Outcome {
-        self.outcome.latency = self.recorder.map(Recorder::finish);
         if let Some(awaited) = self.awaited {
             self.outcome.first = Some(awaited.first);
             self.outcome.last = Some(awaited.last);
@@ -400,7 +397,7 @@ impl Driver for BroadcastDriver<'_> {
                 Some(Delivery::Control(Control::Ping(payload))) => {
                     let mut pong = Vec::new();
                     encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
-                    out.send(slot, pong);
+                    out.pong(slot, pong);
                 }
                 Some(Delivery::Control(Control::Pong)) => {}
                 Some(Delivery::Control(Control::Close(code))) if stalls => {

@@ -23,7 +23,7 @@ use crate::error::BenchError;
 use crate::ring::{Region, Wait};
 use crate::stats::phases::ConnectTimes;
 use crate::telemetry::progress::Progress;
-use crate::telemetry::recorder::Recorder;
+use crate::telemetry::recorder::{Recorded, Recorder};
 
 /// Mask key of control frames: any will do, they are few.
 const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
@@ -66,6 +66,8 @@ pub(super) struct EchoDriver<'a> {
     measured: Range<Nanos>,
     /// From the begin of the load on.
     recorder: Option<Recorder<'a>>,
+    /// From its end on.
+    latency: Option<Recorded>,
     /// Connections with something to send.
     dirty: Vec<u32>,
     sent: u64,
@@ -154,6 +156,7 @@ impl<'a> EchoDriver<'a> {
             thinking: None,
             measured: 0..0,
             recorder: None,
+            latency: None,
             dirty: Vec::new(),
             sent: 0,
             answered: 0,
@@ -229,10 +232,10 @@ impl<'a> EchoDriver<'a> {
             links.turn(wait, self)?;
             self.show(progress);
         }
-        self.pace = Pace::Stopped;
-        self.unanswered += self.outstanding();
         // What was queued for the ring in the last flush is submitted here, before control frames.
         links.turn(Wait::No, self)?;
+        self.pace = Pace::Stopped;
+        self.unanswered += self.outstanding();
         Ok(())
     }
 
@@ -255,9 +258,7 @@ impl<'a> EchoDriver<'a> {
 
     /// Hands over the last interval: nothing is recorded any more.
     pub(super) fn stop_recording(&mut self) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.hand_over();
-        }
+        self.latency = self.recorder.take().map(Recorder::finish);
     }
 
     /// Why connections could not be opened.
@@ -268,7 +269,7 @@ impl<'a> EchoDriver<'a> {
     /// What the thread brings home.
     pub(super) fn outcome(self) -> Outcome {
         Outcome {
-            latency: self.recorder.expect("the load has been run").finish(),
+            latency: self.latency.expect("recording has been stopped"),
             times: self.times,
             refused: self.refused,
             broken: self.broken,
@@ -562,7 +563,7 @@ impl Driver for EchoDriver<'_> {
                 Some(Reply::Control(Control::Ping(payload))) => {
                     let mut pong = Vec::new();
                     encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
-                    out.send(slot, pong);
+                    out.pong(slot, pong);
                 }
                 Some(Reply::Control(Control::Pong)) => {}
                 // What follows a Close frame does not count (RFC 6455 §5.5.1).
