@@ -31,6 +31,9 @@ use crate::telemetry::progress::Progress;
 /// the server.
 const STALLED_BUFFER: usize = 4096;
 
+/// Bytes of pongs that wait on one connection, at most.
+const MAX_PONGS: usize = 4096;
+
 /// A turn sleeps at most so long, so that a run that is called off ends soon.
 const ATTENTION: Duration = Duration::from_millis(500);
 
@@ -100,8 +103,7 @@ pub(crate) struct Manner {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     frames: Vec<(u32, Vec<u8>)>,
-    /// One of each connection at most: only the latest ping needs an answer (RFC 6455 §5.5.3), and a server that sends them and does
-    /// not read must not make these many.
+    /// By connection, one behind the other.
     pongs: HashMap<u32, Vec<u8>>,
     hang_ups: Vec<u32>,
 }
@@ -112,9 +114,14 @@ impl Outbox {
         self.frames.push((slot, frame));
     }
 
-    /// Answers a ping, in place of an answer that still waits.
-    pub(crate) fn pong(&mut self, slot: u32, frame: Vec<u8>) {
-        self.pongs.insert(slot, frame);
+    /// Answers a ping. Of pongs that cannot be sent only the latest is owed (RFC 6455 §5.5.3): a server that sends pings and does not
+    /// read must not make these many.
+    pub(crate) fn pong(&mut self, slot: u32, frame: &[u8]) {
+        let waiting = self.pongs.entry(slot).or_default();
+        if waiting.len() + frame.len() > MAX_PONGS {
+            waiting.clear();
+        }
+        waiting.extend_from_slice(frame);
     }
 
     /// Ends a connection without further ado.
@@ -590,7 +597,7 @@ impl<'a> Links<'a> {
         for (slot, frame) in mem::take(&mut self.outbox.pongs) {
             let link = &self.links[slot as usize];
             match link.stage {
-                Stage::Open if link.polled => self.outbox.pong(slot, frame),
+                Stage::Open if link.polled => self.outbox.pong(slot, &frame),
                 Stage::Open => self.outbox.send(slot, frame),
                 _ => {}
             }

@@ -75,7 +75,7 @@ impl Listener {
                     heard.pings += 1;
                     let mut pong = Vec::new();
                     encode_client(&mut pong, Opcode::Pong, payload, self.key);
-                    out.pong(slot, pong);
+                    out.pong(slot, &pong);
                 }
                 Event::Pong(_) | Event::Fragment | Event::Inflating { .. } => {}
                 Event::Close(reason) => {

@@ -397,7 +397,7 @@ impl Driver for BroadcastDriver<'_> {
                 Some(Delivery::Control(Control::Ping(payload))) => {
                     let mut pong = Vec::new();
                     encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
-                    out.pong(slot, pong);
+                    out.pong(slot, &pong);
                 }
                 Some(Delivery::Control(Control::Pong)) => {}
                 Some(Delivery::Control(Control::Close(code))) if stalls => {

@@ -333,7 +333,7 @@ impl Actor for Echo<'_> {
                 Some(Reply::Control(Control::Ping(payload))) => {
                     let mut pong = Vec::new();
                     encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
-                    out.pong(slot, pong);
+                    out.pong(slot, &pong);
                 }
                 Some(Reply::Control(Control::Pong)) => {}
                 // What follows a Close frame does not count (RFC 6455 §5.5.1).
