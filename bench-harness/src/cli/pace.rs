@@ -9,8 +9,8 @@ use crate::client::schedule::Course;
 use crate::error::BenchError;
 use crate::units::{self, Rate};
 
-/// Ticks of a measurement at least: with fewer, whether one more falls into it changes the rate by a percent.
-const TICKS: u32 = 100;
+/// Ticks of a measurement at least: with fewer, whether one more falls into it decides what the rate is.
+const TICKS: u32 = 40;
 
 /// When messages are sent, and how the run is judged.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl PaceArgs {
             .tick
             .is_some_and(|tick| tick.is_zero() || tick * TICKS > self.duration)
         {
-            let problem = "--tick is more than nothing, and at most a hundredth of --duration";
+            let problem = "--tick is more than nothing, and at most a fortieth of --duration";
             return Err(BenchError::usage(problem));
         }
         Ok(())

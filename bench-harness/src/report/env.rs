@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -58,7 +59,7 @@ pub(crate) fn collect() -> Env {
         schema: super::summary::SCHEMA,
         harness_version: env!("CARGO_PKG_VERSION"),
         build: BUILD,
-        command: without_secrets(env::args()),
+        command: without_secrets(called().chain(env::args().skip(1))),
         commit: commit(),
         kernel: trimmed("/proc/sys/kernel/osrelease"),
         architecture: env::consts::ARCH,
@@ -78,6 +79,13 @@ pub(crate) fn collect() -> Env {
             })
             .to_vec(),
     }
+}
+
+/// The program as it is called, without the folder it lies in: that says nothing of the run.
+fn called() -> impl Iterator<Item = String> {
+    let path = env::args().next().map(PathBuf::from);
+    path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .into_iter()
 }
 
 /// The command line without the values of `--header` and `--hello`.
