@@ -12,7 +12,7 @@ use crate::client::dial::Failures;
 use crate::report::summary::{Errors, Latencies, Messages, Parameters, Summary};
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
-use crate::stats::validity::{self, Evidence, JudgedBy, Reason, judge};
+use crate::stats::validity::{self, Evidence, JudgedBy, Judgement, Reason, judge};
 use crate::telemetry::recorder::Recorded;
 use crate::telemetry::window::Window;
 
@@ -42,13 +42,7 @@ pub(super) fn summary(
         refused.merge(role.refused.clone());
         broken.merge(role.broken.clone());
     }
-    let all = || figures.iter().flat_map(|role| &role.phases);
-    let lost: u64 = all().map(|part| part.lost).sum();
-    let faults = Faults {
-        lost,
-        duplicated: all().map(|part| part.duplicated).sum(),
-        reordered: all().map(|part| part.reordered).sum(),
-    };
+    let faults = faults(&figures);
     let lag = latency.lag.as_ref().and_then(Latency::distribution);
     let measured = plan.measured();
     let evidence = Evidence {
@@ -68,15 +62,7 @@ pub(super) fn summary(
         faults,
         compressed: None,
     };
-    let mut judgement = judge(&evidence);
-    for reason in figures.iter().flat_map(|role| &role.reasons) {
-        match reason.kind {
-            validity::Kind::ConnectionsMissing => judgement.against_all.push(reason.clone()),
-            validity::Kind::RateMissed => judgement.against_throughput.push(reason.clone()),
-            // Counted with those of the whole.
-            _ => {}
-        }
-    }
+    let judgement = with_those_of_roles(judge(&evidence), &figures);
     let by = if play.args.cost {
         JudgedBy::Cost
     } else {
@@ -114,6 +100,29 @@ pub(super) fn summary(
         roles: figures,
     });
     summary
+}
+
+/// What was wrong with the messages of all roles.
+fn faults(figures: &[RoleFigures]) -> Faults {
+    let all = || figures.iter().flat_map(|role| &role.phases);
+    Faults {
+        lost: all().map(|part| part.lost).sum(),
+        duplicated: all().map(|part| part.duplicated).sum(),
+        reordered: all().map(|part| part.reordered).sum(),
+    }
+}
+
+/// The judgement of the whole, with the reasons against roles that it does not have yet.
+fn with_those_of_roles(mut judgement: Judgement, figures: &[RoleFigures]) -> Judgement {
+    for reason in figures.iter().flat_map(|role| &role.reasons) {
+        match reason.kind {
+            validity::Kind::ConnectionsMissing => judgement.against_all.push(reason.clone()),
+            validity::Kind::RateMissed => judgement.against_throughput.push(reason.clone()),
+            // Counted with those of the whole.
+            _ => {}
+        }
+    }
+    judgement
 }
 
 fn parameters(play: &Play<'_>, cores: &[usize]) -> Parameters {
