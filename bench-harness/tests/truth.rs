@@ -131,6 +131,65 @@ fn a_stall_shows_at_p99_of_the_open_loop_only() {
     toy.finish();
 }
 
+#[test]
+fn replies_that_come_after_the_end_of_a_closed_loop_count() {
+    if !ring_available() {
+        return;
+    }
+    let _alone = alone();
+    let toy = Toy::start(Behaviour {
+        delay: |number| Duration::from_millis(if number % 200 == 199 { 1_500 } else { 0 }),
+        ..Behaviour::default()
+    });
+    let (_, summary, errors) = echo(&toy, "-c 20 -z 500ms");
+    let account = toy.finish();
+    assert_eq!(summary["errors"]["lost"], 0, "{errors}{summary:#}");
+    let count = summary["latency_us"]["corrected"]["count"].as_u64();
+    assert_eq!(count, Some(account.residence.len() as u64), "{summary:#}");
+    assert!(micros(&summary, "corrected", "max") >= 1_500_000.0);
+}
+
+#[test]
+fn a_stall_is_no_loss_where_replies_cannot_be_told_apart() {
+    if !ring_available() {
+        return;
+    }
+    let _alone = alone();
+    let name = format!("corecast-bench-one-payload-{}", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, "the only one").unwrap();
+    let toy = Toy::start(Behaviour {
+        stall: Some((100, Duration::from_millis(1_300))),
+        ..Behaviour::default()
+    });
+    let args = format!("-c 5 -z 2s --binary --payload file:{}", file.display());
+    let (_, summary, errors) = echo(&toy, &args);
+    toy.finish();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(faults(&summary["errors"]), [Some(0); 3], "{errors}");
+    assert_eq!(summary["errors"]["broken"], 0, "{errors}");
+    assert!(micros(&summary, "corrected", "max") >= 1_300_000.0);
+}
+
+#[test]
+fn what_a_slow_server_is_never_sent_is_not_lost() {
+    if !ring_available() {
+        return;
+    }
+    let _alone = alone();
+    let toy = Toy::start(Behaviour {
+        delay: |_| Duration::from_millis(20),
+        ..Behaviour::default()
+    });
+    // It answers a thousand a second at the most.
+    let (_, summary, errors) = echo(&toy, "-c 5 -r 50k --in-flight 4 -z 500ms");
+    toy.finish();
+    assert_eq!(faults(&summary["errors"]), [Some(0); 3], "{errors}");
+    assert_eq!(summary["errors"]["broken"], 0, "{errors}");
+    let reasons = summary["reasons"].to_string();
+    assert!(reasons.contains("rate-missed"), "{reasons}");
+}
+
 /// Lost, duplicated and reordered messages.
 fn faults(part: &Value) -> [Option<u64>; 3] {
     ["lost", "duplicated", "reordered"].map(|name| part[name].as_u64())

@@ -142,7 +142,7 @@ impl<'a> Monitor<'a> {
     pub(crate) fn measure(&mut self, measured: Range<Nanos>) -> Result<Window, BenchError> {
         let looks = [measured.start, measured.end];
         let moments = self.measure_with(measured, &looks)?;
-        Ok(self.observer.window(&moments[0], &moments[1]))
+        Ok(self.observer.last_window(&moments[0], &moments[1]))
     }
 
     /// The same, with a look at each of these times, in order; those after the measurement are waited for.
@@ -219,7 +219,9 @@ impl<'a> Monitor<'a> {
         while let Some(&look) = looks.ahead.front().filter(|look| **look <= limit) {
             looks.ahead.pop_front();
             self.rest(look)?;
-            looks.taken.push(self.observer.look(Detail::Full)?);
+            let mut moment = self.observer.look(Detail::Full)?;
+            moment.late = Duration::from_nanos(self.clock.now().saturating_sub(look));
+            looks.taken.push(moment);
         }
         Ok(())
     }

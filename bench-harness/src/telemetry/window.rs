@@ -20,6 +20,8 @@ pub(crate) struct Observer<'a> {
 #[derive(Clone)]
 pub(crate) struct Moment {
     at: Instant,
+    /// So long after the time at which it should have been taken.
+    pub(super) late: Duration,
     server: Option<Snapshot>,
     threads: Vec<ThreadTimes>,
     counts: Counts,
@@ -28,7 +30,7 @@ pub(crate) struct Moment {
 
 /// What happened between two moments.
 pub(crate) struct Window {
-    /// Wall-clock time.
+    /// Wall-clock time, during which the load was on.
     pub(crate) wall: Duration,
     /// Things that the client's threads finished.
     pub(crate) done: u64,
@@ -71,6 +73,7 @@ impl<'a> Observer<'a> {
         let counts = self.conductor.counts();
         Ok(Moment {
             at,
+            late: Duration::ZERO,
             server,
             threads,
             counts,
@@ -78,9 +81,18 @@ impl<'a> Observer<'a> {
         })
     }
 
-    /// What happened between two moments.
+    /// What happened between two moments, with the load on all the time.
     pub(crate) fn window(&self, before: &Moment, after: &Moment) -> Window {
-        let wall = after.at - before.at;
+        self.window_of(after.at - before.at, before, after)
+    }
+
+    /// The same, when the load has ended on time, whenever the last look at it was taken.
+    pub(crate) fn last_window(&self, before: &Moment, after: &Moment) -> Window {
+        let wall = (after.at - before.at).saturating_sub(after.late);
+        self.window_of(wall.max(Duration::from_nanos(1)), before, after)
+    }
+
+    fn window_of(&self, wall: Duration, before: &Moment, after: &Moment) -> Window {
         let threads = before.threads.iter().zip(&after.threads);
         let ran = |(before, after): (&ThreadTimes, &ThreadTimes)| {
             Duration::from_nanos(after.running.saturating_sub(before.running))

@@ -152,8 +152,8 @@ impl<'a> BroadcastDriver<'a> {
         Ok(())
     }
 
-    /// Waits for what is on the way, and in an open loop sends what had fallen due; at most `limit`, and at most
-    /// `quiet` after the last delivery.
+    /// Waits for what is on the way, and in an open loop sends what had fallen due; at most `limit`, the second half of which is
+    /// for waiting only, and at most `quiet` after the last delivery. What could not be sent is not lost: the rate was not reached.
     pub(super) fn drain(
         &mut self,
         links: &mut Links,
@@ -165,14 +165,14 @@ impl<'a> BroadcastDriver<'a> {
         self.fall_due(self.measured.end - 1, clock.now());
         let mut told = false;
         self.heard = clock.now();
-        let end = self.heard + nanos(limit);
+        let (unsent, end) = (self.heard + nanos(limit / 2), self.heard + nanos(limit));
         while links.open_now() > 0 {
             let now = clock.now();
             if now >= end || now >= self.heard + nanos(quiet) {
                 break;
             }
             let open_loop = matches!(self.publishers.pace, Pace::Open { .. });
-            let behind = open_loop && self.publishers.behind();
+            let behind = open_loop && now < unsent && self.publishers.behind();
             if !told && !behind {
                 told = true;
                 self.published.tell(self.publishers.sent());
@@ -185,7 +185,7 @@ impl<'a> BroadcastDriver<'a> {
             {
                 break;
             }
-            if open_loop {
+            if behind {
                 self.flush(links);
             }
             links.turn(Wait::AtMost(GLANCE), self)?;

@@ -38,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// …as long as not more than this are missing in a row: then it is not a message that was lost, but a server that stalls.
 const MISSING_IN_A_ROW: u64 = 3;
 
+/// Messages that may fall due at once, before the end of the run and the user are looked at again.
+const DUE_AT_ONCE: u64 = 1 << 16;
+
 /// The times of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Phases {
@@ -218,24 +221,30 @@ impl<'a> EchoDriver<'a> {
         Ok(())
     }
 
-    /// Waits for what is on the way, and in an open loop sends what had fallen due.
+    /// Sends what had fallen due in an open loop, for so long at most, and waits as long for what is on the way. What could not
+    /// be sent is not lost: the rate was not reached.
     pub(super) fn drain(
         &mut self,
         links: &mut Links,
         progress: &Progress,
-        deadline: Nanos,
+        limit: Duration,
     ) -> Result<(), BenchError> {
         let clock = links.clock();
-        self.fall_due(self.measured.end - 1, clock.now());
-        while self.outstanding() > 0 && clock.now() < deadline {
-            let wait = self.flush(links, clock, deadline)?;
+        let until = clock.now() + nanos(limit);
+        while self.is_behind(clock.now()) && clock.now() < until {
+            let wait = self.flush(links, clock, until)?;
             links.turn(wait, self)?;
             self.show(progress);
         }
         // What was queued for the ring in the last flush is submitted here, before control frames.
         links.turn(Wait::No, self)?;
+        let until = clock.now() + nanos(limit);
+        while self.on_the_way() > 0 && clock.now() < until {
+            links.turn(Wait::AtMost(clock.until(until)), self)?;
+            self.show(progress);
+        }
         self.pace = Pace::Stopped;
-        self.unanswered += self.outstanding();
+        self.unanswered += self.on_the_way();
         Ok(())
     }
 
@@ -315,7 +324,7 @@ impl<'a> EchoDriver<'a> {
         };
         let mut due = schedule.due(*next);
         let (first, first_due) = (*next, due);
-        while due <= until {
+        while due <= until && *next - first < DUE_AT_ONCE {
             let slot = self.active[(*next % self.active.len() as u64) as usize];
             let talk = &mut self.talks[slot as usize];
             talk.due += 1;
@@ -415,7 +424,8 @@ impl<'a> EchoDriver<'a> {
                     (sent, true)
                 }
             },
-            Pace::Stopped => return Ok(()),
+            // What was on the way at the end counts, however long it takes.
+            Pace::Stopped => (sent, false),
         };
         self.record(due, sent, now);
         if more {
@@ -479,7 +489,10 @@ impl<'a> EchoDriver<'a> {
     /// Lets connections go on that wait for a message that seems to be lost.
     #[cold]
     fn lose_patience(&mut self, now: Nanos) {
-        if !self.replies.distinct() || self.depth > MISSING_IN_A_ROW {
+        // With few payloads, or one, a late reply would be taken for that of a later message.
+        let are_told_apart =
+            self.replies.distinct() && self.load.variants as u64 > MISSING_IN_A_ROW;
+        if !are_told_apart || self.depth > MISSING_IN_A_ROW {
             return;
         }
         for place in 0..self.active.len() {
@@ -523,14 +536,19 @@ impl<'a> EchoDriver<'a> {
         self.talks[slot as usize].mark(slot, &mut self.dirty);
     }
 
-    /// Messages that still wait for their reply. In a closed loop those not sent do not count.
-    fn outstanding(&self) -> u64 {
-        let open = matches!(self.pace, Pace::Open { .. });
-        self.talks
-            .iter()
-            .filter(|talk| talk.open)
-            .map(|talk| if open { talk.due } else { talk.sent } - talk.answered)
-            .sum()
+    /// Whether messages of an open loop are due that have not been sent.
+    fn is_behind(&mut self, now: Nanos) -> bool {
+        let last = self.measured.end - 1;
+        let open_loop = matches!(self.pace, Pace::Open { .. });
+        let still_due = self.fall_due(last, now) <= last;
+        let unsent = |talk: &Talk| talk.open && talk.due > talk.sent;
+        open_loop && (still_due || self.talks.iter().any(unsent))
+    }
+
+    /// Messages that wait for their reply.
+    fn on_the_way(&self) -> u64 {
+        let open = self.talks.iter().filter(|talk| talk.open);
+        open.map(|talk| talk.sent - talk.answered).sum()
     }
 
     fn show(&self, progress: &Progress) {

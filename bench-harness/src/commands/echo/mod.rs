@@ -54,7 +54,7 @@ const MAX_IN_FLIGHT: u64 = 4096;
 /// From the word to go until the first message is due: time for every thread to wake up.
 const LEAD: Duration = Duration::from_millis(2);
 
-/// Replies are waited for this long after the end.
+/// What had fallen due by the end may be sent for so long after it, and replies are waited for as long again.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Connections may take this long to close in the end.
@@ -251,11 +251,7 @@ fn drive(
         schedule,
         args.pace.busy_poll,
     )?;
-    driver.drain(
-        &mut links,
-        member.progress,
-        phases.measured.end + nanos(DRAIN),
-    )?;
+    driver.drain(&mut links, member.progress, DRAIN)?;
     driver.stop_recording();
     member.rendezvous(links.open_now())?;
     close(&mut links, &mut driver)?;
