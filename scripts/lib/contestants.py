@@ -12,7 +12,7 @@ CORECAST = {
     "corecast-busy-poll": ("--busy-poll", "50us"),
 }
 
-# The physical limit: bytes echoed with no WebSocket at all, or fanned out with just enough of it.
+# The floor: bytes echoed with no WebSocket at all, or fanned out with just enough of it.
 FLOORS = {"floor-ring": "ring", "floor-epoll": "epoll"}
 
 NAMES = (*CORECAST, *FLOORS, *peers.NAMES)

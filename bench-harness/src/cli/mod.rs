@@ -62,7 +62,7 @@ pub(crate) enum Command {
     /// Play several kinds of load side by side, in phases, from a small TOML file.
     #[command(after_help = examples::SCENARIO)]
     Scenario(ScenarioArgs),
-    /// Serve the barest echo of bytes, or the barest fan-out: the physical limit, driven with `echo tcp://HOST:PORT` or
+    /// Serve the barest echo of bytes, or the barest fan-out: what to hold a server against, driven with `echo tcp://HOST:PORT` or
     /// `broadcast ws://HOST:PORT`.
     #[command(after_help = examples::FLOOR)]
     Floor(FloorArgs),

@@ -1,4 +1,4 @@
-//! The physical limit, on one thread: the barest echo of bytes with no WebSocket, and the barest fan-out.
+//! What to hold a server against, on one thread: the barest echo of bytes with no WebSocket, and the barest fan-out.
 //!
 //! What a server costs above this is its own doing; what the floor costs is the kernel's TCP.
 

@@ -73,7 +73,7 @@ const CORECAST: [(&str, &[&str]); 4] = [
     ("corecast-busy-poll", &["--busy-poll", "50us"]),
 ];
 
-/// The physical limit: bytes echoed with no WebSocket at all, or fanned out with just enough of it.
+/// The floor: bytes echoed with no WebSocket at all, or fanned out with just enough of it.
 const FLOORS: [(&str, &str); 2] = [("floor-ring", "ring"), ("floor-epoll", "epoll")];
 
 /// Everything that was asked for.
