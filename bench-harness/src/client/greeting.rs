@@ -73,19 +73,15 @@ impl Greeting {
     }
 }
 
-/// Goes on until no open connection awaits its greeting; `missing` counts those that do.
+/// Goes on until no open connection awaits its greeting.
 ///
 /// # Errors
 /// When some do not come in time, or the ring fails.
-pub(crate) fn await_all<D: Driver>(
-    links: &mut Links,
-    driver: &mut D,
-    missing: impl Fn(&D) -> u64,
-) -> Result<(), BenchError> {
+pub(crate) fn await_all(links: &mut Links, driver: &mut impl Driver) -> Result<(), BenchError> {
     let clock = links.clock();
     let end = clock.now() + nanos(PATIENCE);
     loop {
-        let count = missing(driver);
+        let count = driver.not_greeted();
         if count == 0 {
             return Ok(());
         }

@@ -59,6 +59,11 @@ pub(crate) trait Driver {
 
     /// The connections that have failed so far: those that were never open, and those that were.
     fn failures(&self) -> [&Failures; 2];
+
+    /// Open connections that the server still has to say something on before it counts.
+    fn not_greeted(&self) -> u64 {
+        0
+    }
 }
 
 /// How long opening took.

@@ -4,6 +4,7 @@ pub(crate) mod contents;
 pub(crate) mod deflate;
 pub(crate) mod delivery;
 pub(crate) mod dial;
+pub(crate) mod fates;
 pub(crate) mod frames;
 pub(crate) mod greeting;
 pub(crate) mod links;

@@ -5,47 +5,37 @@ use std::time::Duration;
 use corecast_protocol::Receiver;
 use serde::{Deserialize, Serialize};
 
-use super::echo::nothing_opened;
-use super::{Setup, dial_schedule};
-use crate::agents::{Order, Post};
+use super::Setup;
+use super::crew_load::{self, CrewLoad, Podium};
+use super::findings::Findings;
+use super::opening::{self, Opening};
+use crate::agents::Order;
 use crate::cli::{Common, IdleArgs};
-use crate::client::dial::{DialPlan, Failures, open_all};
+use crate::client::dial::Failures;
+use crate::client::fates::Fates;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
-use crate::client::team::{Conductor, Member};
-use crate::clock::{Clock, Nanos, nanos};
+use crate::client::team::Member;
+use crate::clock::{Nanos, nanos};
 use crate::error::BenchError;
-use crate::gates::figure::Outlook;
-use crate::report::Record;
-use crate::report::summary::{
-    ConnectPhases, Connections, Errors, HeardCounts, MemoryPerConnection, Parameters, Summary,
-};
+use crate::report::summary::{Connections, HeardCounts, MemoryPerConnection, Parameters, Summary};
 use crate::ring::Wait;
 use crate::rng::Rng;
-use crate::session::{Load, Shared, Stage};
 use crate::stats::faults::Faults;
-use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{Evidence, JudgedBy, judge};
 use crate::target::Wire;
-use crate::telemetry::monitor::{History, Monitor};
-use crate::telemetry::sample::Phase;
 use crate::telemetry::window::{Moment, Window};
 
-/// Connections on the way at once while opening, over all threads.
-const OPENING: usize = 128;
-
 /// What a thread brings home.
-#[derive(Serialize, Deserialize)]
-struct Outcome {
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    fates: Fates,
     heard: HeardCounts,
     lost: u64,
-    times: ConnectTimes,
-    refused: Failures,
-    broken: Failures,
 }
 
 /// What the conductor brings home.
-struct Seen {
+pub(crate) struct Seen {
     open: u64,
     opening: Duration,
     before: Moment,
@@ -53,84 +43,89 @@ struct Seen {
     window: Window,
 }
 
-impl Load for IdleArgs {
-    fn common(&self) -> &Common {
+impl CrewLoad for IdleArgs {
+    const NAME: &'static str = "idle";
+    type Material = ();
+    type Outcome = Outcome;
+    type Seen = Seen;
+
+    fn flags(&self) -> &Common {
         &self.common
     }
 
-    fn outlook(&self) -> Option<Outlook> {
-        Some(Outlook::new(
-            "idle",
-            &self.common,
-            self.connect_rate.is_some(),
-        ))
+    fn connections(&self) -> u64 {
+        self.connections
     }
 
-    fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-        measure(self, stage)
+    fn rate(&self) -> Option<u64> {
+        self.connect_rate
     }
 
-    fn order(&self) -> Option<Order> {
-        Some(Order::Idle(Box::new(self.clone())))
+    fn order(&self) -> Order {
+        Order::Idle(Box::new(self.clone()))
+    }
+
+    fn check(&self) -> Result<(), BenchError> {
+        let problem = if self.common.server_pid.is_empty() {
+            "idle measures the server's memory and processor time: pass --server-pid"
+        } else if self.deflate && self.common.target.wire == Wire::Raw {
+            "--deflate is for WebSockets: use ws://"
+        } else {
+            return Ok(());
+        };
+        Err(BenchError::usage(problem))
+    }
+
+    fn material(&self, _setup: &Setup<'_>) -> Result<(), BenchError> {
+        Ok(())
+    }
+
+    fn drive(
+        &self,
+        setup: &Setup<'_>,
+        (): &(),
+        member: &Member<'_>,
+    ) -> Result<Outcome, BenchError> {
+        drive(self, setup, member)
+    }
+
+    fn conduct(&self, _setup: &Setup<'_>, podium: &mut Podium<'_>) -> Result<Seen, BenchError> {
+        let clock = podium.clock;
+        let (before, start) = (podium.monitor.latest(), clock.now());
+        let open = podium.open()?;
+        let opening = Duration::from_nanos(clock.now() - start);
+        let from = clock.now() + nanos(self.settle);
+        podium.go(from);
+        let window = podium.monitor.measure(from..from + nanos(self.duration))?;
+        Ok(Seen {
+            open,
+            opening,
+            before,
+            after: podium.monitor.latest(),
+            window,
+        })
+    }
+
+    fn any_open(seen: &Seen, _outcome: &Outcome) -> bool {
+        seen.open > 0
+    }
+
+    fn summarize(&self, setup: &Setup<'_>, (): &(), seen: &Seen, outcome: &Outcome) -> Summary {
+        summarize(self, setup, seen, outcome)
     }
 }
 
-impl Shared for IdleArgs {
-    fn serve(&self, post: &Post) -> Result<(), BenchError> {
-        let setup = Setup::at(post, &self.common, self.connections)?;
-        post.run(|member| drive(self, &setup, &member))
+impl crew_load::Outcome for Outcome {
+    fn merge(&mut self, other: Self) {
+        self.fates.merge(other.fates);
+        self.heard.messages += other.heard.messages;
+        self.heard.pings += other.heard.pings;
+        self.lost += other.lost;
     }
-}
 
-fn measure(args: &IdleArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-    let setup = Setup::new(&args.common, args.connections)?;
-    if setup.watch.is_none() {
-        let need = "idle measures the server's memory and processor time: pass --server-pid";
-        return Err(BenchError::usage(need));
+    fn fates(&self) -> &Fates {
+        &self.fates
     }
-    if args.deflate && args.common.target.wire == Wire::Raw {
-        return Err(BenchError::usage("--deflate is for WebSockets: use ws://"));
-    }
-    let clock = Clock::start();
-    let work = |member: Member<'_>| drive(args, &setup, &member);
-    let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, stage, conductor, clock);
-    let (outcomes, (seen, history)) = setup.crew.run(args.order(), clock, work, conduct)?;
-    let outcome = merge(outcomes);
-    if seen.open == 0 {
-        return Err(nothing_opened(&outcome.refused));
-    }
-    Ok(Record {
-        summary: summarize(args, &setup, &seen, &outcome),
-        history,
-    })
-}
-
-fn conduct(
-    args: &IdleArgs,
-    setup: &Setup<'_>,
-    stage: &mut Stage<'_>,
-    conductor: &Conductor<'_>,
-    clock: Clock,
-) -> Result<(Seen, History), BenchError> {
-    let plan = setup.plan("idle", args.connections, args.connect_rate);
-    let watch = setup.watch.as_ref();
-    let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
-    let before = monitor.latest();
-    let start = clock.now();
-    conductor.go(start);
-    let reports = monitor.gather(Phase::Opening)?;
-    let opening = Duration::from_nanos(clock.now() - start);
-    let from = clock.now() + nanos(args.settle);
-    conductor.go(from);
-    let window = monitor.measure(from..from + nanos(args.duration))?;
-    let seen = Seen {
-        open: reports.iter().map(|report| report.open).sum(),
-        opening,
-        before,
-        after: monitor.latest(),
-        window,
-    };
-    Ok((seen, monitor.finish()?))
 }
 
 /// The life of one thread.
@@ -141,22 +136,12 @@ fn drive(args: &IdleArgs, setup: &Setup<'_>, member: &Member<'_>) -> Result<Outc
         links.insist_on_deflate();
     }
     let mut driver = IdleDriver::new(args, connections);
-    let start = member.rendezvous(0)?;
-    let schedule = dial_schedule(args.connect_rate, start, member);
-    let concurrency = OPENING.div_ceil(member.count);
-    open_all(
-        &mut links,
-        &mut driver,
-        &DialPlan {
-            connections,
-            concurrency,
-            schedule,
-        },
-    )?;
-    if links.open_now() == 0 && member.count == 1 {
-        return Err(nothing_opened(&driver.outcome.refused));
-    }
-    let from = member.rendezvous(links.open_now())?;
+    let opening = Opening {
+        connections,
+        concurrency: opening::CONCURRENCY,
+        rate: args.connect_rate,
+    };
+    let from = opening.perform(&mut links, &mut driver, member)?;
     listen_until(&mut links, &mut driver, from)?;
     driver.counting = true;
     let end = from + nanos(args.duration);
@@ -194,20 +179,14 @@ impl IdleDriver {
             receivers,
             counting: false,
             closing: false,
-            outcome: Outcome {
-                heard: HeardCounts::default(),
-                lost: 0,
-                times: ConnectTimes::new(),
-                refused: Failures::default(),
-                broken: Failures::default(),
-            },
+            outcome: Outcome::default(),
         }
     }
 }
 
 impl Driver for IdleDriver {
     fn opened(&mut self, _slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
-        times.record(&mut self.outcome.times);
+        self.outcome.fates.opened(times);
     }
 
     fn received(
@@ -239,34 +218,13 @@ impl Driver for IdleDriver {
         if self.closing {
             return;
         }
-        let reason = match end {
-            End::Closed => "the server ended the connection".to_owned(),
-            End::Failed(reason) => reason,
-        };
-        if opened {
-            self.outcome.broken.add(reason);
-            self.outcome.lost += u64::from(self.counting);
-        } else {
-            self.outcome.refused.add(reason);
-        }
+        self.outcome.fates.ended(opened, end.reason());
+        self.outcome.lost += u64::from(opened && self.counting);
     }
 
     fn failures(&self) -> [&Failures; 2] {
-        [&self.outcome.refused, &self.outcome.broken]
+        self.outcome.fates.failures()
     }
-}
-
-fn merge(outcomes: Vec<Outcome>) -> Outcome {
-    let merged = outcomes.into_iter().reduce(|mut all, one| {
-        all.heard.messages += one.heard.messages;
-        all.heard.pings += one.heard.pings;
-        all.lost += one.lost;
-        all.times.merge(&one.times);
-        all.refused.merge(one.refused);
-        all.broken.merge(one.broken);
-        all
-    });
-    merged.expect("a team has at least one thread")
 }
 
 fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome) -> Summary {
@@ -280,7 +238,7 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         client: seen.window.client_load,
         lag: None,
         server: seen.window.server_load(),
-        broken: outcome.broken.total(),
+        broken: outcome.fates.broken.total(),
         faults: Faults::default(),
         // Nobody sends anything.
         compressed: None,
@@ -293,15 +251,21 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         duration_s: Some(args.duration.as_secs_f64()),
         ..setup.parameters()
     };
-    let target = args.common.target.to_string();
+    let findings = Findings {
+        window: &seen.window,
+        count: 0,
+        fates: &outcome.fates,
+        faults: None,
+    };
     // Nothing is sent: how busy the machine is does not matter.
     let by = JudgedBy::Cost;
-    let mut summary = Summary::new("idle", target, judgement, by, parameters, seen.window.wall);
+    let mut summary = setup.summarize(IdleArgs::NAME, judgement, by, parameters, &findings);
+    let times = &outcome.fates.times;
     summary.connections = Some(Connections {
         count: seen.open,
         per_second: seen.open as f64 / seen.opening.as_secs_f64(),
-        tcp_us: outcome.times.tcp.distribution(),
-        upgrade_us: outcome.times.upgrade.distribution(),
+        tcp_us: times.tcp.distribution(),
+        upgrade_us: times.upgrade.distribution(),
         heard: Some(outcome.heard),
         lost: Some(outcome.lost),
         ..Connections::default()
@@ -311,10 +275,5 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         .memory()
         .zip(seen.after.memory())
         .map(|(before, after)| MemoryPerConnection::new(before, after, seen.open));
-    summary.connect_us = Some(ConnectPhases::new(&outcome.times));
-    summary.server = seen.window.server(0);
-    summary.client = seen.window.client(0);
-    summary.agents = setup.crew.parts();
-    summary.errors = Errors::new(&outcome.refused, &outcome.broken, None);
     summary
 }

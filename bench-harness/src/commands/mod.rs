@@ -2,10 +2,13 @@
 
 pub(crate) mod broadcast;
 pub(crate) mod connect;
+mod crew_load;
 pub(crate) mod echo;
+mod findings;
 pub(crate) mod floor;
 pub(crate) mod idle;
 pub(crate) mod manual;
+pub(crate) mod opening;
 
 use std::iter;
 use std::net::SocketAddr;
@@ -15,11 +18,9 @@ use corecast_protocol::Opcode;
 use crate::agents::{Crew, Post};
 use crate::cli::Common;
 use crate::client::links::Links;
-use crate::client::schedule::{Profile, Schedule};
 use crate::client::sources::Sources;
 use crate::client::team::Member;
 use crate::client::upgrade::Wishes;
-use crate::clock::Nanos;
 use crate::error::BenchError;
 use crate::procfs::Watch;
 use crate::report::summary::Parameters;
@@ -27,7 +28,6 @@ use crate::rng::Rng;
 use crate::target::{Target, Wire};
 use crate::telemetry::monitor::Plan;
 use crate::telemetry::syscalls::SyscallMode;
-use crate::units::Rate;
 
 /// What every load command finds out first.
 pub(crate) struct Setup<'a> {
@@ -61,11 +61,6 @@ fn opcode_name(opcode: Opcode) -> &'static str {
     }
 }
 
-/// How a summary names the loop: open with a rate, closed without.
-fn loop_name(rate: Option<Rate>) -> &'static str {
-    if rate.is_some() { "open" } else { "closed" }
-}
-
 /// The addresses of the URL and of --also.
 fn servers(common: &Common) -> Result<Vec<Place>, BenchError> {
     let reaches = |address: &SocketAddr| common.source_ip.reaches(address);
@@ -76,12 +71,6 @@ fn servers(common: &Common) -> Result<Vec<Place>, BenchError> {
         Ok(Place { target, address })
     };
     targets.map(place).collect()
-}
-
-/// When each of a thread's connections is begun, with `--connect-rate`.
-fn dial_schedule(rate: Option<u64>, start: Nanos, member: &Member<'_>) -> Option<Schedule> {
-    let profile = Profile::constant(rate?);
-    Some(Schedule::new(start, &profile, member.index, member.count))
 }
 
 fn watch(pids: &[u32], syscalls: SyscallMode) -> Result<Watch, BenchError> {

@@ -12,9 +12,10 @@ use crate::client::reply::Verify;
 use crate::procfs::{Memory, Usage};
 use crate::scenario::figures::ScenarioFigures;
 use crate::stats::faults::Faults;
-use crate::stats::latency::Distribution;
+use crate::stats::latency::{Distribution, Latency};
 use crate::stats::phases::ConnectTimes;
 use crate::stats::validity::{JudgedBy, Judgement, LimitedBy, Reason};
+use crate::telemetry::recorder::Recorded;
 
 /// Version of the format; raised when a field changes its meaning or goes away.
 pub(crate) const SCHEMA: u32 = 1;
@@ -313,6 +314,17 @@ pub(crate) struct ConnectPhases {
     /// From a connection's first message to its reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_message: Option<Distribution>,
+}
+
+impl Latencies {
+    /// From what was recorded.
+    pub(crate) fn new(recorded: &Recorded) -> Self {
+        let uncorrected = recorded.uncorrected.as_ref();
+        Self {
+            corrected: recorded.corrected.distribution(),
+            uncorrected: uncorrected.and_then(Latency::distribution),
+        }
+    }
 }
 
 impl ConnectPhases {

@@ -14,7 +14,7 @@ use crate::client::dial::Failures;
 use crate::client::team::{self, Conductor, Member, Sum};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::commands::Setup;
-use crate::commands::echo::nothing_opened;
+use crate::commands::opening::nothing_opened;
 use crate::error::BenchError;
 use crate::report::Record;
 use crate::session::{Load, Stage};

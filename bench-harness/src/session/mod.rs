@@ -6,7 +6,7 @@ mod baseline;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::agents::{Order, Post};
+use crate::agents::Post;
 use crate::cli::Common;
 use crate::error::{BenchError, Verdict};
 use crate::gates::find_max::{self, Rates};
@@ -30,9 +30,7 @@ pub(crate) trait Load {
     /// # Errors
     /// Why the load has no rate to find.
     fn rates(&self) -> Result<Rates, BenchError> {
-        let text =
-            "--find-max is for echo, broadcast, and connect without --churn: only they have a rate";
-        Err(BenchError::usage(text))
+        Err(no_rate_to_find())
     }
 
     /// The same load at another rate, and for another time when one is given. `None` where [`Load::rates`] has none.
@@ -45,11 +43,6 @@ pub(crate) trait Load {
     /// # Errors
     /// Bad flags, no io_uring, no connection at all, or a server that ended.
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError>;
-
-    /// What agents have to be told to do their part of it; `None` when it is put on from one process only.
-    fn order(&self) -> Option<Order> {
-        None
-    }
 }
 
 /// Load of which agents can do a part.
@@ -65,6 +58,13 @@ pub(crate) trait Shared: Load {
 pub(crate) struct Stage<'a> {
     /// Where people watch.
     pub(crate) screen: &'a mut dyn Screen,
+}
+
+/// Why --find-max is not for a load.
+pub(crate) fn no_rate_to_find() -> BenchError {
+    let text =
+        "--find-max is for echo, broadcast, and connect without --churn: only they have a rate";
+    BenchError::usage(text)
 }
 
 /// Runs the load as often as asked for, or searches for its highest rate, delivers what that leaves, and compares it with the

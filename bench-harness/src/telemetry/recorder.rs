@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::progress::{Cut, Progress};
 use super::sample::Grid;
 use crate::clock::Nanos;
-use crate::stats::latency::{Latency, Tally};
+use crate::stats::latency::{Distribution, Latency, Tally};
 
 /// Records into the histogram of the interval. At its end that is added to the total, and handed over.
 #[derive(Debug)]
@@ -137,6 +137,11 @@ impl<'a> Recorder<'a> {
 }
 
 impl Recorded {
+    /// How late the client itself was, in an open loop.
+    pub(crate) fn lag(&self) -> Option<Distribution> {
+        self.lag.as_ref()?.distribution()
+    }
+
     /// Adds what another thread recorded.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.corrected.merge(&other.corrected);

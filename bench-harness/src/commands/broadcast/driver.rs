@@ -96,14 +96,6 @@ impl<'a> BroadcastDriver<'a> {
         }
     }
 
-    /// Connections that listen and that the server has not greeted.
-    pub(super) fn not_greeted(&self) -> u64 {
-        let awaits = |slot: u32| self.here[slot as usize] && !self.cast.stalls(slot);
-        let readers = self.readers.iter().enumerate();
-        let awaiting = readers.filter(|(_, reader)| reader.awaits_greeting());
-        awaiting.filter(|&(slot, _)| awaits(slot as u32)).count() as u64
-    }
-
     /// Publishes and receives until the end of the measurement.
     pub(super) fn run(
         &mut self,
@@ -229,11 +221,6 @@ impl<'a> BroadcastDriver<'a> {
         self.outcome.latency = self.recorder.take().map(Recorder::finish);
     }
 
-    /// Why connections could not be opened.
-    pub(super) fn refused(&self) -> &Failures {
-        &self.outcome.refused
-    }
-
     /// What the thread brings home.
     pub(super) fn outcome(mut self) -> Outcome {
         if let Some(awaited) = self.awaited {
@@ -267,7 +254,7 @@ impl<'a> BroadcastDriver<'a> {
     }
 
     fn show(&self, progress: &Progress) {
-        let errors = self.outcome.refused.total() + self.outcome.broken.total();
+        let errors = self.outcome.fates.errors();
         progress.show(self.deliveries, self.publishers.sent(), errors);
     }
 
@@ -362,7 +349,7 @@ impl<'a> BroadcastDriver<'a> {
 
 impl Driver for BroadcastDriver<'_> {
     fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
-        times.record(&mut self.outcome.times);
+        self.outcome.fates.opened(times);
         self.here[slot as usize] = true;
         if let Some(place) = self.cast.place(slot) {
             self.publishers.set_open(place, true);
@@ -423,12 +410,9 @@ impl Driver for BroadcastDriver<'_> {
 
     fn ended(&mut self, slot: u32, opened: bool, end: End, _now: Nanos) {
         self.here[slot as usize] = false;
-        let reason = match end {
-            End::Closed => "the server ended the connection".to_owned(),
-            End::Failed(reason) => reason,
-        };
+        let reason = end.reason();
         if !opened {
-            self.outcome.refused.add(reason);
+            self.outcome.fates.ended(opened, reason);
             return;
         }
         if self.cast.stalls(slot) {
@@ -444,10 +428,18 @@ impl Driver for BroadcastDriver<'_> {
         if self.cast.listens(slot) {
             self.left(slot);
         }
-        self.outcome.broken.add(reason);
+        self.outcome.fates.ended(opened, reason);
     }
 
     fn failures(&self) -> [&Failures; 2] {
-        [&self.outcome.refused, &self.outcome.broken]
+        self.outcome.fates.failures()
+    }
+
+    fn not_greeted(&self) -> u64 {
+        // Those that stall are not read.
+        let awaits = |slot: u32| self.here[slot as usize] && !self.cast.stalls(slot);
+        let readers = self.readers.iter().enumerate();
+        let awaiting = readers.filter(|(_, reader)| reader.awaits_greeting());
+        awaiting.filter(|&(slot, _)| awaits(slot as u32)).count() as u64
     }
 }

@@ -13,31 +13,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::echo::nothing_opened;
-use super::{Setup, dial_schedule};
-use crate::agents::{Order, Post};
+use super::Setup;
+use super::crew_load::{self, CrewLoad, Podium};
+use super::opening::{self, Opening};
+use crate::agents::Order;
 use crate::cli::{BroadcastArgs, Common};
 use crate::client::contents::Contents;
 use crate::client::deflate::WireCounts;
-use crate::client::dial::{DialPlan, Failures, open_all};
-use crate::client::greeting;
+use crate::client::fates::Fates;
 use crate::client::publication::Publication;
 use crate::client::schedule::Schedule;
-use crate::client::team::{Conductor, Member};
-use crate::clock::{Clock, nanos};
+use crate::client::team::Member;
 use crate::error::BenchError;
-use crate::gates::figure::Outlook;
 use crate::gates::find_max::Rates;
-use crate::procfs::{Detail, Memory, Watch};
-use crate::report::Record;
-use crate::session::{Load, Shared, Stage};
+use crate::procfs::{Memory, Watch};
+use crate::report::summary::Summary;
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
-use crate::stats::phases::ConnectTimes;
 use crate::target::Wire;
-use crate::telemetry::monitor::{History, Monitor};
 use crate::telemetry::recorder::Recorded;
-use crate::telemetry::sample::Phase;
 use crate::telemetry::window::Window;
 use crate::units::Rate;
 use cast::Cast;
@@ -45,9 +39,6 @@ use driver::BroadcastDriver;
 use publishers::Pace;
 use shared::Published;
 use stalled::Stalled;
-
-/// Connections on the way at once while opening, over all threads: fast, and far below any listen backlog.
-const OPENING: usize = 128;
 
 /// From the last upgrade until the first message is due. A server may let a connection join its topic after it has
 /// answered the upgrade, and on another thread.
@@ -71,9 +62,9 @@ const MAX_ACCOUNTS: u64 = 1 << 28;
 
 /// What a thread brings home.
 #[derive(Default, Serialize, Deserialize)]
-struct Outcome {
+pub(crate) struct Outcome {
+    fates: Fates,
     latency: Option<Recorded>,
-    times: ConnectTimes,
     /// Until the first and the last subscriber had a message: one thread only.
     first: Option<Latency>,
     last: Option<Latency>,
@@ -88,12 +79,10 @@ struct Outcome {
     stalled: Stalled,
     /// What came on the wire, to all connections, where messages are compressed.
     counts: WireCounts,
-    refused: Failures,
-    broken: Failures,
 }
 
 /// What the conductor brings home.
-struct Seen {
+pub(crate) struct Seen {
     open: u64,
     window: Window,
     memory: Option<SeenMemory>,
@@ -110,20 +99,25 @@ struct SeenMemory {
     most: Option<u64>,
 }
 
-impl Load for BroadcastArgs {
-    fn common(&self) -> &Common {
+impl CrewLoad for BroadcastArgs {
+    const NAME: &'static str = "broadcast";
+    type Material = Publication;
+    type Outcome = Outcome;
+    type Seen = Seen;
+
+    fn flags(&self) -> &Common {
         &self.common
     }
 
-    fn outlook(&self) -> Option<Outlook> {
-        Some(Outlook::new(
-            "broadcast",
-            &self.common,
-            self.pace.rate.is_some(),
-        ))
+    fn connections(&self) -> u64 {
+        self.connections + self.only_publish()
     }
 
-    fn rates(&self) -> Result<Rates, BenchError> {
+    fn rate(&self) -> Option<u64> {
+        self.pace.rate.map(Rate::peak)
+    }
+
+    fn rates_to_search(&self) -> Result<Rates, BenchError> {
         if self.burst.is_some() {
             return Err(BenchError::usage(
                 "--find-max and --burst do not go together",
@@ -133,61 +127,84 @@ impl Load for BroadcastArgs {
         Rates::timed(self.pace.rate, step, self.pace.duration)
     }
 
-    fn at_rate(&self, rate: u64, length: Option<Duration>) -> Option<Box<dyn Load>> {
+    fn with_rate(&self, rate: u64, length: Option<Duration>) -> Option<Self> {
         let mut load = self.clone();
         load.pace.rate = Some(rate.into());
         load.pace.duration = length.unwrap_or(self.pace.duration);
-        Some(Box::new(load))
+        Some(load)
     }
 
-    fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-        measure(self, stage)
+    fn order(&self) -> Order {
+        Order::Broadcast(Box::new(self.clone()))
     }
 
-    fn order(&self) -> Option<Order> {
-        Some(Order::Broadcast(Box::new(self.clone())))
+    fn check(&self) -> Result<(), BenchError> {
+        check(self)
+    }
+
+    fn check_crew(&self, setup: &Setup<'_>) -> Result<(), BenchError> {
+        setup.enough_for_all(self.connections, "subscriber")?;
+        setup.enough_for_all(self.all_publishers(), "publisher")?;
+        if setup.members() > 1 && self.pace.rate.is_none() {
+            return Err(BenchError::usage(
+                "a closed loop takes one of --cores, and one process: only the thread that sees all deliveries knows when a \
+                 message has reached everybody; set a rate (-r)",
+            ));
+        }
+        Ok(())
+    }
+
+    fn material(&self, setup: &Setup<'_>) -> Result<Publication, BenchError> {
+        let contents = contents(self)?;
+        let (deflate, seed) = (self.deflate, self.common.seed);
+        Ok(Publication::new(&contents, deflate, seed, setup.run))
+    }
+
+    fn drive(
+        &self,
+        setup: &Setup<'_>,
+        publication: &Publication,
+        member: &Member<'_>,
+    ) -> Result<Outcome, BenchError> {
+        drive(self, setup, publication, member)
+    }
+
+    fn conduct(&self, setup: &Setup<'_>, podium: &mut Podium<'_>) -> Result<Seen, BenchError> {
+        conduct(self, setup, podium)
+    }
+
+    fn any_open(seen: &Seen, _outcome: &Outcome) -> bool {
+        seen.open > 0
+    }
+
+    fn summarize(
+        &self,
+        setup: &Setup<'_>,
+        publication: &Publication,
+        seen: &Seen,
+        outcome: &Outcome,
+    ) -> Summary {
+        summarize::summary(self, setup, publication, seen, outcome)
     }
 }
 
-impl Shared for BroadcastArgs {
-    fn serve(&self, post: &Post) -> Result<(), BenchError> {
-        let setup = Setup::at(post, &self.common, self.connections + self.only_publish())?;
-        let publication = publication(self, setup.run)?;
-        post.run(|member| drive(self, &setup, &publication, &member))
+impl crew_load::Outcome for Outcome {
+    fn merge(&mut self, other: Self) {
+        self.fates.merge(other.fates);
+        if let (Some(all), Some(one)) = (&mut self.latency, &other.latency) {
+            all.merge(one);
+        }
+        self.listening += other.listening;
+        self.published += other.published;
+        self.to_publishers += other.to_publishers;
+        self.account.merge(&other.account);
+        self.stalled.merge(other.stalled);
+        self.counts.merge(&other.counts);
     }
-}
 
-fn measure(args: &BroadcastArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-    check(args)?;
-    let setup = Setup::new(&args.common, args.connections + args.only_publish())?;
-    setup.enough_for_all(args.connections, "subscriber")?;
-    setup.enough_for_all(args.all_publishers(), "publisher")?;
-    if setup.members() > 1 && args.pace.rate.is_none() {
-        return Err(BenchError::usage(
-            "a closed loop takes one of --cores, and one process: only the thread that sees all deliveries knows when a \
-             message has reached everybody; set a rate (-r)",
-        ));
+    fn fates(&self) -> &Fates {
+        &self.fates
     }
-    let empty = memory(&setup)?;
-    let publication = publication(args, setup.run)?;
-    let clock = Clock::start();
-    let work = |member: Member<'_>| drive(args, &setup, &publication, &member);
-    let conduct = |conductor: &Conductor<'_>| conduct(args, &setup, empty, stage, conductor, clock);
-    let (outcomes, (seen, history)) = setup.crew.run(args.order(), clock, work, conduct)?;
-    let outcome = merge(outcomes);
-    if seen.open == 0 {
-        return Err(nothing_opened(&outcome.refused));
-    }
-    Ok(Record {
-        summary: summarize::summary(args, &setup, &publication, &seen, &outcome),
-        history,
-    })
-}
-
-fn publication(args: &BroadcastArgs, run: u32) -> Result<Publication, BenchError> {
-    let contents = contents(args)?;
-    let (deflate, seed) = (args.deflate, args.common.seed);
-    Ok(Publication::new(&contents, deflate, seed, run))
 }
 
 fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
@@ -225,36 +242,17 @@ fn contents(args: &BroadcastArgs) -> Result<Contents, BenchError> {
     Err(BenchError::usage(problem))
 }
 
-/// The server's memory now, when it is watched.
-fn memory(setup: &Setup<'_>) -> Result<Option<Memory>, BenchError> {
-    let snapshot = |watch: &Watch| watch.snapshot(Detail::Full);
-    let shot = setup.watch.as_ref().map(snapshot).transpose()?;
-    Ok(shot.map(|shot| shot.memory))
-}
-
 fn conduct(
     args: &BroadcastArgs,
     setup: &Setup<'_>,
-    empty: Option<Memory>,
-    stage: &mut Stage<'_>,
-    conductor: &Conductor<'_>,
-    clock: Clock,
-) -> Result<(Seen, History), BenchError> {
-    let plan = setup.plan(
-        "broadcast",
-        setup.connections,
-        args.pace.rate.map(Rate::peak),
-    );
-    let watch = setup.watch.as_ref();
-    let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
-    conductor.go(clock.now());
-    let reports = monitor.gather(Phase::Opening)?;
-    let open = reports.iter().map(|report| report.open).sum();
-    let joined = memory(setup)?;
+    podium: &mut Podium<'_>,
+) -> Result<Seen, BenchError> {
+    let empty = podium.monitor.latest().memory();
+    let open = podium.open()?;
+    let joined = podium.monitor.latest().memory();
     let peak_counts = setup.watch.as_ref().is_some_and(Watch::reset_peak);
-    let start = clock.now() + nanos(conductor.lead(LEAD));
-    conductor.go(start);
-    let window = monitor.measure(args.pace.course().measured(start))?;
+    let start = podium.begin(LEAD);
+    let window = podium.monitor.measure(args.pace.course().measured(start))?;
     let peak = setup.watch.as_ref().filter(|_| peak_counts);
     let most = peak.map(Watch::peak).transpose()?;
     let memory = empty.zip(joined).map(|(empty, joined)| SeenMemory {
@@ -262,12 +260,11 @@ fn conduct(
         joined,
         most,
     });
-    let seen = Seen {
+    Ok(Seen {
         open,
         window,
         memory,
-    };
-    Ok((seen, monitor.finish()?))
+    })
 }
 
 /// The life of one thread.
@@ -283,22 +280,15 @@ fn drive(
     if args.deflate {
         links.insist_on_deflate();
     }
-    let connections = cast.slots();
+    let opening = Opening {
+        connections: cast.slots(),
+        concurrency: opening::CONCURRENCY,
+        rate: args.connect_rate,
+    };
     let greeting = args.skip.unwrap_or(0);
     let published = Published::new(args.all_publishers() as usize, member.sum);
     let mut driver = BroadcastDriver::new(publication, published, args.verify, cast, greeting);
-    let start = member.rendezvous(0)?;
-    let plan = DialPlan {
-        connections,
-        concurrency: OPENING.div_ceil(member.count),
-        schedule: dial_schedule(args.connect_rate, start, member),
-    };
-    open_all(&mut links, &mut driver, &plan)?;
-    greeting::await_all(&mut links, &mut driver, BroadcastDriver::not_greeted)?;
-    if links.open_now() == 0 && member.count == 1 {
-        return Err(nothing_opened(driver.refused()));
-    }
-    let start = member.rendezvous(links.open_now())?;
+    let start = opening.perform(&mut links, &mut driver, member)?;
     let measured = args.pace.course().measured(start);
     let pace = pace(args, start, member);
     driver.run(
@@ -325,23 +315,4 @@ fn pace(args: &BroadcastArgs, start: u64, member: &Member<'_>) -> Pace {
         (None, Some(count)) => Pace::Burst(count as u32),
         (None, None) => Pace::InFlight(args.in_flight as u32),
     }
-}
-
-fn merge(outcomes: Vec<Outcome>) -> Outcome {
-    let merged = outcomes.into_iter().reduce(|mut all, one| {
-        if let (Some(all), Some(one)) = (&mut all.latency, &one.latency) {
-            all.merge(one);
-        }
-        all.times.merge(&one.times);
-        all.listening += one.listening;
-        all.published += one.published;
-        all.to_publishers += one.to_publishers;
-        all.account.merge(&one.account);
-        all.stalled.merge(one.stalled);
-        all.counts.merge(&one.counts);
-        all.refused.merge(one.refused);
-        all.broken.merge(one.broken);
-        all
-    });
-    merged.expect("a team has at least one thread")
 }

@@ -4,14 +4,17 @@ use super::{Outcome, Seen, SeenMemory, Stalled};
 use crate::cli::BroadcastArgs;
 use crate::client::dial::Failures;
 use crate::client::publication::Publication;
-use crate::commands::{Setup, loop_name, opcode_name};
+use crate::commands::crew_load::CrewLoad as _;
+use crate::commands::findings::{Findings, judged_by};
+use crate::commands::{Setup, opcode_name};
 use crate::report::summary::{
-    Broadcast, BroadcastMemory, CompressionCounts, ConnectPhases, ErrorReason, Errors, Latencies,
-    Messages, Parameters, StalledFates, Summary,
+    Broadcast, BroadcastMemory, CompressionCounts, ErrorReason, Latencies, Messages, Parameters,
+    StalledFates, Summary,
 };
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
-use crate::stats::validity::{Evidence, JudgedBy, judge};
+use crate::stats::validity::{Evidence, judge};
+use crate::telemetry::recorder::Recorded;
 
 pub(super) fn summary(
     args: &BroadcastArgs,
@@ -23,9 +26,9 @@ pub(super) fn summary(
     let counts = &outcome.account;
     let window = &seen.window;
     let deliveries = window.done + outcome.to_publishers;
-    let latency = outcome.latency.as_ref();
-    let corrected = latency.and_then(|it| it.corrected.distribution());
-    let lag = latency.and_then(|it| it.lag.as_ref()?.distribution());
+    let latencies = outcome.latency.as_ref().map(Latencies::new);
+    let latencies = latencies.unwrap_or_default();
+    let lag = outcome.latency.as_ref().and_then(Recorded::lag);
     let evidence = Evidence {
         wanted_connections: setup.connections,
         connections: seen.open,
@@ -38,28 +41,23 @@ pub(super) fn summary(
             .mean_rate()
             .map(|rate| (rate, achieved(seen, outcome))),
         client: window.client_load,
-        lag: lag.zip(corrected),
+        lag: lag.zip(latencies.corrected),
         server: window.server_load(),
-        broken: outcome.broken.total(),
+        broken: outcome.fates.broken.total(),
         faults: *counts,
         compressed: args.deflate.then_some(outcome.counts.compressed),
     };
-    let by = if args.pace.cost {
-        JudgedBy::Cost
-    } else {
-        JudgedBy::Throughput
-    };
-    let (target, parameters) = (
-        args.common.target.to_string(),
-        parameters(args, setup, publication),
-    );
-    let mut summary = Summary::new(
-        "broadcast",
-        target,
+    let mut summary = setup.summarize(
+        BroadcastArgs::NAME,
         judge(&evidence),
-        by,
-        parameters,
-        window.wall,
+        judged_by(args.pace.cost),
+        parameters(args, setup, publication),
+        &Findings {
+            window,
+            count: deliveries,
+            fates: &outcome.fates,
+            faults: Some(*counts),
+        },
     );
     let per_second = deliveries as f64 / window.wall.as_secs_f64();
     summary.messages = Some(Messages {
@@ -67,20 +65,12 @@ pub(super) fn summary(
         per_second,
         payload_bytes_per_second: per_second * publication.payload_len as f64,
     });
-    summary.latency_us = Some(Latencies {
-        corrected,
-        uncorrected: latency.and_then(|it| it.uncorrected.as_ref()?.distribution()),
-    });
+    summary.latency_us = Some(latencies);
     summary.compression = args
         .deflate
         .then(|| CompressionCounts::new(&[outcome.counts], publication.payload_len));
-    summary.connect_us = Some(ConnectPhases::new(&outcome.times));
     summary.broadcast = Some(broadcast(seen, outcome, counts));
-    summary.server = window.server(deliveries);
-    summary.client = window.client(deliveries);
     summary.client.timer_lag_us = lag;
-    summary.agents = setup.crew.parts();
-    summary.errors = Errors::new(&outcome.refused, &outcome.broken, Some(*counts));
     summary
 }
 
@@ -134,7 +124,6 @@ fn distribution(latency: &Option<Latency>) -> Option<crate::stats::latency::Dist
 }
 
 fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication) -> Parameters {
-    let course = args.pace.course();
     let closed = args.pace.rate.is_none();
     Parameters {
         connections: args.connections,
@@ -148,20 +137,11 @@ fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication
         payload: Some(args.payload.payload.kind),
         payload_file: args.payload.payload.file(),
         deflate: args.deflate.then_some(true),
-        mode: Some(loop_name(args.pace.rate).to_owned()),
         in_flight: (closed && args.burst.is_none()).then_some(args.in_flight),
         burst: args.burst,
-        rate: course.mean_rate().map(|rate| rate.round() as u64),
-        rate_from: course.climb().map(|rate| rate.from),
-        rate_to: course.climb().map(|rate| rate.to),
-        ramp_s: args.pace.ramp.map(|ramp| ramp.as_secs_f64()),
-        tick_s: args.pace.tick.map(|tick| tick.as_secs_f64()),
         verify: Some(args.verify),
-        busy_poll: Some(args.pace.busy_poll),
-        warmup_s: Some(args.pace.warmup.as_secs_f64()),
-        duration_s: Some(args.pace.duration.as_secs_f64()),
         skip: args.skip,
         connect_rate: args.connect_rate,
-        ..setup.parameters()
+        ..setup.paced_parameters(&args.pace)
     }
 }

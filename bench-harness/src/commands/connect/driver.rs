@@ -9,6 +9,7 @@ use corecast_protocol::{CloseCode, Opcode, Receiver, encode_client, encode_close
 use super::Outcome;
 use crate::cli::Common;
 use crate::client::dial::Failures;
+use crate::client::fates::Fates;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
 use crate::clock::{Nanos, nanos};
@@ -16,7 +17,6 @@ use crate::error::BenchError;
 use crate::ring::Wait;
 use crate::rng::Rng;
 use crate::stats::latency::Latency;
-use crate::stats::phases::ConnectTimes;
 use crate::target::Wire;
 use crate::telemetry::progress::Progress;
 
@@ -97,10 +97,8 @@ impl ConnectDriver {
             cycles: 0,
             over: false,
             outcome: Outcome {
-                times: ConnectTimes::new(),
+                fates: Fates::default(),
                 close: Latency::new(),
-                refused: Failures::default(),
-                broken: Failures::default(),
             },
         }
     }
@@ -139,8 +137,7 @@ impl ConnectDriver {
                 .front()
                 .map_or(due, |&(limit, ..)| limit.min(due));
             links.turn(Wait::AtMost(clock.until(due)), self)?;
-            let errors = self.outcome.refused.total() + self.outcome.broken.total();
-            progress.show(self.cycles, 0, errors);
+            progress.show(self.cycles, 0, self.outcome.fates.errors());
         }
         self.over = true;
         Ok(())
@@ -180,7 +177,7 @@ impl ConnectDriver {
             ..Place::default()
         };
         if let Err(error) = links.dial(slot) {
-            self.outcome.refused.add(format!("socket: {error}"));
+            self.outcome.fates.ended(false, format!("socket: {error}"));
             self.retry.push_back((now + nanos(RETRY), slot));
         }
     }
@@ -232,7 +229,7 @@ impl ConnectDriver {
 impl Driver for ConnectDriver {
     fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox) {
         if self.measured.contains(&now) {
-            times.record(&mut self.outcome.times);
+            self.outcome.fates.opened(times);
         }
         if self.churn {
             self.go_on(slot, now, out);
@@ -266,7 +263,8 @@ impl Driver for ConnectDriver {
             }
             None if self.messages > 0 && heard.messages == 1 => {
                 if place.unanswered == self.messages && self.measured.contains(&now) {
-                    self.outcome.times.first_message.record(now - place.began);
+                    let times = &mut self.outcome.fates.times;
+                    times.first_message.record(now - place.began);
                 }
                 place.unanswered -= 1;
                 self.go_on(slot, now, out);
@@ -287,18 +285,13 @@ impl Driver for ConnectDriver {
                 self.outcome.close.record(now.saturating_sub(since));
             }
         } else if !self.over {
-            let failures = if opened {
-                &mut self.outcome.broken
-            } else {
-                &mut self.outcome.refused
-            };
-            failures.add(match end {
+            let reason = match end {
                 End::Closed if opened => {
                     "no closing handshake, or no end of TCP after it".to_owned()
                 }
-                End::Closed => "the server ended the connection".to_owned(),
-                End::Failed(reason) => reason,
-            });
+                end => end.reason(),
+            };
+            self.outcome.fates.ended(opened, reason);
         }
         if self.churn && clean {
             self.free.push(slot);
@@ -308,6 +301,6 @@ impl Driver for ConnectDriver {
     }
 
     fn failures(&self) -> [&Failures; 2] {
-        [&self.outcome.refused, &self.outcome.broken]
+        self.outcome.fates.failures()
     }
 }

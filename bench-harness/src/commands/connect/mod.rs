@@ -11,25 +11,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::echo::nothing_opened;
-use super::{Setup, dial_schedule};
-use crate::agents::{Order, Post};
+use super::Setup;
+use super::crew_load::{self, CrewLoad, Podium};
+use super::findings::{Findings, judged_by};
+use super::opening::Opening;
+use crate::agents::Order;
 use crate::cli::{Common, ConnectArgs};
-use crate::client::dial::{DialPlan, Failures, open_all};
-use crate::client::team::{Conductor, Member};
-use crate::clock::{Clock, nanos};
+use crate::client::fates::Fates;
+use crate::client::team::Member;
+use crate::clock::nanos;
 use crate::error::BenchError;
-use crate::gates::figure::Outlook;
 use crate::gates::find_max::Rates;
-use crate::report::Record;
-use crate::report::summary::{ConnectPhases, Connections, Errors, Parameters, Summary};
-use crate::session::{Load, Shared, Stage};
+use crate::report::summary::{Connections, Parameters, Summary};
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
-use crate::stats::phases::ConnectTimes;
-use crate::stats::validity::{Evidence, JudgedBy, judge};
+use crate::stats::validity::{Evidence, judge};
 use crate::target::Wire;
-use crate::telemetry::monitor::{History, Monitor};
 use crate::telemetry::sample::Phase;
 use crate::telemetry::window::Window;
 use driver::ConnectDriver;
@@ -40,15 +37,13 @@ const CHURN_PORTS: u64 = 128_000;
 
 /// What a thread brings home.
 #[derive(Serialize, Deserialize)]
-struct Outcome {
-    times: ConnectTimes,
+pub(crate) struct Outcome {
+    fates: Fates,
     close: Latency,
-    refused: Failures,
-    broken: Failures,
 }
 
 /// What the conductor brings home.
-struct Seen {
+pub(crate) struct Seen {
     /// Connections opened, or whole cycles with `--churn`.
     count: u64,
     /// While they were opened, or the window of `--churn`.
@@ -57,20 +52,37 @@ struct Seen {
     closing: Option<Window>,
 }
 
-impl Load for ConnectArgs {
-    fn common(&self) -> &Common {
+impl CrewLoad for ConnectArgs {
+    const NAME: &'static str = "connect";
+    type Material = ();
+    type Outcome = Outcome;
+    type Seen = Seen;
+
+    fn flags(&self) -> &Common {
         &self.common
     }
 
-    fn outlook(&self) -> Option<Outlook> {
-        Some(Outlook::new(
-            "connect",
-            &self.common,
-            self.connect_rate.is_some(),
-        ))
+    fn connections(&self) -> u64 {
+        if self.churn {
+            self.concurrency
+        } else {
+            self.connections
+        }
     }
 
-    fn rates(&self) -> Result<Rates, BenchError> {
+    fn ports(&self) -> u64 {
+        if self.churn {
+            CHURN_PORTS
+        } else {
+            self.connections
+        }
+    }
+
+    fn rate(&self) -> Option<u64> {
+        self.connect_rate
+    }
+
+    fn rates_to_search(&self) -> Result<Rates, BenchError> {
         if self.churn {
             return Err(BenchError::usage(
                 "--find-max and --churn do not go together",
@@ -83,128 +95,93 @@ impl Load for ConnectArgs {
         Ok(Rates::counted(self.connect_rate, self.connections))
     }
 
-    fn at_rate(&self, rate: u64, _length: Option<Duration>) -> Option<Box<dyn Load>> {
+    fn with_rate(&self, rate: u64, _length: Option<Duration>) -> Option<Self> {
         let mut load = self.clone();
         load.connect_rate = Some(rate);
-        Some(Box::new(load))
+        Some(load)
     }
 
-    fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-        measure(self, stage)
+    fn order(&self) -> Order {
+        Order::Connect(Box::new(self.clone()))
     }
 
-    fn order(&self) -> Option<Order> {
-        Some(Order::Connect(Box::new(self.clone())))
-    }
-}
-
-impl Shared for ConnectArgs {
-    fn serve(&self, post: &Post) -> Result<(), BenchError> {
-        let setup = Setup::at(post, &self.common, at_once(self))?;
-        let setup = with_ports(self, setup);
-        post.run(|member| drive(self, &setup, &member))
-    }
-}
-
-fn measure(args: &ConnectArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-    if args.messages.is_some() && args.common.target.wire == Wire::Raw {
-        return Err(BenchError::usage("--messages needs a ws:// server"));
-    }
-    let setup = with_ports(args, Setup::new(&args.common, at_once(args))?);
-    let clock = Clock::start();
-    let plan = setup.plan("connect", at_once(args), args.connect_rate);
-    let work = |member: Member<'_>| drive(args, &setup, &member);
-    let conduct = |conductor: &Conductor<'_>| {
-        let watch = setup.watch.as_ref();
-        let monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
-        if args.churn {
-            conduct_churn(args, monitor, conductor, clock)
-        } else {
-            conduct_once(monitor, conductor, clock)
+    fn check(&self) -> Result<(), BenchError> {
+        if self.messages.is_some() && self.common.target.wire == Wire::Raw {
+            return Err(BenchError::usage("--messages needs a ws:// server"));
         }
-    };
-    let (outcomes, (seen, history)) = setup.crew.run(args.order(), clock, work, conduct)?;
-    let outcome = merge(outcomes);
-    if seen.count == 0 {
-        return Err(nothing_opened(&outcome.refused));
+        Ok(())
     }
-    Ok(Record {
-        summary: summarize(args, &setup, &seen, &outcome),
-        history,
+
+    fn material(&self, _setup: &Setup<'_>) -> Result<(), BenchError> {
+        Ok(())
+    }
+
+    fn drive(
+        &self,
+        setup: &Setup<'_>,
+        (): &(),
+        member: &Member<'_>,
+    ) -> Result<Outcome, BenchError> {
+        if self.churn {
+            churn(self, setup, member)
+        } else {
+            open_and_close(self, setup, member)
+        }
+    }
+
+    fn conduct(&self, _setup: &Setup<'_>, podium: &mut Podium<'_>) -> Result<Seen, BenchError> {
+        if self.churn {
+            conduct_churn(self, podium)
+        } else {
+            conduct_once(podium)
+        }
+    }
+
+    fn any_open(seen: &Seen, _outcome: &Outcome) -> bool {
+        seen.count > 0
+    }
+
+    fn summarize(&self, setup: &Setup<'_>, (): &(), seen: &Seen, outcome: &Outcome) -> Summary {
+        summarize(self, setup, seen, outcome)
+    }
+}
+
+impl crew_load::Outcome for Outcome {
+    fn merge(&mut self, other: Self) {
+        self.fates.merge(other.fates);
+        self.close.merge(&other.close);
+    }
+
+    fn fates(&self) -> &Fates {
+        &self.fates
+    }
+}
+
+fn conduct_once(podium: &mut Podium<'_>) -> Result<Seen, BenchError> {
+    let begin = podium.monitor.latest();
+    let count = podium.open()?;
+    let opened = podium.monitor.latest();
+    podium.go(podium.clock.now());
+    podium.monitor.gather(Phase::Draining)?;
+    let closed = podium.monitor.latest();
+    podium.go(podium.clock.now());
+    Ok(Seen {
+        count,
+        window: podium.monitor.window(&begin, &opened),
+        closing: Some(podium.monitor.window(&opened, &closed)),
     })
 }
 
-/// Connections at once.
-fn at_once(args: &ConnectArgs) -> u64 {
-    if args.churn {
-        args.concurrency
-    } else {
-        args.connections
-    }
-}
-
-/// With source addresses for all connections whose ports are not free again.
-fn with_ports<'a>(args: &ConnectArgs, setup: Setup<'a>) -> Setup<'a> {
-    Setup {
-        connections: if args.churn {
-            CHURN_PORTS
-        } else {
-            setup.connections
-        },
-        ..setup
-    }
-}
-
-fn conduct_once(
-    mut monitor: Monitor<'_>,
-    conductor: &Conductor<'_>,
-    clock: Clock,
-) -> Result<(Seen, History), BenchError> {
-    let begin = monitor.latest();
-    conductor.go(clock.now());
-    let reports = monitor.gather(Phase::Opening)?;
-    let opened = monitor.latest();
-    conductor.go(clock.now());
-    monitor.gather(Phase::Draining)?;
-    let closed = monitor.latest();
-    conductor.go(clock.now());
-    let seen = Seen {
-        count: reports.iter().map(|report| report.open).sum(),
-        window: monitor.window(&begin, &opened),
-        closing: Some(monitor.window(&opened, &closed)),
-    };
-    Ok((seen, monitor.finish()?))
-}
-
-fn conduct_churn(
-    args: &ConnectArgs,
-    mut monitor: Monitor<'_>,
-    conductor: &Conductor<'_>,
-    clock: Clock,
-) -> Result<(Seen, History), BenchError> {
-    let start = clock.now();
-    conductor.go(start);
+fn conduct_churn(args: &ConnectArgs, podium: &mut Podium<'_>) -> Result<Seen, BenchError> {
+    let start = podium.clock.now();
+    podium.go(start);
     let from = start + nanos(args.warmup);
-    let window = monitor.measure(from..from + nanos(args.duration))?;
-    let seen = Seen {
+    let window = podium.monitor.measure(from..from + nanos(args.duration))?;
+    Ok(Seen {
         count: window.done,
         window,
         closing: None,
-    };
-    Ok((seen, monitor.finish()?))
-}
-
-/// The life of one thread.
-fn drive(
-    args: &ConnectArgs,
-    setup: &Setup<'_>,
-    member: &Member<'_>,
-) -> Result<Outcome, BenchError> {
-    if args.churn {
-        churn(args, setup, member)
-    } else {
-        open_and_close(args, setup, member)
-    }
+    })
 }
 
 fn open_and_close(
@@ -212,23 +189,15 @@ fn open_and_close(
     setup: &Setup<'_>,
     member: &Member<'_>,
 ) -> Result<Outcome, BenchError> {
-    let connections = member.share(args.connections) as u32;
-    let concurrency = (args.concurrency as usize).div_ceil(member.count);
-    let mut links = setup.links(member, connections as usize)?;
-    let mut driver = ConnectDriver::new(&args.common, connections, false, 0);
-    let start = member.rendezvous(0)?;
-    let schedule = dial_schedule(args.connect_rate, start, member);
-    open_all(
-        &mut links,
-        &mut driver,
-        &DialPlan {
-            connections,
-            concurrency,
-            schedule,
-        },
-    )?;
-    member.rendezvous(links.open_now())?;
-    driver.close_all(&mut links, concurrency)?;
+    let opening = Opening {
+        connections: member.share(args.connections) as u32,
+        concurrency: args.concurrency,
+        rate: args.connect_rate,
+    };
+    let mut links = setup.links(member, opening.connections as usize)?;
+    let mut driver = ConnectDriver::new(&args.common, opening.connections, false, 0);
+    opening.perform(&mut links, &mut driver, member)?;
+    driver.close_all(&mut links, opening.concurrency_of(member))?;
     member.rendezvous(0)?;
     member.rendezvous(0)?;
     Ok(driver.outcome())
@@ -250,17 +219,6 @@ fn churn(
     Ok(driver.outcome())
 }
 
-fn merge(outcomes: Vec<Outcome>) -> Outcome {
-    let merged = outcomes.into_iter().reduce(|mut all, one| {
-        all.times.merge(&one.times);
-        all.close.merge(&one.close);
-        all.refused.merge(one.refused);
-        all.broken.merge(one.broken);
-        all
-    });
-    merged.expect("a team has at least one thread")
-}
-
 fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome) -> Summary {
     let rate = seen.count as f64 / seen.window.wall.as_secs_f64();
     let judgement = judge(&Evidence {
@@ -273,52 +231,41 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
         client: seen.window.client_load,
         lag: None,
         server: seen.window.server_load(),
-        broken: outcome.broken.total() + outcome.refused.total(),
+        broken: outcome.fates.errors(),
         faults: Faults::default(),
         compressed: None,
     });
-    let by = if args.cost {
-        JudgedBy::Cost
-    } else {
-        JudgedBy::Throughput
-    };
-    let target = args.common.target.to_string();
-    let parameters = parameters(args, setup);
-    let mut summary = Summary::new(
-        "connect",
-        target,
+    let mut summary = setup.summarize(
+        ConnectArgs::NAME,
         judgement,
-        by,
-        parameters,
-        seen.window.wall,
+        judged_by(args.cost),
+        parameters(args, setup),
+        &Findings {
+            window: &seen.window,
+            count: seen.count,
+            fates: &outcome.fates,
+            faults: None,
+        },
     );
+    let times = &outcome.fates.times;
     let closing = seen.closing.as_ref();
     summary.connections = Some(Connections {
         count: seen.count,
         per_second: rate,
-        tcp_us: outcome.times.tcp.distribution(),
-        upgrade_us: outcome.times.upgrade.distribution(),
+        tcp_us: times.tcp.distribution(),
+        upgrade_us: times.upgrade.distribution(),
         close_us: outcome.close.distribution(),
         closed_per_second: closing.map(|window| seen.count as f64 / window.wall.as_secs_f64()),
         server_close_cpu_us: closing.and_then(|window| window.server_cost(seen.count)),
         ..Connections::default()
     });
-    summary.connect_us = Some(ConnectPhases::new(&outcome.times));
-    summary.server = seen.window.server(seen.count);
-    summary.client = seen.window.client(seen.count);
-    summary.agents = setup.crew.parts();
-    summary.errors = Errors::new(&outcome.refused, &outcome.broken, None);
     summary
 }
 
 fn parameters(args: &ConnectArgs, setup: &Setup<'_>) -> Parameters {
     let timed = |time: Duration| args.churn.then_some(time.as_secs_f64());
     Parameters {
-        connections: if args.churn {
-            args.concurrency
-        } else {
-            args.connections
-        },
+        connections: args.connections(),
         connect_rate: args.connect_rate,
         concurrency: Some(args.concurrency),
         churn: Some(args.churn),

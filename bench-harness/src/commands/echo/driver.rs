@@ -12,6 +12,7 @@ use corecast_protocol::{CloseCode, Opcode, encode_client, encode_close_client};
 use super::Outcome;
 use super::account::{Account, Displaced, Missing};
 use crate::client::dial::Failures;
+use crate::client::fates::Fates;
 use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
@@ -21,7 +22,6 @@ use crate::client::workload::Workload;
 use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
 use crate::ring::{Region, Wait};
-use crate::stats::phases::ConnectTimes;
 use crate::telemetry::progress::Progress;
 use crate::telemetry::recorder::{Recorded, Recorder};
 
@@ -76,9 +76,7 @@ pub(super) struct EchoDriver<'a> {
     sent: u64,
     answered: u64,
     closing: bool,
-    times: ConnectTimes,
-    refused: Failures,
-    broken: Failures,
+    fates: Fates,
     account: Account,
     /// Messages without a reply at the end of their connection, or of the run.
     unanswered: u64,
@@ -164,9 +162,7 @@ impl<'a> EchoDriver<'a> {
             sent: 0,
             answered: 0,
             closing: false,
-            times: ConnectTimes::new(),
-            refused: Failures::default(),
-            broken: Failures::default(),
+            fates: Fates::default(),
             account: Account::new(load.variants),
             unanswered: 0,
             interval_end: 0,
@@ -176,12 +172,6 @@ impl<'a> EchoDriver<'a> {
     /// Connections of the closed loop pause before their next message. To be called before it begins.
     pub(super) fn set_thinking(&mut self, thinking: Thinking) {
         self.thinking = Some(thinking);
-    }
-
-    /// Open connections that the server has not greeted.
-    pub(super) fn not_greeted(&self) -> u64 {
-        let awaits = |talk: &&Talk| talk.open && talk.reader.awaits_greeting();
-        self.talks.iter().filter(awaits).count() as u64
     }
 
     /// Sends and receives until the end of the measurement.
@@ -270,18 +260,11 @@ impl<'a> EchoDriver<'a> {
         self.latency = self.recorder.take().map(Recorder::finish);
     }
 
-    /// Why connections could not be opened.
-    pub(super) fn refused(&self) -> &Failures {
-        &self.refused
-    }
-
     /// What the thread brings home.
     pub(super) fn outcome(self) -> Outcome {
         Outcome {
+            fates: self.fates,
             latency: self.latency.expect("recording has been stopped"),
-            times: self.times,
-            refused: self.refused,
-            broken: self.broken,
             faults: self.account.close(self.unanswered),
             counts: self.replies.counts,
         }
@@ -407,7 +390,10 @@ impl<'a> EchoDriver<'a> {
         let place = u64::from(talk.place.expect("only active connections are answered"));
         let sent = self.stamps[(place * self.depth + number % self.depth) as usize];
         if number == 0 {
-            self.times.first_message.record(now.saturating_sub(sent));
+            self.fates
+                .times
+                .first_message
+                .record(now.saturating_sub(sent));
         }
         let (due, more) = match &self.pace {
             Pace::Open { schedule, .. } => {
@@ -552,15 +538,14 @@ impl<'a> EchoDriver<'a> {
     }
 
     fn show(&self, progress: &Progress) {
-        let errors = self.refused.total() + self.broken.total();
-        progress.show(self.answered, self.sent, errors);
+        progress.show(self.answered, self.sent, self.fates.errors());
     }
 }
 
 impl Driver for EchoDriver<'_> {
     fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
         self.talks[slot as usize].open = true;
-        times.record(&mut self.times);
+        self.fates.opened(times);
     }
 
     #[inline]
@@ -607,19 +592,18 @@ impl Driver for EchoDriver<'_> {
         if self.closing {
             return;
         }
-        let reason = match end {
-            End::Closed => "the server ended the connection".to_owned(),
-            End::Failed(reason) => reason,
-        };
         if opened {
             self.unanswered += talk.sent - talk.answered;
-            self.broken.add(reason);
-        } else {
-            self.refused.add(reason);
         }
+        self.fates.ended(opened, end.reason());
     }
 
     fn failures(&self) -> [&Failures; 2] {
-        [&self.refused, &self.broken]
+        self.fates.failures()
+    }
+
+    fn not_greeted(&self) -> u64 {
+        let awaits = |talk: &&Talk| talk.open && talk.reader.awaits_greeting();
+        self.talks.iter().filter(awaits).count() as u64
     }
 }

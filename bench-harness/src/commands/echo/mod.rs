@@ -7,42 +7,32 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Setup, dial_schedule, loop_name, opcode_name};
-use crate::agents::{Order, Post};
+use super::crew_load::{self, CrewLoad, Podium};
+use super::findings::{Findings, judged_by};
+use super::opening::{self, Opening};
+use super::{Setup, opcode_name};
+use crate::agents::Order;
 use crate::cli::{Common, EchoArgs};
 use crate::client::contents::Contents;
 use crate::client::deflate::WireCounts;
-use crate::client::dial::{DialPlan, Failures, open_all};
-use crate::client::greeting;
+use crate::client::fates::Fates;
 use crate::client::links::Links;
 use crate::client::schedule::Schedule;
-use crate::client::team::{Conductor, Member};
+use crate::client::team::Member;
 use crate::client::think::Thinking;
 use crate::client::workload::{Recipe, Workload};
-use crate::clock::{Clock, nanos};
+use crate::clock::nanos;
 use crate::error::BenchError;
-use crate::gates::figure::Outlook;
 use crate::gates::find_max::Rates;
-use crate::report::Record;
-use crate::report::summary::{
-    CompressionCounts, ConnectPhases, Errors, Latencies, Messages, Parameters, Summary,
-};
+use crate::report::summary::{CompressionCounts, Latencies, Messages, Parameters, Summary};
 use crate::rng::Rng;
-use crate::session::{Load, Shared, Stage};
 use crate::stats::faults::Faults;
-use crate::stats::latency::Latency;
-use crate::stats::phases::ConnectTimes;
-use crate::stats::validity::{Evidence, JudgedBy, judge};
+use crate::stats::validity::{Evidence, judge};
 use crate::target::Wire;
-use crate::telemetry::monitor::Monitor;
 use crate::telemetry::recorder::Recorded;
-use crate::telemetry::sample::Phase;
 use crate::telemetry::window::Window;
 use crate::units::Rate;
 use driver::{EchoDriver, Phases};
-
-/// Connections on the way at once while opening, over all threads: fast, and far below any listen backlog.
-const OPENING: usize = 128;
 
 /// Messages on the way per connection in an open loop, unless `--in-flight` says otherwise. What is due
 /// beyond waits in the client, and its latency counts.
@@ -62,96 +52,111 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a thread brings home.
 #[derive(Serialize, Deserialize)]
-struct Outcome {
+pub(crate) struct Outcome {
+    fates: Fates,
     latency: Recorded,
-    times: ConnectTimes,
-    refused: Failures,
-    broken: Failures,
     faults: Faults,
     /// What came on the wire of each of the payloads that take turns, where they are compressed.
     counts: Vec<WireCounts>,
 }
 
-impl Load for EchoArgs {
-    fn common(&self) -> &Common {
+/// What the conductor brings home.
+pub(crate) struct Seen {
+    open: u64,
+    window: Window,
+}
+
+impl CrewLoad for EchoArgs {
+    const NAME: &'static str = "echo";
+    type Material = Workload;
+    type Outcome = Outcome;
+    type Seen = Seen;
+
+    fn flags(&self) -> &Common {
         &self.common
     }
 
-    fn outlook(&self) -> Option<Outlook> {
-        Some(Outlook::new("echo", &self.common, self.pace.rate.is_some()))
+    fn connections(&self) -> u64 {
+        self.connections
     }
 
-    fn rates(&self) -> Result<Rates, BenchError> {
+    fn rate(&self) -> Option<u64> {
+        self.pace.rate.map(Rate::peak)
+    }
+
+    fn rates_to_search(&self) -> Result<Rates, BenchError> {
         let step = self.common.gates.step_duration;
         Rates::timed(self.pace.rate, step, self.pace.duration)
     }
 
-    fn at_rate(&self, rate: u64, length: Option<Duration>) -> Option<Box<dyn Load>> {
+    fn with_rate(&self, rate: u64, length: Option<Duration>) -> Option<Self> {
         let mut load = self.clone();
         load.pace.rate = Some(rate.into());
         load.pace.duration = length.unwrap_or(self.pace.duration);
-        Some(Box::new(load))
+        Some(load)
     }
 
-    fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-        measure(self, stage)
+    fn order(&self) -> Order {
+        Order::Echo(Box::new(self.clone()))
     }
 
-    fn order(&self) -> Option<Order> {
-        Some(Order::Echo(Box::new(self.clone())))
+    fn check(&self) -> Result<(), BenchError> {
+        check(self)
+    }
+
+    fn check_crew(&self, setup: &Setup<'_>) -> Result<(), BenchError> {
+        let senders = self.active.unwrap_or(self.connections);
+        setup.enough_for_all(senders, "sending connection")
+    }
+
+    fn material(&self, _setup: &Setup<'_>) -> Result<Workload, BenchError> {
+        workload(self)
+    }
+
+    fn drive(
+        &self,
+        setup: &Setup<'_>,
+        load: &Workload,
+        member: &Member<'_>,
+    ) -> Result<Outcome, BenchError> {
+        drive(self, setup, load, member)
+    }
+
+    fn conduct(&self, _setup: &Setup<'_>, podium: &mut Podium<'_>) -> Result<Seen, BenchError> {
+        let open = podium.open()?;
+        let start = podium.begin(LEAD);
+        let window = podium.monitor.measure(self.pace.course().measured(start))?;
+        Ok(Seen { open, window })
+    }
+
+    fn any_open(seen: &Seen, _outcome: &Outcome) -> bool {
+        seen.open > 0
+    }
+
+    fn summarize(
+        &self,
+        setup: &Setup<'_>,
+        load: &Workload,
+        seen: &Seen,
+        outcome: &Outcome,
+    ) -> Summary {
+        summarize(self, setup, load, seen, outcome)
     }
 }
 
-impl Shared for EchoArgs {
-    fn serve(&self, post: &Post) -> Result<(), BenchError> {
-        let setup = Setup::at(post, &self.common, self.connections)?;
-        let load = workload(self)?;
-        post.run(|member| drive(self, &setup, &load, &member))
+impl crew_load::Outcome for Outcome {
+    fn merge(&mut self, other: Self) {
+        self.fates.merge(other.fates);
+        self.latency.merge(&other.latency);
+        self.faults.merge(&other.faults);
+        for (all, one) in self.counts.iter_mut().zip(&other.counts) {
+            all.merge(one);
+        }
     }
-}
 
-fn measure(args: &EchoArgs, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-    check(args)?;
-    let setup = Setup::new(&args.common, args.connections)?;
-    setup.enough_for_all(
-        args.active.unwrap_or(args.connections),
-        "sending connection",
-    )?;
-    let load = workload(args)?;
-    let clock = Clock::start();
-    let work = |member: Member<'_>| drive(args, &setup, &load, &member);
-    let conduct = |conductor: &Conductor<'_>| {
-        let watch = setup.watch.as_ref();
-        let plan = setup.plan("echo", args.connections, args.pace.rate.map(Rate::peak));
-        let mut monitor = Monitor::begin(conductor, watch, clock, plan, stage.screen)?;
-        conductor.go(clock.now());
-        let reports = monitor.gather(Phase::Opening)?;
-        let open: u64 = reports.iter().map(|report| report.open).sum();
-        let start = clock.now() + nanos(conductor.lead(LEAD));
-        conductor.go(start);
-        let window = monitor.measure(args.pace.course().measured(start))?;
-        Ok((open, window, monitor.finish()?))
-    };
-    let (outcomes, seen) = setup.crew.run(args.order(), clock, work, conduct)?;
-    let (open, window, history) = seen;
-    let outcome = merge(outcomes);
-    if open == 0 {
-        return Err(nothing_opened(&outcome.refused));
+    fn fates(&self) -> &Fates {
+        &self.fates
     }
-    Ok(Record {
-        summary: summarize(args, &setup, &load, open, &window, &outcome),
-        history,
-    })
-}
-
-/// An error that names the most frequent reason.
-pub(crate) fn nothing_opened(refused: &Failures) -> BenchError {
-    let reason = refused
-        .by_count()
-        .first()
-        .map_or("no answer in time", |(reason, _)| *reason)
-        .to_owned();
-    BenchError::runtime(format!("no connection could be opened: {reason}"))
 }
 
 fn check(args: &EchoArgs) -> Result<(), BenchError> {
@@ -224,18 +229,12 @@ fn drive(
     if let Some(think) = args.think {
         driver.set_thinking(Thinking::new(think, thinking_rng(args, member)));
     }
-    let start = member.rendezvous(0)?;
-    let plan = DialPlan {
+    let opening = Opening {
         connections,
-        concurrency: OPENING.div_ceil(member.count),
-        schedule: dial_schedule(args.connect_rate, start, member),
+        concurrency: opening::CONCURRENCY,
+        rate: args.connect_rate,
     };
-    open_all(&mut links, &mut driver, &plan)?;
-    greeting::await_all(&mut links, &mut driver, EchoDriver::not_greeted)?;
-    if links.open_now() == 0 && member.count == 1 {
-        return Err(nothing_opened(driver.refused()));
-    }
-    let start = member.rendezvous(links.open_now())?;
+    let start = opening.perform(&mut links, &mut driver, member)?;
     let course = args.pace.course();
     let phases = Phases {
         start,
@@ -274,38 +273,22 @@ fn close(links: &mut Links, driver: &mut EchoDriver<'_>) -> Result<(), BenchErro
     Ok(())
 }
 
-fn merge(outcomes: Vec<Outcome>) -> Outcome {
-    let merged = outcomes.into_iter().reduce(|mut all, one| {
-        all.latency.merge(&one.latency);
-        all.times.merge(&one.times);
-        all.refused.merge(one.refused);
-        all.broken.merge(one.broken);
-        all.faults.merge(&one.faults);
-        all.counts
-            .iter_mut()
-            .zip(&one.counts)
-            .for_each(|(all, one)| all.merge(one));
-        all
-    });
-    merged.expect("a team has at least one thread")
-}
-
 fn summarize(
     args: &EchoArgs,
     setup: &Setup<'_>,
     load: &Workload,
-    open: u64,
-    window: &Window,
+    seen: &Seen,
     outcome: &Outcome,
 ) -> Summary {
+    let window = &seen.window;
     let compression = args
         .deflate
         .then(|| CompressionCounts::new(&outcome.counts, load.mean_payload_len().round() as usize));
-    let lag = outcome.latency.lag.as_ref().and_then(Latency::distribution);
-    let corrected = outcome.latency.corrected.distribution();
+    let lag = outcome.latency.lag();
+    let latencies = Latencies::new(&outcome.latency);
     let evidence = Evidence {
         wanted_connections: args.connections,
-        connections: open,
+        connections: seen.open,
         window: Some((args.pace.duration, window.wall)),
         messages: window.done,
         counts_messages: true,
@@ -315,46 +298,36 @@ fn summarize(
             .mean_rate()
             .map(|rate| (rate, window.rate())),
         client: window.client_load,
-        lag: lag.zip(corrected),
+        lag: lag.zip(latencies.corrected),
         server: window.server_load(),
-        broken: outcome.broken.total(),
+        broken: outcome.fates.broken.total(),
         faults: outcome.faults,
         compressed: compression.as_ref().map(|part| part.compressed),
     };
-    let by = if args.pace.cost {
-        JudgedBy::Cost
-    } else {
-        JudgedBy::Throughput
-    };
-    let judgement = judge(&evidence);
-    let target = args.common.target.to_string();
-    let parameters = parameters(args, setup, load);
-    let mut summary = Summary::new("echo", target, judgement, by, parameters, window.wall);
+    let mut summary = setup.summarize(
+        EchoArgs::NAME,
+        judge(&evidence),
+        judged_by(args.pace.cost),
+        parameters(args, setup, load),
+        &Findings {
+            window,
+            count: window.done,
+            fates: &outcome.fates,
+            faults: Some(outcome.faults),
+        },
+    );
     summary.messages = Some(Messages {
         count: window.done,
         per_second: window.rate(),
         payload_bytes_per_second: window.rate() * load.mean_payload_len(),
     });
-    summary.latency_us = Some(Latencies {
-        corrected,
-        uncorrected: outcome
-            .latency
-            .uncorrected
-            .as_ref()
-            .and_then(Latency::distribution),
-    });
-    summary.connect_us = Some(ConnectPhases::new(&outcome.times));
+    summary.latency_us = Some(latencies);
     summary.compression = compression;
-    summary.server = window.server(window.done);
-    summary.client = window.client(window.done);
     summary.client.timer_lag_us = lag;
-    summary.agents = setup.crew.parts();
-    summary.errors = Errors::new(&outcome.refused, &outcome.broken, Some(outcome.faults));
     summary
 }
 
 fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters {
-    let course = args.pace.course();
     Parameters {
         connections: args.connections,
         active: args.active,
@@ -365,22 +338,13 @@ fn parameters(args: &EchoArgs, setup: &Setup<'_>, load: &Workload) -> Parameters
         payload: Some(args.payload.payload.kind),
         payload_file: args.payload.payload.file(),
         deflate: args.deflate.then_some(true),
-        mode: Some(loop_name(args.pace.rate).to_owned()),
         in_flight: Some(depth(args)),
-        rate: course.mean_rate().map(|rate| rate.round() as u64),
-        rate_from: course.climb().map(|rate| rate.from),
-        rate_to: course.climb().map(|rate| rate.to),
-        ramp_s: args.pace.ramp.map(|ramp| ramp.as_secs_f64()),
-        tick_s: args.pace.tick.map(|tick| tick.as_secs_f64()),
         verify: Some(args.verify),
-        busy_poll: Some(args.pace.busy_poll),
-        warmup_s: Some(args.pace.warmup.as_secs_f64()),
-        duration_s: Some(args.pace.duration.as_secs_f64()),
         think_s: args
             .think
             .map(|think| [think.least, think.most].map(|time| time.as_secs_f64())),
         skip: args.skip,
         connect_rate: args.connect_rate,
-        ..setup.parameters()
+        ..setup.paced_parameters(&args.pace)
     }
 }
