@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::dial::Failures;
-use super::links::{End, OpenTimes};
+use super::links::OpenTimes;
 use crate::stats::phases::ConnectTimes;
 
 /// How long connections took to open, and why others did not open or did not stay.
@@ -47,15 +47,5 @@ impl Fates {
         self.times.merge(&other.times);
         self.refused.merge(other.refused);
         self.broken.merge(other.broken);
-    }
-}
-
-impl End {
-    /// Why, for people.
-    pub(crate) fn reason(self) -> String {
-        match self {
-            Self::Closed => "the server ended the connection".to_owned(),
-            Self::Failed(reason) => reason,
-        }
     }
 }

@@ -4,7 +4,9 @@
 //! the ring's: at most one per connection between two turns, and none while a polled one is
 //! under way.
 
-use std::collections::HashMap;
+mod driver;
+mod outbox;
+
 use std::io;
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
@@ -15,7 +17,6 @@ use std::time::Duration;
 
 use socket2::Socket;
 
-use super::dial::Failures;
 use super::sources::Sources;
 use super::team::Member;
 use super::upgrade::{Upgrade, Wishes};
@@ -23,77 +24,17 @@ use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::ring::{Completion, Lent, Region, Ring, Wait};
 use crate::rng::Rng;
-use crate::stats::phases::ConnectTimes;
 use crate::target::{Target, Wire};
 use crate::telemetry::progress::Progress;
+pub(crate) use driver::{Driver, End, OpenTimes};
+pub(crate) use outbox::Outbox;
 
 /// Receive buffer that a connection that stalls asks for, in bytes: as good as none, so that what is sent to it stays with
 /// the server.
 const STALLED_BUFFER: usize = 4096;
 
-/// Bytes of pongs that wait on one connection, at most.
-const MAX_PONGS: usize = 4096;
-
 /// A turn sleeps at most so long, so that a run that is called off ends soon.
 const ATTENTION: Duration = Duration::from_millis(500);
-
-/// What a command does with its connections. All calls come from [`Links::turn`].
-pub(crate) trait Driver {
-    /// A connection is ready: connected, and upgraded if it is a WebSocket.
-    fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox);
-
-    /// Bytes came on an open connection at `now`. An error ends the connection with that reason.
-    fn received(
-        &mut self,
-        slot: u32,
-        bytes: &mut [u8],
-        now: Nanos,
-        out: &mut Outbox,
-    ) -> Result<(), String>;
-
-    /// A polled send is over: [`Links::can_send`] is true again.
-    fn writable(&mut self, slot: u32);
-
-    /// The connection is gone and its slot free. `opened` says whether it ever was ready.
-    fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos);
-
-    /// The connections that have failed so far: those that were never open, and those that were.
-    fn failures(&self) -> [&Failures; 2];
-
-    /// Open connections that the server still has to say something on before it counts.
-    fn not_greeted(&self) -> u64 {
-        0
-    }
-}
-
-/// How long opening took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OpenTimes {
-    /// TCP: from the start to established.
-    pub(crate) tcp: Nanos,
-    /// From the request to the complete 101 response; `None` for `tcp://`.
-    pub(crate) upgrade: Option<Nanos>,
-}
-
-impl OpenTimes {
-    /// Adds them to those of other connections.
-    pub(crate) fn record(self, times: &mut ConnectTimes) {
-        times.tcp.record(self.tcp);
-        if let Some(upgrade) = self.upgrade {
-            times.upgrade.record(upgrade);
-        }
-        times.open.record(self.tcp + self.upgrade.unwrap_or(0));
-    }
-}
-
-/// Why a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The server closed the TCP connection.
-    Closed,
-    /// Something failed.
-    Failed(String),
-}
 
 /// How a connection is made, when not all are alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,37 +43,6 @@ pub(crate) struct Manner {
     pub(crate) path: String,
     /// Reads nothing after the upgrade, until [`Links::read_stalled`].
     pub(crate) stalls: bool,
-}
-
-/// What a driver wants sent or ended; done at the end of the turn.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    frames: Vec<(u32, Vec<u8>)>,
-    /// By connection, one behind the other.
-    pongs: HashMap<u32, Vec<u8>>,
-    hang_ups: Vec<u32>,
-}
-
-impl Outbox {
-    /// Sends bytes of their own, such as a control frame, when nothing else is under way.
-    pub(crate) fn send(&mut self, slot: u32, frame: Vec<u8>) {
-        self.frames.push((slot, frame));
-    }
-
-    /// Answers a ping. Of pongs that cannot be sent only the latest is owed (RFC 6455 §5.5.3): a server that sends pings and does not
-    /// read must not make these many.
-    pub(crate) fn pong(&mut self, slot: u32, frame: &[u8]) {
-        let waiting = self.pongs.entry(slot).or_default();
-        if waiting.len() + frame.len() > MAX_PONGS {
-            waiting.clear();
-        }
-        waiting.extend_from_slice(frame);
-    }
-
-    /// Ends a connection without further ado.
-    pub(crate) fn hang_up(&mut self, slot: u32) {
-        self.hang_ups.push(slot);
-    }
 }
 
 /// The connections of one thread.
