@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
+use crate::report::secrets;
 
 /// An address of a name that has several may take this long to accept a connection.
 const TRIAL: Duration = Duration::from_secs(2);
@@ -113,10 +114,14 @@ impl FromStr for Target {
     }
 }
 
+/// For people and files: without what looks like a secret in the query.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.wire {
-            Wire::WebSocket => write!(f, "ws://{}{}", self.authority, self.path),
+            Wire::WebSocket => {
+                let path = secrets::hide_in_address(&self.path);
+                write!(f, "ws://{}{path}", self.authority)
+            }
             Wire::Raw => write!(f, "tcp://{}", self.authority),
         }
     }
@@ -175,6 +180,7 @@ mod tests {
         assert_eq!(parsed("ws://localhost"), "ws://localhost:80/");
         assert_eq!(parsed("ws://[::1]:9001?sub=a"), "ws://[::1]:9001/?sub=a");
         assert_eq!(parsed("ws://[::1]/x"), "ws://[::1]:80/x");
+        assert_eq!(parsed("ws://h/?a=1&token=b"), "ws://h:80/?a=1&token=…");
     }
 
     #[test]

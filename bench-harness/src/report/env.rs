@@ -8,6 +8,8 @@ use std::process::Command;
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 
+use super::secrets;
+
 /// The machine and the command.
 #[derive(Debug, Serialize)]
 pub(crate) struct Env {
@@ -15,7 +17,8 @@ pub(crate) struct Env {
     harness_version: &'static str,
     /// `release` or `debug`: figures of a debug build say nothing about a server.
     build: &'static str,
-    /// The command line, one string per argument. What headers and first messages say is left out: it may be secret.
+    /// The command line, one string per argument. What headers and first messages say is left
+    /// out, and what looks like a secret in addresses.
     command: Vec<String>,
     /// Commit of the folder the command ran in, with `-dirty` when files differ from it.
     commit: Option<String>,
@@ -59,7 +62,7 @@ pub(crate) fn collect() -> Env {
         schema: super::summary::SCHEMA,
         harness_version: env!("CARGO_PKG_VERSION"),
         build: BUILD,
-        command: without_secrets(called().chain(env::args().skip(1))),
+        command: secrets::hide_in_command(called().chain(env::args().skip(1))),
         commit: commit(),
         kernel: trimmed("/proc/sys/kernel/osrelease"),
         architecture: env::consts::ARCH,
@@ -86,37 +89,6 @@ fn called() -> impl Iterator<Item = String> {
     let path = env::args().next().map(PathBuf::from);
     path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
         .into_iter()
-}
-
-/// The command line without the values of `--header` and `--hello`.
-fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    let mut secret = None;
-    let shown = |argument: String| {
-        if let Some(flag) = secret.take() {
-            return hidden(flag, &argument);
-        }
-        for flag in ["--header", "--hello", "-H"] {
-            if argument == flag {
-                secret = Some(flag);
-                break;
-            }
-            let value = argument.strip_prefix(flag);
-            // -H takes its value without a sign between them, too.
-            let value = value.filter(|value| flag == "-H" || value.starts_with('='));
-            if let Some(value) = value {
-                let value = value.strip_prefix('=').unwrap_or(value);
-                return format!("{flag}={}", hidden(flag, value));
-            }
-        }
-        argument
-    };
-    arguments.map(shown).collect()
-}
-
-/// A header without its value; nothing of a message.
-fn hidden(flag: &str, value: &str) -> String {
-    let name = value.split_once(':').filter(|_| flag != "--hello");
-    name.map_or_else(|| "…".to_owned(), |(name, _)| format!("{name}: …"))
 }
 
 fn trimmed(path: &str) -> Option<String> {
@@ -150,42 +122,6 @@ fn commit() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_are_left_out() {
-        let typed = [
-            "corecast-bench",
-            "echo",
-            "ws://h:1/",
-            "-H",
-            "Authorization: Bearer abc",
-            "--header=X-Key: def",
-            "-HCookie: ghi",
-            "--hello",
-            "login: jkl",
-            "--hello=mno",
-            "-c",
-            "5",
-        ];
-        let shown = without_secrets(typed.into_iter().map(str::to_owned));
-        assert_eq!(
-            shown,
-            [
-                "corecast-bench",
-                "echo",
-                "ws://h:1/",
-                "-H",
-                "Authorization: …",
-                "--header=X-Key: …",
-                "-H=Cookie: …",
-                "--hello",
-                "…",
-                "--hello=…",
-                "-c",
-                "5",
-            ]
-        );
-    }
 
     #[test]
     fn the_machine_is_known() {

@@ -5,6 +5,7 @@ pub(crate) mod format;
 mod latency_log;
 pub(crate) mod page;
 mod run;
+pub(crate) mod secrets;
 mod sheet;
 pub(crate) mod summary;
 mod text;
