@@ -12,8 +12,9 @@ Examples:
 
 Counts take k and m (1000), sizes k, m and g (1024), times us, ms, s and m.
 
-Exit codes: 0 ok, 1 error, 2 bad flags, 3 an --expect failed, 4 slower than the baseline, 5 invalid run (client saturated, \
-rate missed, connections or replies missing): its figures must not be used.";
+Exit codes: 0 ok, 1 error, 2 bad flags, 3 an --expect failed, 4 worse than the baseline (slower, dearer, or \
+more memory), 5 invalid run (client saturated, rate missed, connections or replies missing): its figures must not be used, 130 and \
+143 stopped by Ctrl-C or SIGTERM: no result.";
 
 /// Of `echo`.
 pub(super) const ECHO: &str = "\

@@ -21,6 +21,10 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
     if BUILD == "debug" {
         sheet.line("note", "debug build: figures of the client say nothing");
     }
+    // What a run is for comes first.
+    if let Some(part) = &summary.server {
+        server_cpu(&mut sheet, part, unit(summary));
+    }
     if let Some(part) = &summary.messages {
         messages(&mut sheet, part, summary);
     }
@@ -47,7 +51,7 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
         memory(&mut sheet, growth);
     }
     if let Some(part) = &summary.server {
-        server(&mut sheet, part, summary);
+        server(&mut sheet, part, unit(summary));
     }
     client(&mut sheet, &summary.client, unit(summary));
     agents(&mut sheet, &summary.agents);
@@ -313,8 +317,7 @@ fn memory(sheet: &mut Sheet, growth: &MemoryPerConnection) {
     sheet.line("each", text)
 }
 
-fn server(sheet: &mut Sheet, part: &Server, summary: &Summary) {
-    let unit = unit(summary);
+fn server_cpu(sheet: &mut Sheet, part: &Server, unit: &str) {
     let split = part.user_share.map_or(String::new(), |user| {
         format!(
             " ({:.0} % user, {:.0} % system)",
@@ -326,6 +329,9 @@ fn server(sheet: &mut Sheet, part: &Server, summary: &Summary) {
         Some(cost) => sheet.line("server cpu", format!("{cost:.3} µs per {unit}{split}")),
         None => sheet.line("server cpu", format!("{:.3} ms{split}", part.cpu_us / 1e3)),
     }
+}
+
+fn server(sheet: &mut Sheet, part: &Server, unit: &str) {
     let syscalls = part.syscalls_per_message.map_or(String::new(), |each| {
         format!(", {each:.3} system calls per {unit}")
     });

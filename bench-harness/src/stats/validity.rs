@@ -292,7 +292,7 @@ fn client_saturated(seen: &Evidence) -> Reason {
         kind: Kind::ClientSaturated,
         text: format!(
             "the client was the bottleneck: its busiest thread worked for {client:.1} % of the time, \
-             {server}; give it more cores (--cores), or judge by cost alone (--cost)"
+             {server}; give it more processors, such as --cores 2-5, or judge by cost alone (--cost)"
         ),
     }
 }
