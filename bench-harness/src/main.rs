@@ -25,9 +25,8 @@ mod target;
 mod telemetry;
 mod units;
 
+use std::env;
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 use cli::{Cli, Command};
 
@@ -36,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Bad flags end here with exit code 2, and the nearest known flag.
-    let cli = Cli::parse();
+    let cli = Cli::read(env::args_os()).unwrap_or_else(|error| error.exit());
     let outcome = match &cli.command {
         Command::Echo(args) => session::run(args),
         Command::Broadcast(args) => session::run(args),

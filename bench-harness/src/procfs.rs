@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use nix::errno::Errno;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
@@ -112,7 +113,8 @@ impl Watch {
     pub(crate) fn new(pids: &[u32]) -> io::Result<Self> {
         let clock = |&pid: &u32| {
             let id = i32::try_from(pid).map_err(io::Error::other)?;
-            Ok((pid, clock_getcpuclockid(Pid::from_raw(id))?))
+            let clock = clock_getcpuclockid(Pid::from_raw(id));
+            Ok((pid, clock.map_err(|error| unknown(pid, error))?))
         };
         Ok(Self {
             processes: pids.iter().map(clock).collect::<io::Result<_>>()?,
@@ -189,6 +191,14 @@ impl Watch {
         shot.at = Instant::now();
         Ok(shot)
     }
+}
+
+fn unknown(pid: u32, error: Errno) -> io::Error {
+    let why = match error {
+        Errno::ESRCH => "there is no such process",
+        other => other.desc(),
+    };
+    io::Error::new(io::Error::from(error).kind(), format!("{pid}: {why}"))
 }
 
 fn gone(pid: u32, error: &io::Error) -> io::Error {

@@ -16,6 +16,7 @@ const USUAL_SIZE: usize = 64;
 
 /// `broadcast`.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(mut_arg("target", |url| url.help("Where subscribers connect: ws://HOST:PORT/PATH")))]
 pub(crate) struct BroadcastArgs {
     #[command(flatten)]
     pub(crate) common: Common,

@@ -22,7 +22,7 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) handshake: HandshakeArgs,
     /// The server's process, or several separated by commas: measures its processor time and memory.
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = process)]
     pub(crate) server_pid: Vec<u32>,
     /// Processor numbers for the client, one thread each, such as 1 or 2-3 (a list, not a number of
     /// cores). Without it: one thread, not pinned.
@@ -73,6 +73,14 @@ pub(crate) struct Common {
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) gates: GateFlags,
+}
+
+/// The number of a process.
+fn process(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| {
+        "expected the number of a process, such as `pgrep -n my-server` prints".to_owned()
+    })
 }
 
 impl Common {

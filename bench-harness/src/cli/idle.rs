@@ -10,6 +10,7 @@ use crate::units;
 
 /// `idle`.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(mut_arg("server_pid", |pid| pid.required(true)))]
 pub(crate) struct IdleArgs {
     #[command(flatten)]
     pub(crate) common: Common,

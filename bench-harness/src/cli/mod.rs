@@ -10,6 +10,7 @@ mod examples;
 mod floor;
 mod gates;
 mod handshake;
+mod hints;
 mod idle;
 mod manual;
 mod pace;
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     #[command(after_help = examples::ECHO)]
     Echo(EchoArgs),
     /// Publish, and check that every subscriber receives everything once and in order.
+    ///
+    /// What is published has to come as it was sent: not inside an envelope, not together with other messages, and as
+    /// the same type (text or binary).
     #[command(after_help = examples::BROADCAST)]
     Broadcast(BroadcastArgs),
     /// Open and close connections.

@@ -15,7 +15,7 @@ const NO_URL: &str = "ws://localhost/";
     .required_unless_present_any(["check", "print_example"])))]
 pub(crate) struct ScenarioArgs {
     /// The scenario: a TOML file, or the name of an example: chat, market-data, game-ticks or iot-telemetry.
-    #[arg(value_name = "FILE", required_unless_present = "print_example")]
+    #[arg(value_name = "FILE", required_unless_present = "print_example", value_parser = scenario)]
     pub(crate) file: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
@@ -37,4 +37,13 @@ pub(crate) struct ScenarioArgs {
     /// Judge the run by server processor time per message only: a saturated client does not spoil it.
     #[arg(long, requires = "server_pid")]
     pub(crate) cost: bool,
+}
+
+/// A file or an example. Whoever leaves it out has given the URL in its place.
+fn scenario(text: &str) -> Result<String, String> {
+    if text.contains("://") {
+        let hint = "this is a URL, and the scenario comes before it: a TOML file, or an example such as chat";
+        return Err(hint.to_owned());
+    }
+    Ok(text.to_owned())
 }

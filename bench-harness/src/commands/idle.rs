@@ -66,9 +66,7 @@ impl CrewLoad for IdleArgs {
     }
 
     fn check(&self) -> Result<(), BenchError> {
-        let problem = if self.common.server_pid.is_empty() {
-            "idle measures the server's memory and processor time: pass --server-pid"
-        } else if self.deflate && self.common.target.wire == Wire::Raw {
+        let problem = if self.deflate && self.common.target.wire == Wire::Raw {
             "--deflate is for WebSockets: use ws://"
         } else {
             return Ok(());

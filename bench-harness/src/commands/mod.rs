@@ -74,9 +74,8 @@ fn servers(common: &Common) -> Result<Vec<Place>, BenchError> {
 }
 
 fn watch(pids: &[u32], syscalls: SyscallMode) -> Result<Watch, BenchError> {
-    let mut watch = Watch::new(pids).map_err(|error| {
-        BenchError::usage(format!("--server-pid {pids:?} cannot be watched: {error}"))
-    })?;
+    let watch = Watch::new(pids);
+    let mut watch = watch.map_err(|error| BenchError::usage(format!("--server-pid {error}")))?;
     if syscalls == SyscallMode::Off {
         return Ok(watch);
     }
