@@ -66,12 +66,10 @@ impl CrewLoad for IdleArgs {
     }
 
     fn check(&self) -> Result<(), BenchError> {
-        let problem = if self.deflate && self.common.target.wire == Wire::Raw {
-            "--deflate is for WebSockets: use ws://"
-        } else {
-            return Ok(());
-        };
-        Err(BenchError::usage(problem))
+        if self.deflate && self.common.target.wire == Wire::Raw {
+            return Err(BenchError::usage("--deflate is for WebSockets: use ws://"));
+        }
+        Ok(())
     }
 
     fn material(&self, _setup: &Setup<'_>) -> Result<(), BenchError> {
