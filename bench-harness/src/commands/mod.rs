@@ -155,7 +155,7 @@ impl<'a> Setup<'a> {
     }
 
     /// What every command was asked for.
-    fn parameters(&self) -> Parameters {
+    pub(crate) fn parameters(&self) -> Parameters {
         let flags = &self.common.handshake;
         let names = flags.header.iter().map(|header| header.name.clone());
         let given = |list: Vec<String>| (!list.is_empty()).then_some(list);

@@ -255,6 +255,15 @@ pub(crate) struct Parameters {
     pub(crate) warmup_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) duration_s: Option<f64>,
+    /// Title of the scenario that was played.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scenario: Option<String>,
+    /// Of its file's text and the changes of --path: tells scenarios of the same title apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scenario_digest: Option<String>,
+    /// It was played so many times as large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scale: Option<u64>,
     pub(crate) cores: Vec<usize>,
     pub(crate) seed: u64,
 }

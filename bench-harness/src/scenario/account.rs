@@ -12,9 +12,13 @@ pub(super) struct Account {
     start: Nanos,
     /// Ends of the phases, from `start` on.
     ends: Vec<Nanos>,
-    /// The phase that the clock is in; events before the first and after the last count for these.
+    /// The phase that the clock is in; events before the first count for that.
     current: usize,
     pages: Vec<Page>,
+    /// The load is over…
+    over: bool,
+    /// …and this came after it: too late to be a phase's.
+    after: Counts,
     course: Course,
     /// Why connections could not be opened, and why they broke.
     pub(super) refused: Failures,
@@ -55,6 +59,8 @@ pub(super) struct Counts {
     pub(super) lost: u64,
     pub(super) duplicated: u64,
     pub(super) reordered: u64,
+    /// What fell due in the phase, and came when it was over.
+    pub(super) late: u64,
     /// Connections open at the phase's end.
     pub(super) open: u64,
 }
@@ -64,6 +70,8 @@ pub(super) struct Counts {
 pub(super) struct Closed {
     /// By phase.
     pub(super) notes: Vec<Notes>,
+    /// What came after the last one's end. What was wrong with it is in the last one.
+    pub(super) after: Counts,
     /// By interval.
     pub(super) course: Vec<Row>,
     pub(super) refused: Failures,
@@ -85,6 +93,8 @@ impl Account {
             ends: plan.phases.iter().map(|phase| phase.span.end).collect(),
             current: 0,
             pages: plan.phases.iter().map(page).collect(),
+            over: false,
+            after: Counts::default(),
             course: Course::new(plan.length()),
             refused: Failures::default(),
             broken: Failures::default(),
@@ -122,32 +132,47 @@ impl Account {
     pub(super) fn end(&mut self, now: Nanos, open: usize) {
         self.look(now, open);
         self.counts().open = open as u64;
+        self.over = true;
     }
 
-    /// The counts of the phase that the clock is in.
+    /// The counts of what happens now: of the phase that the clock is in, or of the time after the last.
     #[inline]
     pub(super) fn counts(&mut self) -> &mut Counts {
+        if self.over {
+            &mut self.after
+        } else {
+            &mut self.pages[self.current].counts
+        }
+    }
+
+    /// The counts of what goes wrong: the last phase's are complete when everything has been waited for.
+    #[inline]
+    pub(super) fn faults(&mut self) -> &mut Counts {
         &mut self.pages[self.current].counts
     }
 
     /// Something fell due then.
     #[inline]
     pub(super) fn due(&mut self, due: Nanos) {
-        self.page_at(due).counts.due += 1;
+        let phase = self.phase_at(due);
+        self.pages[phase].counts.due += 1;
     }
 
     /// What was due and sent then has come back, or to a subscriber.
     #[inline]
     pub(super) fn answered(&mut self, due: Nanos, sent: Nanos, now: Nanos) {
         self.course.record(now.saturating_sub(due));
-        let page = self.page_at(due);
+        let phase = self.phase_at(due);
+        let late = self.over || phase < self.current;
+        let page = &mut self.pages[phase];
+        page.counts.late += u64::from(late);
         page.corrected.record(now.saturating_sub(due));
         page.uncorrected.record(now.saturating_sub(sent));
     }
 
     /// What was counted as lost has come after all, after a later one.
     pub(super) fn came_late(&mut self) {
-        self.counts().reordered += 1;
+        self.faults().reordered += 1;
         let mut pages = self.pages[..=self.current].iter_mut().rev();
         if let Some(page) = pages.find(|page| page.counts.lost > 0) {
             page.counts.lost -= 1;
@@ -156,20 +181,19 @@ impl Account {
 
     /// A connection took so long to open.
     pub(super) fn connected(&mut self, took: Nanos) {
-        let page = &mut self.pages[self.current];
-        page.counts.opened += 1;
-        page.connect.record(took);
+        self.counts().opened += 1;
+        self.pages[self.current].connect.record(took);
     }
 
     /// A connection could not be opened.
     pub(super) fn refuse(&mut self, reason: impl Into<String>) {
-        self.counts().refused += 1;
+        self.faults().refused += 1;
         self.refused.add(reason);
     }
 
     /// A connection broke.
     pub(super) fn break_off(&mut self, reason: impl Into<String>) {
-        self.counts().broken += 1;
+        self.faults().broken += 1;
         self.broken.add(reason);
     }
 
@@ -178,12 +202,11 @@ impl Account {
         self.refused.total() + self.broken.total()
     }
 
-    /// Replies or deliveries, and messages sent, in all phases.
-    pub(super) fn done_and_sent(&self) -> (u64, u64) {
-        let counts = self.pages.iter().map(|page| &page.counts);
-        counts.fold((0, 0), |(done, sent), page| {
-            (done + page.done, sent + page.sent)
-        })
+    /// All counts so far.
+    pub(super) fn so_far(&self) -> Counts {
+        let mut all = self.all();
+        all.add(&self.after);
+        all
     }
 
     /// Everything.
@@ -196,6 +219,7 @@ impl Account {
         });
         Closed {
             notes: notes.collect(),
+            after: self.after,
             course: self.course.finish(),
             refused: self.refused,
             broken: self.broken,
@@ -203,7 +227,7 @@ impl Account {
     }
 
     #[inline]
-    fn page_at(&mut self, time: Nanos) -> &mut Page {
+    fn phase_at(&self, time: Nanos) -> usize {
         let time = time.saturating_sub(self.start);
         // Most of what comes back fell due in the same phase.
         let mut phase = self.current;
@@ -213,7 +237,7 @@ impl Account {
         while time >= self.ends[phase] && phase + 1 < self.ends.len() {
             phase += 1;
         }
-        &mut self.pages[phase]
+        phase
     }
 }
 
@@ -223,6 +247,7 @@ impl Closed {
         for (all, one) in self.notes.iter_mut().zip(&other.notes) {
             all.merge(one);
         }
+        self.after.add(&other.after);
         self.course
             .iter_mut()
             .zip(other.course)
@@ -257,6 +282,7 @@ impl Counts {
             lost: self.lost.saturating_sub(before.lost),
             duplicated: self.duplicated - before.duplicated,
             reordered: self.reordered - before.reordered,
+            late: self.late - before.late,
             open: self.open,
         }
     }
@@ -274,6 +300,7 @@ impl Counts {
             lost,
             duplicated,
             reordered,
+            late,
             open,
         } = other;
         self.due += due;
@@ -286,6 +313,7 @@ impl Counts {
         self.lost += lost;
         self.duplicated += duplicated;
         self.reordered += reordered;
+        self.late += late;
         self.open += open;
     }
 }
@@ -313,7 +341,19 @@ mod tests {
         account.counts().done += 2;
         account.due(11 * SECOND);
         account.end(12 * SECOND, 7);
+        account.counts().done += 100;
+        account.counts().sent += 200;
+        account.connected(5);
+        account.faults().duplicated += 9;
+        account.refuse("no");
+        account.answered(11 * SECOND, 11 * SECOND, 13 * SECOND);
+        let so_far = account.so_far();
+        assert_eq!((so_far.done, so_far.sent), (103, 200));
         let closed = account.close();
+        let last = &closed.notes[1].counts;
+        assert_eq!((last.opened, last.duplicated, last.refused), (0, 9, 1));
+        let after = &closed.after;
+        assert_eq!((after.done, after.sent, after.opened), (100, 200, 1));
         let of = |n: usize| {
             let notes: &Notes = &closed.notes[n];
             let count = notes.corrected.distribution().map_or(0, |it| it.count);
@@ -321,10 +361,11 @@ mod tests {
                 notes.counts.due,
                 notes.counts.done,
                 notes.counts.open,
+                notes.counts.late,
                 count,
             )
         };
-        assert_eq!((of(0), of(1)), ((1, 1, 4, 1), (1, 2, 7, 1)));
+        assert_eq!((of(0), of(1)), ((1, 1, 4, 1, 1), (1, 2, 7, 1, 2)));
         let slow = closed.notes[0].corrected.distribution().unwrap();
         assert!((slow.max / 1e6 - 1.0).abs() < 0.01, "{slow:?}");
     }

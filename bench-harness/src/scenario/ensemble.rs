@@ -103,6 +103,8 @@ pub(super) struct Ensemble<'a> {
     /// Connections of all roles that could not be opened, and that broke.
     refused: Failures,
     broken: Failures,
+    /// Connections count as what is done: no role has replies.
+    counts_opened: bool,
     length: Nanos,
     measured: std::ops::Range<Nanos>,
 }
@@ -132,6 +134,7 @@ impl<'a> Ensemble<'a> {
             recorder: None,
             refused: Failures::default(),
             broken: Failures::default(),
+            counts_opened: !plan.has_replies(),
             length: plan.length(),
             measured: plan.measured(),
         };
@@ -267,16 +270,21 @@ impl<'a> Ensemble<'a> {
         })
     }
 
-    /// Shows the counts, and returns what has come so far.
+    /// Shows the counts, and returns how much has happened so far: what has come, and connections that opened or closed.
     fn show(&self) -> u64 {
-        let mut sum = (0, 0, 0);
+        let (mut done, mut sent, mut opened, mut closed, mut errors) = (0, 0, 0, 0, 0);
         for actor in &self.actors {
             let account = actor.account();
-            let (done, sent) = account.done_and_sent();
-            sum = (sum.0 + done, sum.1 + sent, sum.2 + account.errors());
+            let so_far = account.so_far();
+            done += so_far.done;
+            sent += so_far.sent;
+            opened += so_far.opened;
+            closed += so_far.closed;
+            errors += account.errors();
         }
-        self.progress.show(sum.0, sum.1, sum.2);
-        sum.0
+        let things = if self.counts_opened { opened } else { done };
+        self.progress.show(things, sent, errors);
+        done + opened + closed + errors
     }
 
     #[inline]

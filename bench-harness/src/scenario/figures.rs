@@ -28,7 +28,7 @@ pub(crate) struct PhaseFigures {
     pub(crate) length_s: f64,
     /// It is in the figures of the whole.
     pub(crate) measured: bool,
-    /// Replies and deliveries that came in it.
+    /// Replies and deliveries that came in it; where no role has any, connections that were opened.
     pub(crate) messages: u64,
     pub(crate) per_second: f64,
     /// Server processor time in it per reply or delivery; what connections cost that opened and closed is in it.
@@ -56,8 +56,23 @@ pub(crate) struct RoleFigures {
     pub(crate) total: Figures,
     /// Phase by phase.
     pub(crate) phases: Vec<Figures>,
+    /// What came after the last phase: too late to be in its rates.
+    #[serde(default)]
+    pub(crate) after_end: AfterEnd,
     /// Interval by interval.
     pub(crate) course: Vec<Interval>,
+}
+
+/// A role after the end of the load, while what is on the way is waited for. What was wrong with it is counted in the last phase.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct AfterEnd {
+    /// Messages sent (for churn: connections begun) that had fallen due before.
+    pub(crate) sent: u64,
+    /// Replies, or deliveries, that came; for churn, replies.
+    pub(crate) done: u64,
+    /// Connections opened, and closed in order.
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
 }
 
 /// A role in an interval of its course.
@@ -91,6 +106,9 @@ pub(crate) struct Figures {
     pub(crate) done: u64,
     /// The same per second.
     pub(crate) per_second: f64,
+    /// Of what fell due in it, replies and deliveries (for churn: connections) that came when it was over.
+    #[serde(default)]
+    pub(crate) late: u64,
     /// Latencies of what fell due in it; for churn, until the connection was open.
     pub(crate) latency_us: Latencies,
     /// How long connections took that were opened in it, TCP and upgrade.

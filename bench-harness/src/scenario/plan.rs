@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use corecast_protocol::Opcode;
+use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 
 use super::curve::{Curve, Piece};
@@ -35,6 +36,8 @@ const DEFAULT_SIZE: u64 = 128;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) title: String,
+    /// Of the file's text and the changes of `--path`.
+    pub(crate) digest: String,
     /// Everything was multiplied by this.
     pub(crate) scale: u64,
     pub(crate) phases: Vec<Phase>,
@@ -145,6 +148,7 @@ impl Plan {
         }
         Ok(Self {
             title: file.title,
+            digest: digest(text),
             scale,
             phases,
             roles,
@@ -187,12 +191,35 @@ impl Plan {
             ));
         }
         role.path = Some(path.to_owned());
+        self.digest = digest(&format!("{} {change}", self.digest));
         Ok(())
     }
 
     /// Connections that exist at once, at most.
     pub(crate) fn connections(&self) -> u64 {
         self.roles.iter().map(Role::slots).sum()
+    }
+
+    /// Some role has replies or deliveries.
+    pub(crate) fn has_replies(&self) -> bool {
+        let has = |role: &Role| match role.task {
+            Task::Echo(_) | Task::Broadcast { .. } => true,
+            Task::Churn { messages, .. } => messages > 0,
+            Task::Idle => false,
+        };
+        self.roles.iter().any(has)
+    }
+
+    /// Some role opens connections all the time.
+    pub(crate) fn opens_connections(&self) -> bool {
+        self.roles.iter().any(|role| role.kind() == Kind::Churn)
+    }
+}
+
+impl Phase {
+    /// How long it takes.
+    pub(crate) fn seconds(&self) -> f64 {
+        Duration::from_nanos(self.span.end - self.span.start).as_secs_f64()
     }
 }
 
@@ -400,6 +427,15 @@ impl Context<'_> {
             }
         })
     }
+}
+
+/// The first 8 bytes of a text's SHA-256.
+fn digest(text: &str) -> String {
+    let bytes = Sha256::digest(text);
+    bytes[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// A key that this kind of role does not know, or lacks.

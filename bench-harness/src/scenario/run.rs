@@ -16,6 +16,7 @@ use crate::clock::{Clock, Nanos, nanos};
 use crate::commands::Setup;
 use crate::commands::opening::nothing_opened;
 use crate::error::BenchError;
+use crate::gates::figure::Outlook;
 use crate::report::Record;
 use crate::session::{Load, Stage};
 use crate::target::Wire;
@@ -58,6 +59,15 @@ impl Load for Play<'_> {
         &self.args.common
     }
 
+    fn outlook(&self) -> Option<Outlook> {
+        let kind = match (self.plan.has_replies(), self.plan.opens_connections()) {
+            (true, _) => "scenario",
+            (false, true) => "scenario without replies",
+            (false, false) => "scenario of idle connections",
+        };
+        Some(Outlook::new(kind, &self.args.common, true))
+    }
+
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
         if self.args.common.target.wire == Wire::Raw {
             return Err(BenchError::usage("scenarios speak WebSocket: use ws://"));
@@ -90,13 +100,7 @@ impl Load for Play<'_> {
             return Err(nothing_opened(&refused));
         }
         Ok(Record {
-            summary: summarize::summary(
-                self,
-                &setup.cores,
-                &seen,
-                &outcome.roles,
-                &outcome.latency,
-            ),
+            summary: summarize::summary(self, &setup, &seen, &outcome.roles, &outcome.latency),
             history,
         })
     }

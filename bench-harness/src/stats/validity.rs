@@ -36,7 +36,7 @@ const RATE_TOLERANCE: f64 = 0.01;
 const WINDOW_TOLERANCE: f64 = 0.05;
 
 /// A cost per message is a mean over at least so many.
-const ENOUGH_MESSAGES: u64 = 100;
+pub(crate) const ENOUGH_MESSAGES: u64 = 100;
 
 /// What was seen.
 #[derive(Clone, Debug)]

@@ -3,9 +3,33 @@
 use super::super::unit::Unit;
 use super::{Better, Family, Place, Scalar, Source};
 
-const ALL: &[&str] = &["echo", "broadcast", "connect", "idle"];
-const MESSAGES: &[&str] = &["echo", "broadcast"];
-const BUSY: &[&str] = &["echo", "broadcast", "connect"];
+const ALL: &[&str] = &[
+    "echo",
+    "broadcast",
+    "connect",
+    "idle",
+    "scenario",
+    "scenario without replies",
+    "scenario of idle connections",
+];
+const MESSAGES: &[&str] = &["echo", "broadcast", "scenario"];
+const BUSY: &[&str] = &[
+    "echo",
+    "broadcast",
+    "connect",
+    "scenario",
+    "scenario without replies",
+];
+const RATED: &[&str] = &[
+    "echo",
+    "broadcast",
+    "connect",
+    "idle",
+    "scenario",
+    "scenario without replies",
+];
+/// Of a scenario each role has times of its own.
+const CONNECTING: &[&str] = &["echo", "broadcast", "connect", "idle"];
 
 const fn by(commands: &'static [&'static str]) -> Source {
     Source {
@@ -51,19 +75,19 @@ pub(super) const FAMILIES: &[Family] = &[
         prefix: "connect.",
         about: "until a connection could be used: TCP and upgrade",
         places: &["connect_us.open"],
-        source: by(ALL),
+        source: by(CONNECTING),
     },
     Family {
         prefix: "tcp.",
         about: "the TCP handshake",
         places: &["connect_us.tcp", "connections.tcp_us"],
-        source: by(ALL),
+        source: by(CONNECTING),
     },
     Family {
         prefix: "upgrade.",
         about: "from the upgrade's request to its response",
         places: &["connect_us.upgrade", "connections.upgrade_us"],
-        source: by(ALL),
+        source: by(CONNECTING),
     },
     Family {
         prefix: "first-message.",
@@ -95,7 +119,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         unit: Unit::Rate,
         better: Better::Higher,
         place: Place::First(&["messages.per_second", "connections.per_second"]),
-        source: by(ALL),
+        source: by(RATED),
     },
     Scalar {
         name: "max-rate",

@@ -92,7 +92,7 @@ struct Source {
 /// What is known of a run before it is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outlook {
-    /// The command, as in a summary.
+    /// The command, as in a summary; for a scenario, which kind of one.
     pub(crate) command: &'static str,
     /// The server's process is given.
     pub(crate) server: bool,

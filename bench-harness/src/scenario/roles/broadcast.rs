@@ -339,10 +339,10 @@ impl<'a> Broadcast<'a> {
         }
         self.account.counts().done += 1;
         match ledger.arrived(seat.row, index as u32, stamp.number) {
-            Arrival::New(missing) => self.account.counts().lost += missing.len() as u64,
+            Arrival::New(missing) => self.account.faults().lost += missing.len() as u64,
             Arrival::Late => self.account.came_late(),
             Arrival::Duplicate => {
-                self.account.counts().duplicated += 1;
+                self.account.faults().duplicated += 1;
                 return Ok(());
             }
         }
@@ -547,7 +547,7 @@ impl Actor for Broadcast<'_> {
     }
 
     fn close(mut self: Box<Self>) -> Closed {
-        self.account.counts().lost += self.outstanding();
+        self.account.faults().lost += self.outstanding();
         self.account.close()
     }
 }

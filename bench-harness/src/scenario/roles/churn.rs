@@ -251,7 +251,7 @@ impl Actor for Churn {
             (Ok(()), _) => self.account.counts().closed += 1,
             (Err(reason), true) => {
                 let unanswered = u64::from(self.place(slot).unanswered > 0);
-                self.account.counts().lost += unanswered;
+                self.account.faults().lost += unanswered;
                 self.account.break_off(reason);
             }
             (Err(reason), false) => self.account.refuse(reason),
@@ -263,7 +263,7 @@ impl Actor for Churn {
     }
 
     fn close(mut self: Box<Self>) -> Closed {
-        self.account.counts().lost += self.dues.waiting() as u64;
+        self.account.faults().lost += self.dues.waiting() as u64;
         self.account.close()
     }
 }

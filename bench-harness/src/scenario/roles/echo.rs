@@ -213,7 +213,7 @@ impl Echo<'_> {
                 self.account.came_late();
                 self.came(due, sent, now, recorder);
             }
-            Displaced::Again => self.account.counts().duplicated += 1,
+            Displaced::Again => self.account.faults().duplicated += 1,
             Displaced::Unknown => return Err("a reply came that nothing was sent for".to_owned()),
         }
         let talk = &mut self.talks[place];
@@ -235,7 +235,7 @@ impl Echo<'_> {
             self.missing_dues.insert((id, number), due);
             missing.push(Missing { number, sent });
         }
-        self.account.counts().lost += missing.len() as u64;
+        self.account.faults().lost += missing.len() as u64;
         self.missing.miss(id, missing.into_iter(), number);
     }
 
@@ -361,7 +361,7 @@ impl Actor for Echo<'_> {
         let talk = std::mem::take(self.talk(slot));
         self.dirty.retain(|&other| other != slot);
         if self.fleet.ended(slot, opened, end, now, &mut self.account) == Ended::Broken {
-            self.account.counts().lost += talk.flight.len() as u64;
+            self.account.faults().lost += talk.flight.len() as u64;
         }
         talk.queue
             .into_iter()
@@ -379,7 +379,7 @@ impl Actor for Echo<'_> {
             .iter()
             .map(|talk| talk.flight.len() + talk.queue.len())
             .sum();
-        self.account.counts().lost += (unanswered + self.dues.waiting()) as u64;
+        self.account.faults().lost += (unanswered + self.dues.waiting()) as u64;
         self.account.close()
     }
 }
