@@ -507,6 +507,65 @@ duration = "1s"
 }
 
 #[test]
+fn phases_that_are_not_measured_are_in_no_latency() {
+    if !ring_available() {
+        return;
+    }
+    let text = r#"
+title = "Tail"
+[[role]]
+name = "talkers"
+kind = "echo"
+connections = 2
+rate = 300
+[[phase]]
+name = "before"
+duration = "500ms"
+measure = false
+[[phase]]
+name = "counts"
+duration = "600ms"
+[[phase]]
+name = "after"
+duration = "800ms"
+measure = false
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("run");
+    let script = Script::new("tail", text);
+    let url = Town::honest().url();
+    let output = output.to_str().unwrap();
+    let (code, summary, errors) = bench(&["scenario", script.path(), &url, "--output", output]);
+    assert!(matches!(code, 0 | 5), "{code}: {errors}");
+    for latency in ["corrected", "uncorrected"] {
+        assert_eq!(summary["latency_us"][latency]["count"], 180, "{summary:#}");
+    }
+    let dues: Vec<u64> = role(&summary, "talkers")["phases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| number(part, "due"))
+        .collect();
+    assert_eq!(dues, [150, 180, 240]);
+    // The course shows them all the same.
+    let rows = std::fs::read_to_string(format!("{output}/timeseries.csv")).unwrap();
+    let mut rows = rows
+        .lines()
+        .map(|row| row.split(',').collect::<Vec<&str>>());
+    let names = rows.next().unwrap();
+    let column = |name: &str| names.iter().position(|it| *it == name).unwrap();
+    let (phase, count) = (column("phase"), column("latency_count"));
+    let after: u64 = rows
+        .filter(|row| row[phase] == "draining")
+        .filter_map(|row| row[count].parse::<u64>().ok())
+        .sum();
+    assert!(
+        after > 100,
+        "of 240, all but those of intervals that were late: {after}"
+    );
+}
+
+#[test]
 fn a_role_without_replies_is_invalid_and_the_others_are_not() {
     if !ring_available() {
         return;

@@ -15,7 +15,7 @@ use crate::clock::{Clock, Nanos};
 use crate::error::BenchError;
 use crate::procfs::{Detail, Watch};
 use crate::screen::{Screen, SoFar, View};
-use crate::stats::latency::Latency;
+use crate::stats::latency::{Distribution, Latency};
 
 /// Between two looks while nothing is measured.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -64,8 +64,8 @@ pub(crate) struct Monitor<'a> {
     /// Where the last row ended.
     last: (Nanos, Moment),
     grid: Option<Grid>,
-    /// Intervals that may still grow.
-    cuts: BTreeMap<i64, Cut>,
+    /// Intervals that may still grow, those of the measurement apart from others of the same time.
+    cuts: BTreeMap<(i64, bool), Cut>,
     /// Intervals that are over.
     stretches: BTreeMap<i64, Stretch>,
     /// All intervals of the measurement so far.
@@ -178,11 +178,14 @@ impl<'a> Monitor<'a> {
         self.rest(measured.end)?;
         self.row(Some(grid.count() as i64 - 1), Detail::Glance)?;
         self.enter(Phase::Draining, None);
-        while let Some(&look) = looks.ahead.front() {
-            let glance = self.clock.now() + crate::clock::nanos(GLANCE);
-            self.take(&mut looks, glance.min(look))?;
-            self.rest(glance.min(look))?;
-            self.glance()?;
+        let mut number = grid.count() as i64;
+        while let Some(&last) = looks.ahead.back() {
+            let end = grid.begin(number + 1).min(last);
+            self.take(&mut looks, end)?;
+            self.rest(end)?;
+            self.row(Some(number), Detail::Glance)?;
+            self.show()?;
+            number += 1;
         }
         Ok(looks.taken)
     }
@@ -278,47 +281,56 @@ impl<'a> Monitor<'a> {
             for cut in thread.take_cuts() {
                 changed.push(cut.number);
                 self.count_in(&cut);
-                self.unpack(cut.number);
-                let Some(sum) = self.cuts.get_mut(&cut.number) else {
-                    self.cuts.insert(cut.number, cut);
+                if cut.measured {
+                    self.unpack(cut.number);
+                }
+                let place = (cut.number, cut.measured);
+                let Some(sum) = self.cuts.get_mut(&place) else {
+                    self.cuts.insert(place, cut);
                     continue;
                 };
-                sum.corrected.merge(&cut.corrected);
-                if let (Some(sum), Some(one)) = (&mut sum.uncorrected, &cut.uncorrected) {
-                    sum.merge(one);
-                }
-                thread.give_back(cut.corrected);
-                cut.uncorrected
-                    .into_iter()
-                    .for_each(|latency| thread.give_back(latency));
+                sum.merge(&cut);
+                thread.take_back(cut);
             }
         }
         for &number in &changed {
             let rows = self.numbers.iter().rposition(|row| *row == Some(number));
-            if let (Some(row), Some(cut)) = (rows, self.cuts.get(&number)) {
-                self.samples[row].latency_us = cut.corrected.distribution();
-                let uncorrected = cut.uncorrected.as_ref();
-                self.samples[row].uncorrected_us = uncorrected.and_then(|it| it.distribution());
+            if let Some(row) = rows {
+                let [corrected, uncorrected] = self.distributions(number);
+                self.samples[row].latency_us = corrected;
+                self.samples[row].uncorrected_us = uncorrected;
             }
         }
-        if let Some(last) = self.cuts.keys().next_back() {
+        if let Some((last, _)) = self.cuts.keys().next_back() {
             self.pack(last - SETTLED);
         }
     }
 
-    /// The warm-up does not count.
-    fn count_in(&mut self, cut: &Cut) {
-        if cut.number < 0 {
-            return;
+    /// Of all latencies of an interval, measured or not: corrected and uncorrected.
+    fn distributions(&self, number: i64) -> [Option<Distribution>; 2] {
+        let of = |cut: &Cut| {
+            let uncorrected = cut.uncorrected.as_ref();
+            [
+                cut.corrected.distribution(),
+                uncorrected.and_then(Latency::distribution),
+            ]
+        };
+        let part = |measured| self.cuts.get(&(number, measured));
+        match (part(true), part(false)) {
+            (Some(one), Some(other)) => {
+                let mut both = one.empty();
+                both.merge(one);
+                both.merge(other);
+                of(&both)
+            }
+            (one, other) => one.or(other).map_or([None, None], of),
         }
-        let so_far = self.so_far.get_or_insert_with(|| Cut {
-            number: 0,
-            corrected: Latency::new(),
-            uncorrected: cut.uncorrected.as_ref().map(|_| Latency::new()),
-        });
-        so_far.corrected.merge(&cut.corrected);
-        if let (Some(sum), Some(one)) = (&mut so_far.uncorrected, &cut.uncorrected) {
-            sum.merge(one);
+    }
+
+    /// Neither the warm-up counts, nor what falls due after the measurement.
+    fn count_in(&mut self, cut: &Cut) {
+        if cut.measured {
+            self.so_far.get_or_insert_with(|| cut.empty()).merge(cut);
         }
     }
 
@@ -366,17 +378,13 @@ impl<'a> Monitor<'a> {
     /// Packs intervals before this one: a histogram takes a quarter of a megabyte, and a run may have thousands.
     fn pack(&mut self, before: i64) {
         let Some(grid) = self.grid else { return };
-        let later = self.cuts.split_off(&before);
-        for (number, cut) in mem::replace(&mut self.cuts, later) {
-            // The warm-up leaves its rows only.
-            if number >= 0 {
-                self.stretches.insert(number, stretch(grid, &cut));
+        let later = self.cuts.split_off(&(before, false));
+        for (_, cut) in mem::replace(&mut self.cuts, later) {
+            // The others leave their rows only.
+            if cut.measured {
+                self.stretches.insert(cut.number, stretch(grid, &cut));
             }
-            let thread = &self.conductor.progress()[0];
-            thread.give_back(cut.corrected);
-            cut.uncorrected
-                .into_iter()
-                .for_each(|latency| thread.give_back(latency));
+            self.conductor.progress()[0].take_back(cut);
         }
     }
 
@@ -386,10 +394,11 @@ impl<'a> Monitor<'a> {
             let unpack = |packed: &Vec<u8>| Latency::unpack(packed).expect("it was packed here");
             let cut = Cut {
                 number,
+                measured: true,
                 corrected: unpack(&stretch.corrected),
                 uncorrected: stretch.uncorrected.as_ref().map(unpack),
             };
-            self.cuts.insert(number, cut);
+            self.cuts.insert((number, true), cut);
         }
     }
 }

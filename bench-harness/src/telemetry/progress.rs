@@ -49,6 +49,8 @@ struct Shelf {
 pub(crate) struct Cut {
     /// The interval's number on the run's grid.
     pub(crate) number: i64,
+    /// They are the measurement's; not those of the warm-up, and of what fell due after the end.
+    pub(crate) measured: bool,
     /// From the time due.
     pub(crate) corrected: Latency,
     /// From the time sent. Open loop only.
@@ -188,6 +190,26 @@ impl Progress {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shelf> {
         self.shelf.lock().expect("nobody panics with the shelf")
+    }
+}
+
+impl Cut {
+    /// Nothing yet, of the same interval.
+    pub(crate) fn empty(&self) -> Self {
+        Self {
+            number: self.number,
+            measured: self.measured,
+            corrected: Latency::new(),
+            uncorrected: self.uncorrected.as_ref().map(|_| Latency::new()),
+        }
+    }
+
+    /// Adds the latencies of another.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.corrected.merge(&other.corrected);
+        if let (Some(sum), Some(one)) = (&mut self.uncorrected, &other.uncorrected) {
+            sum.merge(one);
+        }
     }
 }
 

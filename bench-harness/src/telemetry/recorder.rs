@@ -18,9 +18,18 @@ pub(crate) struct Recorder<'a> {
     /// The interval's number, and when it ends.
     number: i64,
     end: Nanos,
-    corrected: Tally,
-    uncorrected: Option<Tally>,
+    tallies: Tallies,
+    /// Of what fell due after the measurement, when a load goes on.
+    beyond: Option<Tallies>,
     total: Recorded,
+}
+
+/// The histograms of the interval.
+#[derive(Debug)]
+struct Tallies {
+    corrected: Tally,
+    /// Open loop only.
+    uncorrected: Option<Tally>,
 }
 
 /// The latencies of a whole measurement.
@@ -47,8 +56,8 @@ impl<'a> Recorder<'a> {
             number,
             // The first look at the time begins an interval.
             end: 0,
-            corrected: Tally::new(progress.empty()),
-            uncorrected: open_loop.then(|| Tally::new(progress.empty())),
+            tallies: Tallies::new(progress, open_loop),
+            beyond: None,
             total: Recorded {
                 corrected: Latency::new(),
                 uncorrected: open_loop.then(Latency::new),
@@ -90,12 +99,18 @@ impl<'a> Recorder<'a> {
     #[inline]
     pub(crate) fn record(&mut self, due: Nanos, sent: Nanos, now: Nanos) {
         self.look(now);
+        let Range { start, end } = self.measured;
         // Of the messages of the warm-up, those count for its intervals that came back in it; the others nowhere.
-        if due < self.measured.start && now >= self.measured.start {
+        if due < start && now >= start {
             return;
         }
-        self.corrected.record(now.saturating_sub(due));
-        if let Some(uncorrected) = &mut self.uncorrected {
+        let tallies = if due < end {
+            &mut self.tallies
+        } else {
+            self.beyond()
+        };
+        tallies.corrected.record(now.saturating_sub(due));
+        if let Some(uncorrected) = &mut tallies.uncorrected {
             uncorrected.record(now.saturating_sub(sent));
         }
     }
@@ -104,6 +119,16 @@ impl<'a> Recorder<'a> {
     pub(crate) fn finish(mut self) -> Recorded {
         self.pass_on();
         self.total
+    }
+
+    fn is_open_loop(&self) -> bool {
+        self.total.lag.is_some()
+    }
+
+    fn beyond(&mut self) -> &mut Tallies {
+        let (progress, open_loop) = (self.progress, self.is_open_loop());
+        let empty = || Tallies::new(progress, open_loop);
+        self.beyond.get_or_insert_with(empty)
     }
 
     #[cold]
@@ -117,22 +142,38 @@ impl<'a> Recorder<'a> {
         if self.number == i64::MIN {
             return;
         }
-        let progress = self.progress;
-        let change =
-            |tally: &mut Tally| std::mem::replace(tally, Tally::new(progress.empty())).finish();
-        let cut = Cut {
-            number: self.number,
-            corrected: change(&mut self.corrected),
-            uncorrected: self.uncorrected.as_mut().map(change),
-        };
+        let empty = Tallies::new(self.progress, self.is_open_loop());
+        let tallies = std::mem::replace(&mut self.tallies, empty);
         // Intervals before the first one of the measurement are the warm-up.
-        if self.number >= 0 {
+        let cut = tallies.cut(self.number, self.number >= 0);
+        if cut.measured {
             self.total.corrected.merge(&cut.corrected);
             if let (Some(total), Some(one)) = (&mut self.total.uncorrected, &cut.uncorrected) {
                 total.merge(one);
             }
         }
-        progress.hand_over(cut);
+        self.progress.hand_over(cut);
+        if let Some(beyond) = self.beyond.take() {
+            self.progress.hand_over(beyond.cut(self.number, false));
+        }
+    }
+}
+
+impl Tallies {
+    fn new(progress: &Progress, open_loop: bool) -> Self {
+        Self {
+            corrected: Tally::new(progress.empty()),
+            uncorrected: open_loop.then(|| Tally::new(progress.empty())),
+        }
+    }
+
+    fn cut(self, number: i64, measured: bool) -> Cut {
+        Cut {
+            number,
+            measured,
+            corrected: self.corrected.finish(),
+            uncorrected: self.uncorrected.map(Tally::finish),
+        }
     }
 }
 
@@ -168,6 +209,8 @@ mod tests {
         recorder.record(SECOND / 2, SECOND / 2, SECOND + 5);
         recorder.record(SECOND, SECOND + 3, SECOND + 1_000_000);
         recorder.record(2 * SECOND - 1, 2 * SECOND, 7 * SECOND);
+        recorder.record(2 * SECOND, 2 * SECOND, 7 * SECOND);
+        recorder.record(3 * SECOND, 3 * SECOND, 7 * SECOND + 5);
         let total = recorder.finish();
         let corrected = total.corrected.distribution().unwrap();
         assert_eq!(corrected.count, 2);
@@ -176,8 +219,10 @@ mod tests {
         assert!(uncorrected.min < 1_000.0 && uncorrected.count == 2);
         let cuts = progress.take_cuts();
         let counted = |cut: &Cut| cut.corrected.distribution().map_or(0, |d| d.count);
-        let list: Vec<_> = cuts.iter().map(|cut| (cut.number, counted(cut))).collect();
-        assert_eq!(list, [(-1, 1), (0, 1), (24, 1)]);
+        let told = |cut: &Cut| (cut.number, cut.measured, counted(cut));
+        let list: Vec<_> = cuts.iter().map(told).collect();
+        let expected = [(-1, false, 1), (0, true, 1), (24, true, 1), (24, false, 2)];
+        assert_eq!(list, expected, "what fell due later is in rows only");
     }
 
     #[test]
