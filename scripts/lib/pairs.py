@@ -1,12 +1,20 @@
-"""Whether two ways to do the same agree: ratios within rounds, with a confidence interval."""
+"""Whether two ways to do the same agree: ratios within rounds, and the interval in which their median lies."""
 
-import random
+import enum
+import math
 import statistics
 from dataclasses import dataclass
 
-RESAMPLES = 10_000
 CONFIDENCE = 0.95
-SEED = 6
+
+
+class Verdict(enum.Enum):
+    """What can be said of a difference that nobody would mind."""
+
+    AGREES = "yes"
+    DIFFERS = "NO"
+    # It may be larger, and may be none: more rounds would tell.
+    NOT_TOLD = "not told"
 
 
 @dataclass(frozen=True)
@@ -18,22 +26,36 @@ class Agreement:
     high: float
     rounds: int
 
-    def agrees(self, margin):
-        """Whether chance explains the difference, or it is no larger than `margin` (0.02: 2 %) for sure."""
-        chance = self.low <= 1 <= self.high
-        return chance or (1 - margin <= self.low and self.high <= 1 + margin)
+    def verdict(self, margin):
+        """Agrees when the whole interval lies within `margin` (0.05: 1.05 times as much or as little), differs when all of it
+        lies beyond. An interval that noise has made wide shows neither."""
+        least, most = 1 / (1 + margin), 1 + margin
+        if least <= self.low and self.high <= most:
+            return Verdict.AGREES
+        if self.high < least or most < self.low:
+            return Verdict.DIFFERS
+        return Verdict.NOT_TOLD
 
     def __str__(self):
         return f"{self.ratio:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def agreement(subject, against, comparisons=1):
-    """Compares figures of the same rounds. Ratios within rounds: what slows the machine for a while slows both.
+def agreement(subject, against):
+    """Compares figures of the same rounds. Ratios within rounds: what slows the machine for a while slows both."""
+    ratios = sorted(one / other for one, other in zip(subject, against, strict=True))
+    cut = outside(len(ratios))
+    # Six rounds are the fewest whose range holds the median so surely.
+    low, high = (ratios[cut], ratios[-1 - cut]) if cut is not None else (0.0, math.inf)
+    return Agreement(statistics.median(ratios), low, high, len(ratios))
 
-    Of so many `comparisons` all are to be right with the confidence that one alone would have: each has to be surer.
-    """
-    ratios = [one / other for one, other in zip(subject, against, strict=True)]
-    chance = random.Random(SEED)
-    medians = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
-    tail = round(RESAMPLES * (1 - CONFIDENCE) / comparisons / 2)
-    return Agreement(statistics.median(ratios), medians[tail], medians[-1 - tail], len(ratios))
+
+def outside(rounds):
+    """How many of the ratios, in order, the interval leaves out at each end: the median of what they are drawn from lies beyond
+    that many as seldom as so many tosses of a coin all but that many fall on one side. None when even the range is too narrow."""
+    share, cut = 0.0, None
+    for heads in range(rounds // 2):
+        share += math.comb(rounds, heads) / 2**rounds
+        if 2 * share > 1 - CONFIDENCE:
+            break
+        cut = heads
+    return cut
