@@ -31,10 +31,10 @@ pub(crate) struct GateFlags {
     #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "find_max")]
     pub(crate) step_duration: Option<Duration>,
     /// Run so many times, each into a folder of --output of its own: 1, 2, and so on. What `compare` and --baseline
-    /// need to tell a change from chance: at least 4, better 8.
+    /// need to tell a change from chance: 4 for one figure, 6 for a dozen, better 8.
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count)]
     pub(crate) repeat: u64,
-    /// Compare with the runs in this folder. Exit code 4 when this run is worse.
+    /// Compare with the runs in this folder. Exit code 4 when those made now are worse; a single run never is (--repeat).
     #[arg(long, value_name = "DIR")]
     pub(crate) baseline: Option<PathBuf>,
     /// Change that does not count in the comparison with --baseline.

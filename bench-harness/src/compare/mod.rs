@@ -14,7 +14,7 @@ use crate::error::{BenchError, Verdict};
 use crate::gates::figure::Figure;
 use pairs::pair;
 pub(crate) use render::Style;
-use rows::{Row, rows};
+use rows::{Row, judge_together, rows};
 use set::Set;
 
 /// Version of the format of `--json`.
@@ -28,6 +28,8 @@ pub(crate) struct Report {
     noise: f64,
     /// Kinds of runs that both sets have.
     pairs: Vec<Compared>,
+    /// Figures that were tested together, for whose number p values are adjusted.
+    tested: usize,
     /// Kinds of runs that only one has.
     only_before: Vec<String>,
     only_after: Vec<String>,
@@ -87,7 +89,7 @@ pub(crate) fn compare(
     figures: &[Figure],
 ) -> Result<Report, BenchError> {
     let sorted = pair(&before.runs, &after.runs);
-    let pairs: Vec<Compared> = sorted
+    let mut pairs: Vec<Compared> = sorted
         .pairs
         .iter()
         .map(|pair| Compared {
@@ -97,10 +99,16 @@ pub(crate) fn compare(
             figures: rows(&pair.before.runs, &pair.after.runs, noise, figures),
         })
         .collect();
+    judge_together(pairs.iter_mut().flat_map(|pair| &mut pair.figures));
     let skipped = before.skipped.iter().chain(&after.skipped);
     let report = Report {
         schema: SCHEMA,
         noise,
+        tested: pairs
+            .iter()
+            .flat_map(|pair| &pair.figures)
+            .filter(|row| row.comparison.p.is_some())
+            .count(),
         only_before: sorted.only_before,
         only_after: sorted.only_after,
         skipped: skipped

@@ -7,7 +7,17 @@ use serde_json::Value;
 use super::set::Run;
 
 /// What may differ between runs that are compared: it changes how well something is measured, not what. It is told.
-const MAY_DIFFER: [&str; 4] = ["cores", "duration_s", "warmup_s", "verify"];
+const MAY_DIFFER: [&str; 6] = [
+    "cores",
+    "duration_s",
+    "warmup_s",
+    "verify",
+    "processes",
+    URL,
+];
+
+/// The parameter that [`super::set`] adds: what was asked for of the server, without the host.
+pub(super) const URL: &str = "url";
 
 /// What differs without being asked for otherwise: the seed, and the frames that are a little longer or shorter for it where
 /// payloads are compressed.
@@ -168,9 +178,20 @@ fn differences(before: &Group<'_>, after: &Group<'_>) -> Vec<String> {
         (one != other).then(|| differ(name, &one.join(" and "), &other.join(" and ")))
     };
     let parameters = names.into_iter().filter_map(parameter);
-    parameters
-        .chain(MACHINE.iter().filter_map(machine))
-        .collect()
+    let machines: Vec<String> = match (known(before), known(after)) {
+        (true, true) => MACHINE.iter().filter_map(machine).collect(),
+        (false, false) => Vec::new(),
+        (known, _) => vec![format!(
+            "the machine: it is not known on which one the runs {} were made (there is no env.json)",
+            if known { "after" } else { "before" }
+        )],
+    };
+    parameters.chain(machines).collect()
+}
+
+/// Whether it is known what any of the runs was made on.
+fn known(group: &Group<'_>) -> bool {
+    group.runs.iter().any(|run| run.env.is_some())
 }
 
 fn differ(name: &str, before: &str, after: &str) -> String {
@@ -260,7 +281,7 @@ mod tests {
         let sorted = pair(&before, &after);
         let expected = [
             "connections: 1 before, 2 after",
-            "kernel: 6.18 before, not given after",
+            "the machine: it is not known on which one the runs after were made (there is no env.json)",
         ];
         assert_eq!(sorted.pairs[0].warnings, expected);
         after[0].summary["command"] = "idle".into();
@@ -278,6 +299,22 @@ mod tests {
         let sorted = pair(&before, &after);
         assert_eq!(sorted.pairs.len(), 1);
         assert_eq!(sorted.pairs[0].before.runs.len(), 2);
+    }
+
+    #[test]
+    fn paths_and_processes_may_differ_but_are_told() {
+        let with = |path: &str, processes: u64| {
+            run(
+                "",
+                json!({"connections": 1, "url": path, "processes": processes}),
+            )
+        };
+        let before = [with("ws://…/a", 1), with("ws://…/b", 1)];
+        let after = [with("ws://…/b", 2), with("ws://…/a", 1)];
+        let sorted = pair(&before, &after);
+        let warnings: Vec<&[String]> = sorted.pairs.iter().map(|pair| &pair.warnings[..]).collect();
+        assert_eq!(warnings[0], [""; 0]);
+        assert_eq!(warnings[1], ["processes: 1 before, 2 after"]);
     }
 
     #[test]

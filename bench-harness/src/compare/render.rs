@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::rows::{Row, Word};
 use super::{Compared, Report};
 use crate::screen::words::harmless;
+use crate::stats::compare::runs_needed;
 
 /// For whom it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ const HEAD: [&str; 7] = [
     "after",
     "change",
     "95 % interval",
-    "p",
+    "p (adjusted)",
     "verdict",
 ];
 
@@ -54,34 +55,41 @@ impl Report {
         harmless(&out)
     }
 
-    /// How verdicts came about.
+    /// How verdicts came about, and what to do where there are none.
     fn rule(&self) -> String {
-        let few = self
-            .pairs
-            .iter()
-            .flat_map(|pair| &pair.figures)
-            .any(|row| row.comparison.p.is_none());
+        let rows = || self.pairs.iter().flat_map(|pair| &pair.figures);
         let noise = self.noise * 100.0;
         let mut rule = format!(
-            "A change counts beyond {noise} % of noise, and when it is significant at 5 % (Mann–Whitney)."
+            "A change counts beyond {noise} % of noise, and when it is significant at 5 % (Mann–Whitney), adjusted for {} that are \
+             compared together (Holm). Intervals are of each figure alone.",
+            counted(self.tested, "figure")
         );
-        if few {
+        if rows().any(|row| row.verdict == Word::TooFewRuns) {
+            // Those that are too few to be tested now will be, with more runs.
+            let all = rows().count();
             rule += &format!(
-                " Where there is no p, the runs are too few for that (4 a side will do): there a change counts when every run \
-                 after is more than {noise} % off every run before. Chance is not ruled out."
+                "\nToo few runs to tell: with {} to compare, it takes {} on each side (--repeat), or fewer figures: one alone \
+                 (--figures cpu) takes {}. Nothing is called better or worse on less.",
+                counted(all, "figure"),
+                counted(runs_needed(all), "run"),
+                runs_needed(1)
             );
         }
         rule
     }
 }
 
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 fn section(pair: &Compared, style: Style) -> String {
     let mut out = String::new();
     let (before, after) = pair.runs;
     let title = format!(
-        "{} ({before} {} before, {after} after)",
+        "{} ({} before, {after} after)",
         pair.title,
-        if before == 1 { "run" } else { "runs" }
+        counted(before, "run")
     );
     let _ = match style {
         Style::Markdown => writeln!(out, "### {title}\n"),
@@ -133,7 +141,7 @@ fn cells(row: &Row) -> [String; 7] {
         Word::Better => "better",
         Word::Worse => "WORSE",
         Word::Same => "same",
-        Word::TooFewRuns => "too few runs",
+        Word::TooFewRuns => "too few runs to tell",
     };
     [
         row.figure.to_string(),
@@ -143,7 +151,9 @@ fn cells(row: &Row) -> [String; 7] {
         found.interval.map_or("–".to_owned(), |(low, high)| {
             format!("{} … {}", percent(low), percent(high))
         }),
-        found.p.map_or("–".to_owned(), |p| format!("{p:.4}")),
+        found
+            .p_adjusted
+            .map_or("–".to_owned(), |p| format!("{p:.4}")),
         word.to_owned(),
     ]
 }

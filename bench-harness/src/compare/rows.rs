@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::set::Run;
 use crate::gates::figure::{Better, Figure, Figures};
-use crate::stats::compare::{Change, Comparison, compare_sets};
+use crate::gates::unit::Unit;
+use crate::stats::compare::{Change, Comparison, Tolerance, adjust, compare_sets};
 
 /// How a figure changed.
 #[derive(Debug, Serialize)]
@@ -73,7 +74,11 @@ pub(super) fn rows(before: &[&Run], after: &[&Run], noise: f64, wanted: &[Figure
         .into_iter()
         .filter_map(|figure| {
             let (one, other) = (values(&figure, before), values(&figure, after));
-            let comparison = compare_sets(&one, &other, noise)?;
+            let tolerance = Tolerance {
+                relative: noise,
+                absolute: least(&figure, before),
+            };
+            let comparison = compare_sets(&one, &other, tolerance)?;
             Some(Row {
                 verdict: word(figure.better(), comparison.change),
                 figure,
@@ -81,6 +86,29 @@ pub(super) fn rows(before: &[&Run], after: &[&Run], noise: f64, wanted: &[Figure
             })
         })
         .collect()
+}
+
+/// Judges the rows of a whole comparison together: each is one more chance to take noise for a change.
+pub(super) fn judge_together<'a>(rows: impl Iterator<Item = &'a mut Row>) {
+    let mut rows: Vec<&mut Row> = rows.collect();
+    let mut family: Vec<&mut Comparison> = rows.iter_mut().map(|row| &mut row.comparison).collect();
+    adjust(&mut family);
+    for row in rows {
+        row.verdict = word(row.figure.better(), row.comparison.change);
+    }
+}
+
+/// The least difference that counts, in the figure's unit: a server's memory comes in pages, one of which more or less is nothing.
+fn least(figure: &Figure, runs: &[&Run]) -> f64 {
+    const PAGE: f64 = 4096.0;
+    let connections = runs
+        .iter()
+        .filter_map(|run| run.parameters().get("connections")?.as_f64())
+        .fold(1.0, f64::max);
+    match figure.unit() {
+        Unit::Bytes if figure.better() == Better::Lower => (PAGE / connections).max(1.0),
+        _ => 0.0,
+    }
 }
 
 impl Row {

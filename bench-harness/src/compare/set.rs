@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::pairs::URL;
 use crate::error::BenchError;
 use crate::report::summary::SCHEMA;
 
@@ -36,8 +37,8 @@ pub(crate) struct Set {
 /// One run.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// The names of the folders between the set's and the run's, without digits: runs that are told apart by numbers only
-    /// are of one kind.
+    /// The names of the folders between the set's and the run's, without those that only number runs: runs that are told apart by
+    /// such numbers only are of one kind.
     pub(crate) label: String,
     /// Its `summary.json`.
     pub(crate) summary: Value,
@@ -81,10 +82,11 @@ impl Set {
         &mut self,
         place: &Path,
         label: String,
-        summary: Value,
+        mut summary: Value,
         env: Option<Value>,
     ) -> Result<(), BenchError> {
         check(&summary).map_err(|why| failed(place, why))?;
+        leave_out_hosts(&mut summary);
         if summary["valid"] == true {
             self.runs.push(Run {
                 label,
@@ -111,6 +113,23 @@ impl Run {
         let parameters = self.summary["parameters"].as_object();
         parameters.expect("a set takes no summary without parameters")
     }
+}
+
+/// Where a server listens says nothing of what was asked of it; its path does.
+fn leave_out_hosts(summary: &mut Value) {
+    if let Some(url) = summary["target"].as_str().map(without_host) {
+        summary["parameters"][URL] = url.into();
+    }
+    let publish = &mut summary["parameters"]["publish_url"];
+    if let Some(url) = publish.as_str().map(without_host) {
+        *publish = url.into();
+    }
+}
+
+fn without_host(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let path = rest.find(['/', '?']).map_or("", |begin| &rest[begin..]);
+    format!("{scheme}://…{path}")
 }
 
 struct Search<'a> {
@@ -224,20 +243,21 @@ fn check(summary: &Value) -> Result<(), String> {
     }
 }
 
-/// The folders' names without digits, and without the signs that stood around them.
+/// The folders' names, without those that are numbers, dates, or `run-3`.
 fn label(path: &Path) -> String {
-    let named = |part: Component<'_>| {
-        let name = part.as_os_str().to_string_lossy();
-        let name: String = name.chars().filter(|c| !c.is_ascii_digit()).collect();
-        name.trim_matches(['-', '_', '.', ' ']).to_owned()
-    };
-    let parts: Vec<String> = path.components().map(named).collect();
-    let told: Vec<&str> = parts
-        .iter()
-        .map(String::as_str)
-        .filter(|part| !part.is_empty())
-        .collect();
+    let parts = path.components().map(Component::as_os_str);
+    let told = parts.filter(|name| !numbers_runs(&name.to_string_lossy()));
+    let told: Vec<_> = told.map(|name| name.to_string_lossy()).collect();
     told.join("/")
+}
+
+/// Whether a folder's name is a number, or something like it, and says nothing of what was run. `cores-2` and `v1` do.
+fn numbers_runs(name: &str) -> bool {
+    let number = name.strip_prefix("run").unwrap_or(name);
+    number.contains(|c: char| c.is_ascii_digit())
+        && number
+            .chars()
+            .all(|c| c.is_ascii_digit() || "-_.:T ".contains(c))
 }
 
 #[cfg(test)]
@@ -291,6 +311,25 @@ mod tests {
         assert_eq!(Set::search(root.path(), 8).unwrap().runs.len(), 2);
         let error = Set::search(root.path(), 7).unwrap_err();
         assert!(error.to_string().contains("more than 7 files"), "{error}");
+    }
+
+    #[test]
+    fn where_a_server_listens_is_not_what_was_asked_for() {
+        let mut set = Set::default();
+        let mut run = summary(true);
+        run["target"] = "ws://127.0.0.1:20001/topics?sub=a".into();
+        run["parameters"]["publish_url"] = "ws://127.0.0.1:20001/topics?pub=a".into();
+        set.add(Path::new("1"), String::new(), run, None).unwrap();
+        let parameters = set.runs[0].parameters();
+        assert_eq!(parameters[URL], "ws://…/topics?sub=a");
+        assert_eq!(parameters["publish_url"], "ws://…/topics?pub=a");
+        for (url, shown) in [
+            ("tcp://h:1", "tcp://…"),
+            ("", "://…"),
+            ("ws://h?a", "ws://…?a"),
+        ] {
+            assert_eq!(without_host(url), shown);
+        }
     }
 
     #[test]
@@ -351,9 +390,16 @@ mod tests {
         for (path, expected) in [
             ("", ""),
             ("3", ""),
-            ("run-3", "run"),
+            ("run-3", ""),
+            ("run3/run_4", ""),
             ("echo/corecast/12", "echo/corecast"),
+            ("echo/corecast/2.2", "echo/corecast"),
             ("2026-11-20/echo", "echo"),
+            // What is in a name tells kinds of runs apart.
+            ("cores-2/corecast/1", "cores-2/corecast"),
+            ("v1/echo-512/3", "v1/echo-512"),
+            ("running", "running"),
+            ("-", "-"),
         ] {
             assert_eq!(label(Path::new(path)), expected);
         }

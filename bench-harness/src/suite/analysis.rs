@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::results::{CaseRecord, Results, Role};
-use crate::stats::compare::{Change, compare_sets};
+use crate::stats::compare::median;
+pub(crate) use crate::stats::rounds::Rounds as Versus;
+use crate::stats::rounds::compare_rounds;
 
 /// The difference between two servers that nobody minds.
 pub(crate) const NOISE: f64 = 0.03;
@@ -17,19 +19,6 @@ pub(crate) struct Figure {
     pub(crate) median: f64,
     pub(crate) lowest: f64,
     pub(crate) highest: f64,
-}
-
-/// How the first entrant's figure relates to another's.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Versus {
-    /// The median of the ratios taken within each round in which both have a valid run.
-    pub(crate) ratio: f64,
-    /// Where that lies with 95 % confidence; not known from a single round.
-    pub(crate) interval: Option<(f64, f64)>,
-    /// The first one's figure, seen from the other's.
-    pub(crate) change: Change,
-    /// Chance of such a difference when there is none, where the rounds are enough to tell.
-    pub(crate) p: Option<f64>,
 }
 
 /// One line of a case's table.
@@ -121,18 +110,7 @@ pub(crate) fn ratio_of(
     key: &str,
 ) -> Option<Versus> {
     let (above, below) = (case.values(subject, key), case.values(against, key));
-    let ratios = within_rounds(&above, &below);
-    let ratio = median(&ratios)?;
-    let list = |values: &BTreeMap<u64, f64>| values.values().copied().collect::<Vec<_>>();
-    let compared = compare_sets(&list(&below), &list(&above), NOISE)?;
-    // The interval is that of the ratio that is shown: one number for each round, beside a fixed 1.
-    let spread = compare_sets(&[1.0], &ratios, NOISE)?;
-    Some(Versus {
-        ratio,
-        interval: (ratios.len() > 1).then_some(spread.interval).flatten(),
-        change: compared.change,
-        p: compared.p,
-    })
+    compare_rounds(&within_rounds(&above, &below), NOISE)
 }
 
 fn over_floor(case: &CaseRecord, label: &str) -> Option<f64> {
@@ -164,28 +142,21 @@ fn figure(values: &BTreeMap<u64, f64>) -> Option<Figure> {
     })
 }
 
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        even if even % 2 == 0 => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-        _ => Some(sorted[middle]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::stats::compare::Change;
 
     #[test]
     fn ratios_are_taken_within_rounds() {
         // Both drift upwards by the same factor: the medians alone would be compared across rounds.
         let case = samples::case(
             "c",
-            &[("corecast", &[1.0, 2.0, 4.0]), ("bun", &[2.0, 4.0, 8.0])],
+            &[
+                ("corecast", &[1.0, 2.0, 4.0, 8.0]),
+                ("bun", &[2.0, 4.0, 8.0, 16.0]),
+            ],
         );
         let versus = versus(&case, "corecast", "bun").unwrap();
         assert_eq!(versus.ratio, 0.5);
@@ -208,14 +179,15 @@ mod tests {
         let case = samples::case("c", &[("corecast", &low), ("bun", &high)]);
         let told = versus(&case, "corecast", "bun").unwrap();
         assert_eq!(told.change, Change::Lower);
-        assert!(told.p.unwrap() < 0.05, "{told:?}");
+        assert!(told.interval.unwrap().1 < 0.52, "{told:?}");
         let same = samples::case("c", &[("corecast", &low), ("bun", &low)]);
         assert_eq!(
             versus(&same, "corecast", "bun").unwrap().change,
             Change::Same
         );
         let few = samples::case("c", &[("corecast", &low[..2]), ("bun", &high[..2])]);
-        assert_eq!(versus(&few, "corecast", "bun").unwrap().p, None);
+        let few = versus(&few, "corecast", "bun").unwrap();
+        assert_eq!((few.interval, few.change), (None, Change::TooFewRuns));
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub(crate) const CURVES: &str = "µs: processor time of the server for one messa
 /// What the signs in tables mean.
 pub(crate) const LEGEND: &str = "\
 A figure is the median over the rounds, with the lowest and the highest. A ratio is the median of the ratios taken within each round, \
-with its interval of 95 % confidence; of costs, times and memory, below 1 is better for the first. “=” stands where the difference is \
-within 3 % or could be chance (Mann–Whitney, 5 %), “?” where the rounds are too few to tell. “≥” marks a rate that the client \
+with its interval of 95 % confidence, each for itself (Student's t of their logarithms); of costs, times and memory, below 1 is better for \
+the first. “=” stands where the difference is within 3 % or the interval has 1 in it, “?” where the rounds are too few to tell. “≥” marks a rate that the client \
 or others on the machine set, not the server.";
 
 /// How a measurement of these cases was done: one line for each way.

@@ -11,7 +11,7 @@ use crate::cli::{Choice, SuiteArgs};
 use crate::cores::CoreList;
 use crate::error::BenchError;
 
-/// Rounds from which on the medians of two servers can be told apart (see [`crate::stats::compare`]).
+/// Rounds with which two servers can be told apart well (see [`crate::stats::rounds`]).
 const ROUNDS: u64 = 5;
 const QUICK_ROUNDS: u64 = 2;
 

@@ -178,10 +178,10 @@ pub(super) fn ratio(versus: Option<&Versus>) -> String {
     let Some(versus) = versus else {
         return NOTHING.to_owned();
     };
-    let sign = match (versus.p, versus.change) {
-        (None, _) | (_, Change::TooFewRuns) => " ?",
-        (Some(_), Change::Same) => " =",
-        (Some(_), Change::Higher | Change::Lower) => "",
+    let sign = match versus.change {
+        Change::TooFewRuns => " ?",
+        Change::Same => " =",
+        Change::Higher | Change::Lower => "",
     };
     let interval = versus.interval.map_or(String::new(), |(low, high)| {
         format!(" ({}–{})", short(low), short(high))
