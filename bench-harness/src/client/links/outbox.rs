@@ -2,6 +2,13 @@
 
 use std::collections::HashMap;
 
+use corecast_protocol::{CloseCode, Opcode, encode_client, encode_close_client};
+
+use crate::client::frames::Control;
+
+/// Mask key of control frames: any will do, they are few.
+const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
+
 /// Bytes of pongs that wait on one connection, at most.
 const MAX_PONGS: usize = 4096;
 
@@ -28,6 +35,30 @@ impl Outbox {
             waiting.clear();
         }
         waiting.extend_from_slice(frame);
+    }
+
+    /// Says goodbye (RFC 6455 §7.1.2).
+    pub(crate) fn close(&mut self, slot: u32) {
+        let mut frame = Vec::new();
+        encode_close_client(&mut frame, CloseCode::NORMAL, "", CONTROL_KEY);
+        self.send(slot, frame);
+    }
+
+    /// Does what a control frame of the server asks for.
+    ///
+    /// # Errors
+    /// The server closes the connection, with its code.
+    pub(crate) fn heed(&mut self, slot: u32, control: Control) -> Result<(), String> {
+        match control {
+            Control::Ping(payload) => {
+                let mut pong = Vec::new();
+                encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
+                self.pong(slot, &pong);
+                Ok(())
+            }
+            Control::Pong => Ok(()),
+            Control::Close(code) => Err(format!("the server closed the connection: {code}")),
+        }
     }
 
     /// Ends a connection without further ado.

@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use corecast_protocol::{CloseCode, Opcode, encode_client, encode_close_client};
-
 use super::awaited::Awaited;
 use super::ledger::{Arrival, Ledger};
 use super::publishers::{Pace, Publishers};
@@ -23,9 +21,6 @@ use crate::error::BenchError;
 use crate::ring::Wait;
 use crate::telemetry::progress::Progress;
 use crate::telemetry::recorder::Recorder;
-
-/// Mask key of control frames: any will do, they are few.
-const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
 
 /// A closed loop that has heard nothing for so long stops waiting for what is missing.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -205,9 +200,7 @@ impl<'a> BroadcastDriver<'a> {
         }
         let open: Vec<u32> = links.open_slots().collect();
         for slot in open {
-            let mut frame = Vec::new();
-            encode_close_client(&mut frame, CloseCode::NORMAL, "", CONTROL_KEY);
-            links.outbox().send(slot, frame);
+            links.outbox().close(slot);
         }
         let end = clock.now() + nanos(limit);
         while links.open_now() > 0 && clock.now() < end {
@@ -381,12 +374,6 @@ impl Driver for BroadcastDriver<'_> {
             match delivery.map_err(|error| error.to_string())? {
                 Some(Delivery::Message(_)) if stalls => self.stalled.message(),
                 Some(Delivery::Message(stamp)) => self.delivered(slot, &stamp, now)?,
-                Some(Delivery::Control(Control::Ping(payload))) => {
-                    let mut pong = Vec::new();
-                    encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
-                    out.pong(slot, &pong);
-                }
-                Some(Delivery::Control(Control::Pong)) => {}
                 Some(Delivery::Control(Control::Close(code))) if stalls => {
                     self.stalled.closed(slot, code);
                     out.hang_up(slot);
@@ -394,9 +381,7 @@ impl Driver for BroadcastDriver<'_> {
                 }
                 // What follows a Close frame does not count (RFC 6455 §5.5.1).
                 Some(Delivery::Control(Control::Close(_))) if self.closing => return Ok(()),
-                Some(Delivery::Control(Control::Close(code))) => {
-                    return Err(format!("the server closed the connection: {code}"));
-                }
+                Some(Delivery::Control(control)) => out.heed(slot, control)?,
                 None => return Ok(()),
             }
         }

@@ -7,8 +7,6 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use corecast_protocol::{CloseCode, Opcode, encode_client, encode_close_client};
-
 use super::Outcome;
 use super::account::{Account, Displaced, Missing};
 use crate::client::dial::Failures;
@@ -24,9 +22,6 @@ use crate::error::BenchError;
 use crate::ring::{Region, Wait};
 use crate::telemetry::progress::Progress;
 use crate::telemetry::recorder::{Recorded, Recorder};
-
-/// Mask key of control frames: any will do, they are few.
-const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
 
 /// The clock is read again after so many sends of a turn, so that the last of many is not
 /// stamped long before it leaves.
@@ -247,9 +242,7 @@ impl<'a> EchoDriver<'a> {
             if raw {
                 links.outbox().hang_up(slot);
             } else {
-                let mut frame = Vec::new();
-                encode_close_client(&mut frame, CloseCode::NORMAL, "", CONTROL_KEY);
-                links.outbox().send(slot, frame);
+                links.outbox().close(slot);
             }
         }
         Ok(())
@@ -563,17 +556,9 @@ impl Driver for EchoDriver<'_> {
             match reply.map_err(|error| error.to_string())? {
                 Some(Reply::Message) => self.answer(slot, now)?,
                 Some(Reply::Displaced(variant)) => self.displaced(slot, variant, now)?,
-                Some(Reply::Control(Control::Ping(payload))) => {
-                    let mut pong = Vec::new();
-                    encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
-                    out.pong(slot, &pong);
-                }
-                Some(Reply::Control(Control::Pong)) => {}
                 // What follows a Close frame does not count (RFC 6455 §5.5.1).
                 Some(Reply::Control(Control::Close(_))) if self.closing => return Ok(()),
-                Some(Reply::Control(Control::Close(code))) => {
-                    return Err(format!("the server closed the connection: {code}"));
-                }
+                Some(Reply::Control(control)) => out.heed(slot, control)?,
                 None => return Ok(()),
             }
         }
