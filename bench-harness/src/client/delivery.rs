@@ -7,6 +7,7 @@ use corecast_protocol::{Header, Opcode, ProtocolError};
 use super::deflate::{self, Arrived, Incoming, InflateError};
 use super::frames::{Control, Frame, FrameReader, take};
 use super::greeting::Greeting;
+use super::message::{MessageFrames, Misplaced};
 use super::publication::{MAX_HEAD_LEN, Publication, Stamp};
 use super::recent::{Recent, Verified};
 use super::reply::Verify;
@@ -15,11 +16,9 @@ use super::reply::Verify;
 #[derive(Debug)]
 pub(crate) struct DeliveryReader {
     frames: FrameReader,
-    /// Payload bytes of the current data frame still to come.
-    frame_left: usize,
+    message: MessageFrames,
     /// Payload bytes of the current message seen.
     seen: usize,
-    state: State,
     /// Messages read; moves the sampling window.
     messages: u32,
     /// The head of the current message, as far as it has come.
@@ -29,17 +28,6 @@ pub(crate) struct DeliveryReader {
     /// Which of the recent compressed messages is likely to come next.
     next_recent: u64,
     greeting: Greeting,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// A message may begin.
-    #[default]
-    Between,
-    /// In the last frame of a message.
-    Last,
-    /// In a frame of a message that is not the last, or after one.
-    Fragment,
 }
 
 /// Something complete that the server sent.
@@ -93,9 +81,8 @@ impl Default for DeliveryReader {
     fn default() -> Self {
         Self {
             frames: FrameReader::default(),
-            frame_left: 0,
+            message: MessageFrames::default(),
             seen: 0,
-            state: State::Between,
             messages: 0,
             head: [0; MAX_HEAD_LEN],
             incoming: None,
@@ -135,13 +122,13 @@ impl DeliveryReader {
             }
         }
         loop {
-            if self.frame_left > 0 {
+            if self.message.left() > 0 {
                 self.payload(input, publication, verify)?;
-                if self.frame_left > 0 {
+                if self.message.left() > 0 {
                     return Ok(None);
                 }
             }
-            if self.state == State::Last {
+            if self.message.is_last() {
                 return self.complete(publication, recent).map(Some);
             }
             match self.frames.next(input, publication.deflate)? {
@@ -160,8 +147,7 @@ impl DeliveryReader {
         publication: &Publication,
         verify: Verify,
     ) -> Result<(), DeliveryError> {
-        let mut piece = take(input, self.frame_left.min(input.len()));
-        self.frame_left -= piece.len();
+        let mut piece = self.message.take(input);
         if let Some(incoming) = &mut self.incoming {
             incoming.take(piece);
             return Ok(());
@@ -189,15 +175,12 @@ impl DeliveryReader {
         recent: &mut Recent,
     ) -> Result<(), DeliveryError> {
         let expected = publication.opcode;
-        match (self.state, header.opcode) {
-            (State::Fragment, Opcode::Continuation) => {}
-            (State::Fragment, _) => return Err(ProtocolError::NestedMessage.into()),
-            (_, Opcode::Continuation) => return Err(ProtocolError::OrphanContinuation.into()),
-            (_, found) if found != expected => {
-                return Err(DeliveryError::Opcode { found, expected });
-            }
-            _ => {}
-        }
+        self.message
+            .check(header, expected)
+            .map_err(|misplaced| match misplaced {
+                Misplaced::Order(error) => error.into(),
+                Misplaced::Opcode(found) => DeliveryError::Opcode { found, expected },
+            })?;
         if publication.deflate {
             recent.counts.frame(header);
         }
@@ -205,12 +188,7 @@ impl DeliveryReader {
             self.incoming = Some(Incoming::new(recent.get(self.next_recent)));
         }
         self.check_length(header, publication)?;
-        self.frame_left = header.payload_len as usize;
-        self.state = if header.fin {
-            State::Last
-        } else {
-            State::Fragment
-        };
+        self.message.begin(header);
         Ok(())
     }
 
@@ -239,7 +217,7 @@ impl DeliveryReader {
         publication: &Publication,
         recent: &mut Recent,
     ) -> Result<Delivery, DeliveryError> {
-        self.state = State::Between;
+        self.message.end();
         self.messages = self.messages.wrapping_add(1);
         if let Some(incoming) = self.incoming.take() {
             return self.complete_compressed(incoming, publication, recent);

@@ -9,6 +9,7 @@ pub(crate) mod frames;
 pub(crate) mod greeting;
 pub(crate) mod links;
 pub(crate) mod listen;
+mod message;
 pub(crate) mod payload;
 pub(crate) mod publication;
 pub(crate) mod recent;

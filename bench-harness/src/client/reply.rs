@@ -13,6 +13,7 @@ use corecast_protocol::{Header, Opcode, ProtocolError};
 use super::deflate::{self, Arrived, Incoming, InflateError, Inflater, WireCounts};
 use super::frames::{Control, Frame, FrameReader, take};
 use super::greeting::Greeting;
+use super::message::{MessageFrames, Misplaced};
 use super::workload::Workload;
 use crate::target::Wire;
 
@@ -118,26 +119,13 @@ pub(crate) struct ReplyReader {
     displaced: bool,
     /// Bytes of that message seen.
     seen: usize,
-    /// Payload bytes of the current data frame still to come.
-    frame_left: usize,
-    state: State,
+    message: MessageFrames,
     /// Messages read; moves the sampling window.
     messages: usize,
     /// The current message, when it is compressed.
     incoming: Option<Incoming<Vec<u8>>>,
     frames: FrameReader,
     greeting: Greeting,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// A message may begin.
-    #[default]
-    Between,
-    /// In the last frame of a message.
-    Last,
-    /// In a frame of a message that is not the last, or after one.
-    Fragment,
 }
 
 /// Something complete that the server sent.
@@ -202,7 +190,7 @@ impl ReplyReader {
 
     /// Part of a message has come.
     pub(crate) fn is_within(&self) -> bool {
-        self.state != State::Between
+        self.message.is_within()
     }
 
     /// From now on this variant is due; to be called between messages.
@@ -229,19 +217,17 @@ impl ReplyReader {
             }
         }
         loop {
-            if self.frame_left > 0 {
-                let n = self.frame_left.min(input.len());
-                let piece = take(input, n);
+            if self.message.left() > 0 {
+                let piece = self.message.take(input);
                 match &mut self.incoming {
                     None => self.compare(piece, load, verify, replies)?,
                     Some(incoming) => incoming.take(piece),
                 }
-                self.frame_left -= n;
-                if self.frame_left > 0 {
+                if self.message.left() > 0 {
                     return Ok(None);
                 }
             }
-            if self.state == State::Last {
+            if self.message.is_last() {
                 if load.deflate {
                     self.check_compressed(load, replies)?;
                 }
@@ -278,18 +264,13 @@ impl ReplyReader {
         load: &Workload,
         replies: &mut Replies,
     ) -> Result<(), ReplyError> {
-        match (self.state, header.opcode) {
-            (State::Fragment, Opcode::Continuation) => {}
-            (State::Fragment, _) => return Err(ProtocolError::NestedMessage.into()),
-            (_, Opcode::Continuation) => return Err(ProtocolError::OrphanContinuation.into()),
-            (_, found) if found != load.opcode => {
-                return Err(ReplyError::Opcode {
-                    found,
-                    expected: load.opcode,
-                });
-            }
-            _ => {}
-        }
+        let expected = load.opcode;
+        self.message
+            .check(header, expected)
+            .map_err(|misplaced| match misplaced {
+                Misplaced::Order(error) => error.into(),
+                Misplaced::Opcode(found) => ReplyError::Opcode { found, expected },
+            })?;
         if load.deflate {
             replies.counts[self.variant].frame(header);
         }
@@ -297,12 +278,7 @@ impl ReplyReader {
             self.incoming = Some(Incoming::new(replies.known[self.variant].as_ref()));
         }
         self.check_length(header, load, replies)?;
-        self.frame_left = header.payload_len as usize;
-        self.state = if header.fin {
-            State::Last
-        } else {
-            State::Fragment
-        };
+        self.message.begin(header);
         Ok(())
     }
 
@@ -408,8 +384,10 @@ impl ReplyReader {
     ) -> Result<(), ReplyError> {
         let len = piece.len();
         let before = &load.reply(self.variant)[..at];
-        // The piece is still counted in what is left of its frame.
-        let (announced, whole) = ((at + self.frame_left) as u64, self.state == State::Last);
+        let (announced, whole) = (
+            (at + len + self.message.left()) as u64,
+            self.message.is_last(),
+        );
         let is = |&variant: &usize| {
             let reply = load.reply(variant);
             fits(reply.len(), announced, whole)
@@ -425,7 +403,7 @@ impl ReplyReader {
     #[inline]
     fn complete(&mut self, load: &Workload) -> Reply {
         debug_assert_eq!(self.seen, load.reply_len(self.variant));
-        self.state = State::Between;
+        self.message.end();
         self.seen = 0;
         self.messages = self.messages.wrapping_add(1);
         if self.displaced {
