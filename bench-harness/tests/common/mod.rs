@@ -3,10 +3,13 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod agent;
 pub(crate) mod deflating;
 pub(crate) mod hub;
 pub(crate) mod schema;
+pub(crate) mod script;
 pub(crate) mod terminal;
+pub(crate) mod town;
 pub(crate) mod toy;
 
 use std::io::{BufRead, BufReader, Read};
