@@ -43,7 +43,7 @@ pub(crate) struct Setup<'a> {
     /// Connections that exist at once, for source addresses.
     pub(crate) connections: u64,
     /// The run's number: the coordinator's process.
-    run: u32,
+    pub(crate) run: u32,
 }
 
 /// Where a server listens.
@@ -125,7 +125,11 @@ impl<'a> Setup<'a> {
     }
 
     /// The same for an agent's part of the run.
-    fn at(post: &Post, common: &'a Common, connections: u64) -> Result<Self, BenchError> {
+    pub(crate) fn at(
+        post: &Post,
+        common: &'a Common,
+        connections: u64,
+    ) -> Result<Self, BenchError> {
         Ok(Self {
             common,
             servers: servers(common)?,
