@@ -7,13 +7,15 @@ use std::thread;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::census::Sent;
 use super::children::Child;
+use super::exchange::Exchange;
 use super::remote::{Ears, Remote};
 use super::secret::Secret;
 use super::{Order, Post};
 use crate::cli::Common;
 use crate::client::team::{self, Conductor, Places, Reach, Seat, Sum};
-use crate::clock::Clock;
+use crate::clock::{Clock, Nanos};
 use crate::cores::Aside;
 use crate::error::BenchError;
 use crate::limits;
@@ -117,15 +119,10 @@ impl Crew {
     }
 
     /// The threads, when they are of this process.
-    ///
-    /// # Errors
-    /// They are of others, and the load knows no way to be shared with them.
-    pub(crate) fn here(&self) -> Result<&Places, BenchError> {
+    pub(crate) fn here(&self) -> Option<&Places> {
         match self {
-            Self::Threads(places) => Ok(places),
-            Self::Agents(_) => Err(BenchError::usage(
-                "this load is put on from one process: leave --agents and --processes out, or ask for fewer connections",
-            )),
+            Self::Threads(places) => Some(places),
+            Self::Agents(_) => None,
         }
     }
 
@@ -135,7 +132,7 @@ impl Crew {
     /// The first thing that went wrong on any of them.
     pub(crate) fn run<R: Send + DeserializeOwned, C>(
         &self,
-        order: Option<Order>,
+        order: Order,
         clock: Clock,
         work: impl Fn(team::Member<'_>) -> Result<R, BenchError> + Sync,
         conduct: impl FnOnce(&Conductor<'_>) -> Result<C, BenchError>,
@@ -144,14 +141,7 @@ impl Crew {
             Self::Threads(places) => {
                 team::run(places, clock, work, |conductor, _| conduct(conductor))
             }
-            Self::Agents(agents) => {
-                let order = order.ok_or_else(|| {
-                    BenchError::usage(
-                        "this load is put on from one process: leave --agents and --processes out",
-                    )
-                })?;
-                lead(agents, &order, clock, conduct)
-            }
+            Self::Agents(agents) => lead(agents, &order, clock, conduct),
         }
     }
 
@@ -222,6 +212,20 @@ impl Agent {
         self.remote.tell_total(sum)
     }
 
+    /// Asks how much its publishers have sent.
+    pub(super) fn ask_for_a_count(&self) -> Result<(), BenchError> {
+        self.remote.ask_for_a_count()
+    }
+
+    /// Tells how much publishers have sent, and of what time all is known then.
+    pub(super) fn tell_counts(
+        &self,
+        sent: &[Sent],
+        known: Option<Nanos>,
+    ) -> Result<(), BenchError> {
+        self.remote.tell_counts(sent, known)
+    }
+
     fn threads(&self) -> usize {
         self.cores.len().max(1)
     }
@@ -278,11 +282,11 @@ fn lead<R: Send + DeserializeOwned, C>(
 ) -> Result<(Vec<R>, C), BenchError> {
     let count = agents.iter().map(Agent::threads).sum();
     let progress: Vec<Progress> = (0..count).map(|_| Progress::default()).collect();
-    let sum = Sum::new(agents.len(), false);
-    let (sum, mut rest, mut first) = (&sum, &progress[..], 0);
+    let (sum, exchange) = (Sum::new(agents.len(), false), Exchange::new(agents.len()));
+    let (sum, exchange, mut rest, mut first) = (&sum, &exchange, &progress[..], 0);
     thread::scope(|scope| {
         let (mut seats, mut listeners, mut started) = (Vec::new(), Vec::new(), Ok(()));
-        for agent in agents {
+        for (number, agent) in agents.iter().enumerate() {
             let (mine, others) = rest.split_at(agent.threads());
             rest = others;
             let (reports, their_reports) = channel();
@@ -298,6 +302,8 @@ fn lead<R: Send + DeserializeOwned, C>(
                 looks,
                 sum,
                 team: agents,
+                number,
+                exchange,
             };
             listeners.push(scope.spawn(move || agent.remote.listen(&ears)));
             let cores = agent.cores.clone();

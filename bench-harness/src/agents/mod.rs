@@ -6,11 +6,16 @@
 //! and due times are those of the whole run. Its agents are named by the user, or are children of its own
 //! ([`children`]). An agent in a run relays between its threads and the coordinator ([`post`]).
 //!
+//! In a scenario, what subscribers of one process should receive from publishers of another is known by counts that agents
+//! tell each other ([`census`]) through the coordinator ([`exchange`]); within a process, threads share them.
+//!
 //! Times of a run are nanoseconds since an epoch that all share: agents of the same machine have the same monotonic
 //! clock, the clocks of others are compared with the coordinator's when they join.
 
+pub(crate) mod census;
 mod children;
 pub(crate) mod crew;
+pub(crate) mod exchange;
 pub(crate) mod listen;
 mod order;
 pub(crate) mod post;
@@ -18,6 +23,7 @@ mod protocol;
 pub(crate) mod remote;
 mod secret;
 
+pub(crate) use census::Census;
 pub(crate) use crew::Crew;
 pub(crate) use order::Order;
 pub(crate) use post::Post;

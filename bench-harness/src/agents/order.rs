@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Post;
 use crate::cli::{BroadcastArgs, ConnectArgs, EchoArgs, IdleArgs};
 use crate::error::BenchError;
+use crate::scenario::Script;
 use crate::session::Shared as _;
 
 /// A load that agents can do a part of.
@@ -19,6 +20,8 @@ pub(crate) enum Order {
     Connect(Box<ConnectArgs>),
     /// `idle`.
     Idle(Box<IdleArgs>),
+    /// `scenario`.
+    Scenario(Box<Script>),
 }
 
 impl Order {
@@ -32,6 +35,7 @@ impl Order {
             Self::Broadcast(args) => args.serve(post),
             Self::Connect(args) => args.serve(post),
             Self::Idle(args) => args.serve(post),
+            Self::Scenario(script) => script.play()?.serve(post),
         }
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::Census;
+use super::census::Curiosity;
 use super::protocol::{FromAgent, Look, ORDER_LIMIT, Reader, Start, ToAgent, Writer};
 use crate::client::team::{self, Conductor, Member, Places, Sum};
 use crate::clock::{Clock, Nanos};
@@ -28,6 +30,21 @@ pub(crate) struct Post {
     run: u32,
     /// The threads have ended, or are about to.
     over: AtomicBool,
+}
+
+/// What the threads of all processes know together.
+#[derive(Clone, Copy)]
+struct Shares<'a> {
+    sum: &'a Sum,
+    census: &'a Census,
+}
+
+/// What the coordinator has been told.
+#[derive(Default)]
+struct Told {
+    part: bool,
+    last_counts: bool,
+    curiosity: Curiosity,
 }
 
 impl Post {
@@ -66,7 +83,20 @@ impl Post {
         &self,
         work: impl Fn(Member<'_>) -> Result<R, BenchError> + Sync,
     ) -> Result<(), BenchError> {
-        let relay = |conductor: &Conductor<'_>, sum: &Sum| self.relay(conductor, sum);
+        self.run_with(&Census::new(0, 0, true), work)
+    }
+
+    /// The same for threads that count in `census` what they publish.
+    ///
+    /// # Errors
+    /// Those of [`Post::run`].
+    pub(crate) fn run_with<R: Send + Serialize>(
+        &self,
+        census: &Census,
+        work: impl Fn(Member<'_>) -> Result<R, BenchError> + Sync,
+    ) -> Result<(), BenchError> {
+        let relay =
+            |conductor: &Conductor<'_>, sum: &Sum| self.relay(conductor, Shares { sum, census });
         let (outcomes, ()) = team::run(&self.places, self.clock, work, relay)?;
         let values = outcomes.iter().map(serde_json::to_value);
         let outcomes = values
@@ -88,26 +118,31 @@ impl Post {
         reader.drain(deadline);
     }
 
-    fn relay(&self, conductor: &Conductor<'_>, sum: &Sum) -> Result<(), BenchError> {
+    fn relay(&self, conductor: &Conductor<'_>, shares: Shares<'_>) -> Result<(), BenchError> {
         let progress = conductor.progress();
         let (to_threads, from_coordinator) = channel();
         thread::scope(|scope| {
             scope.spawn(move || {
-                let ended = self.listen(progress, sum, &to_threads);
+                let ended = self.listen(progress, shares, &to_threads);
                 if !self.over.load(Ordering::Acquire) {
                     // Nobody is left to tell anything to.
                     progress.iter().for_each(Progress::call_off);
                 }
                 ended
             });
-            let relayed = self.meet(conductor, sum, &from_coordinator);
+            let relayed = self.meet(conductor, shares, &from_coordinator);
             self.over.store(true, Ordering::Release);
             relayed
         })
     }
 
     /// Does what the coordinator says, until it says no more.
-    fn listen(&self, progress: &[Progress], sum: &Sum, words: &Sender<Nanos>) -> io::Result<()> {
+    fn listen(
+        &self,
+        progress: &[Progress],
+        shares: Shares<'_>,
+        words: &Sender<Nanos>,
+    ) -> io::Result<()> {
         let mut reader = self.reader.lock().expect("one thread listens");
         loop {
             let over = || self.over.load(Ordering::Acquire);
@@ -118,13 +153,23 @@ impl Post {
                 // Who does not wait for the word any more has failed, and that is told.
                 ToAgent::Go { at } => drop(words.send(at)),
                 ToAgent::Look => self.show(progress)?,
-                ToAgent::Total { sum: total } => sum.learn(total),
+                ToAgent::Total { sum } => shares.sum.learn(sum),
+                ToAgent::Count => {
+                    self.tell_counts(shares.census)?;
+                    self.writer.send(&FromAgent::Counted)?;
+                }
+                ToAgent::Published { sent } => shares.census.learn(&sent)?,
+                ToAgent::Known { at } => shares.census.know(at),
                 ToAgent::Join { .. } | ToAgent::Time | ToAgent::Start(_) => {
                     let error = "the coordinator said something that has no place in a run";
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
             }
         }
+    }
+
+    fn tell_counts(&self, census: &Census) -> io::Result<()> {
+        census.pass_on(|sent| self.writer.send(&FromAgent::Published { sent }))
     }
 
     fn show(&self, progress: &[Progress]) -> io::Result<()> {
@@ -152,17 +197,11 @@ impl Post {
     fn meet(
         &self,
         conductor: &Conductor<'_>,
-        sum: &Sum,
+        shares: Shares<'_>,
         words: &Receiver<Nanos>,
     ) -> Result<(), BenchError> {
-        let mut contributed = false;
-        let mut contribute = || -> Result<(), BenchError> {
-            if let (false, Some(part)) = (contributed, sum.part()) {
-                contributed = true;
-                self.writer.send(&FromAgent::Contributed { part })?;
-            }
-            Ok(())
-        };
+        let mut told = Told::default();
+        let mut contribute = || self.contribute(shares, &mut told);
         loop {
             let gathered = conductor.gather(|| contribute().map(|()| GLANCE));
             let reports = match gathered {
@@ -176,5 +215,25 @@ impl Post {
             self.writer.send(&FromAgent::Met { reports })?;
             conductor.go(words.recv().map_err(|_| BenchError::CalledOff)?);
         }
+    }
+
+    /// Tells what the threads have for others by now.
+    fn contribute(&self, shares: Shares<'_>, told: &mut Told) -> Result<(), BenchError> {
+        if let (false, Some(part)) = (told.part, shares.sum.part()) {
+            told.part = true;
+            self.writer.send(&FromAgent::Contributed { part })?;
+        }
+        let census = shares.census;
+        if !census.is_shared() || told.last_counts {
+            return Ok(());
+        }
+        if census.is_over() {
+            told.last_counts = true;
+            self.tell_counts(census)?;
+            self.writer.send(&FromAgent::Finished)?;
+        } else if let Some(at) = told.curiosity.ask(census, self.clock.now()) {
+            self.writer.send(&FromAgent::Asked { at })?;
+        }
+        Ok(())
     }
 }

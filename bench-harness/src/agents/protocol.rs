@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::Order;
+use super::census::Sent;
 use crate::client::dial::Failures;
 use crate::client::team::Report;
 use crate::clock::Nanos;
@@ -17,7 +18,7 @@ use crate::procfs::ThreadTimes;
 use crate::telemetry::progress::{Counts, Cut};
 
 /// Raised with every change of the messages. Coordinator and agent must agree.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// The version of the program; both sides must have the same, since the flags of commands go over the wire.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,6 +63,14 @@ pub(super) enum FromAgent {
     Looked { at: Nanos, threads: Vec<Look> },
     /// What its threads contribute to the sum.
     Contributed { part: u64 },
+    /// Its subscribers have to know what was published by this time of its clock.
+    Asked { at: Nanos },
+    /// Publishers that have sent more than was last said, and how much in all. A count may take several of these.
+    Published { sent: Vec<Sent> },
+    /// That is all that its publishers had sent when it was asked to count.
+    Counted,
+    /// That is all that its publishers will ever have sent.
+    Finished,
     /// What its threads bring home.
     Done { outcomes: Vec<serde_json::Value> },
     /// It cannot go on.
@@ -112,6 +121,12 @@ pub(super) enum ToAgent {
     Look,
     /// The sum over all agents.
     Total { sum: u64 },
+    /// Asks how much its publishers have sent.
+    Count,
+    /// Publishers of any agent that have sent more than was last said.
+    Published { sent: Vec<Sent> },
+    /// All was said that had been sent at this time of its clock, at which it asked; or, for the end of time, that ever will be.
+    Known { at: Nanos },
 }
 
 /// What an agent has to do.

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::Order;
+use super::census::{PIECE, Sent};
 use super::crew::Agent;
+use super::exchange::{Exchange, Said, Step};
 use super::protocol::{
     self, FromAgent, Hello, Look, OUTCOME_LIMIT, PROTOCOL, Reader, STRANGER_LIMIT, Start, ToAgent,
     VERSION, Writer,
@@ -183,6 +185,24 @@ impl Remote {
         self.send(&ToAgent::Total { sum })
     }
 
+    /// Asks how much its publishers have sent.
+    pub(super) fn ask_for_a_count(&self) -> Result<(), BenchError> {
+        self.send(&ToAgent::Count)
+    }
+
+    /// Tells how much publishers have sent, and of what time all is known then.
+    pub(super) fn tell_counts(
+        &self,
+        sent: &[Sent],
+        known: Option<Nanos>,
+    ) -> Result<(), BenchError> {
+        sent.chunks(PIECE).try_for_each(|piece| {
+            let sent = piece.to_vec();
+            self.send(&ToAgent::Published { sent })
+        })?;
+        known.map_or(Ok(()), |at| self.send(&ToAgent::Known { at }))
+    }
+
     /// Asks for what its threads show.
     ///
     /// # Errors
@@ -248,6 +268,10 @@ impl Remote {
                             .try_for_each(|agent| agent.tell_total(total))?;
                     }
                 }
+                FromAgent::Asked { at } => ears.hear(Said::Asked(at))?,
+                FromAgent::Published { sent } => ears.hear(Said::Sent(sent))?,
+                FromAgent::Counted => ears.hear(Said::Counted)?,
+                FromAgent::Finished => ears.hear(Said::Finished)?,
                 FromAgent::Done { outcomes } => {
                     let values = outcomes.into_iter().map(serde_json::from_value);
                     return values
@@ -321,6 +345,24 @@ pub(super) struct Ears<'a> {
     /// What agents contribute, and who wants to know.
     pub(super) sum: &'a Sum,
     pub(super) team: &'a [Agent],
+    /// The agent's number among them.
+    pub(super) number: usize,
+    /// What they tell each other about publishers.
+    pub(super) exchange: &'a Exchange,
+}
+
+impl Ears<'_> {
+    /// The agent has said something about publishers.
+    fn hear(&self, said: Said) -> Result<(), BenchError> {
+        self.exchange.hear(self.number, said);
+        self.exchange.go_on(|step| match step {
+            Step::Count => self.team.iter().try_for_each(Agent::ask_for_a_count),
+            Step::PassOn { sent, known } => {
+                let mut agents = self.team.iter().zip(known);
+                agents.try_for_each(|(agent, known)| agent.tell_counts(&sent, known))
+            }
+        })
+    }
 }
 
 fn take_in(progress: &Progress, look: Look) {

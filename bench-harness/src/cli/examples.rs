@@ -81,7 +81,10 @@ Examples:
     corecast-bench scenario chat --check --scale 10
   One's own, beginning with an example:
     $ corecast-bench scenario --print-example market-data > mine.toml
-    corecast-bench scenario mine.toml ws://127.0.0.1:9001 --output results/mine";
+    corecast-bench scenario mine.toml ws://127.0.0.1:9001 --output results/mine
+  A hundred times the chat, from as many processes as the descriptors take, or from other machines:
+    corecast-bench scenario chat ws://127.0.0.1:9001 --scale 100
+    corecast-bench scenario chat ws://10.0.0.1:9001 --scale 100 --agents 10.0.0.2:9200,10.0.0.3:9200";
 
 /// Of `floor`.
 pub(super) const FLOOR: &str = "\

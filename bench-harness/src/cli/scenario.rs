@@ -1,6 +1,7 @@
 //! Flags of `scenario`.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::Common;
 use crate::client::reply::Verify;
@@ -10,7 +11,7 @@ use crate::units;
 const NO_URL: &str = "ws://localhost/";
 
 /// `scenario`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(mut_arg("target", |url| url.required(false).default_value(NO_URL).hide_default_value(true)
     .required_unless_present_any(["check", "print_example"])))]
 pub(crate) struct ScenarioArgs {
@@ -37,6 +38,14 @@ pub(crate) struct ScenarioArgs {
     /// Judge the run by server processor time per message only: a saturated client does not spoil it.
     #[arg(long, requires = "server_pid")]
     pub(crate) cost: bool,
+}
+
+impl ScenarioArgs {
+    /// What the scenario is called: its file, or an example.
+    pub(crate) fn name(&self) -> &str {
+        let name = self.file.as_deref();
+        name.expect("the command line requires a file")
+    }
 }
 
 /// A file or an example. Whoever leaves it out has given the URL in its place.

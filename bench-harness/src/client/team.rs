@@ -229,6 +229,11 @@ impl Places {
         }
     }
 
+    /// There are no others in the run.
+    pub(crate) fn is_all(&self) -> bool {
+        self.pins.len() == self.count
+    }
+
     /// The processors that threads are pinned to.
     fn pinned(&self) -> Vec<usize> {
         self.pins.iter().copied().flatten().collect()
@@ -256,7 +261,7 @@ pub(crate) fn run<R: Send, C>(
     conduct: impl FnOnce(&Conductor<'_>, &Sum) -> Result<C, BenchError>,
 ) -> Result<(Vec<R>, C), BenchError> {
     let progress: Vec<Progress> = places.pins.iter().map(|_| Progress::default()).collect();
-    let sum = Sum::new(places.pins.len(), places.pins.len() == places.count);
+    let sum = Sum::new(places.pins.len(), places.is_all());
     let (work, sum, all) = (&work, &sum, &progress);
     thread::scope(|scope| {
         let mut seats = Vec::new();

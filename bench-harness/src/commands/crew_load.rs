@@ -193,7 +193,7 @@ impl<L: CrewLoad> Load for L {
             let seen = self.conduct(&setup, &mut podium)?;
             Ok((seen, podium.monitor.finish()?))
         };
-        let order = Some(self.order());
+        let order = self.order();
         let (outcomes, (seen, history)) = setup.crew.run(order, clock, work, conduct)?;
         let outcome = merged(outcomes);
         if !L::any_open(&seen, &outcome) {

@@ -1,5 +1,7 @@
 //! What one thread notes down of one role, phase by phase.
 
+use serde::{Deserialize, Serialize};
+
 use super::course::{Course, Row};
 use super::plan::Plan;
 use crate::client::dial::Failures;
@@ -35,7 +37,7 @@ pub(super) struct Page {
 }
 
 /// One phase's notes, complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Notes {
     pub(super) counts: Counts,
     /// From the time due, of what fell due in the phase.
@@ -47,7 +49,7 @@ pub(super) struct Notes {
 }
 
 /// What is counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub(super) due: u64,
     pub(super) sent: u64,
@@ -65,8 +67,8 @@ pub(super) struct Counts {
     pub(super) open: u64,
 }
 
-/// All that a thread has to tell of a role.
-#[derive(Clone, Debug)]
+/// All that a thread has to tell of a role: to the main thread, or to the coordinator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Closed {
     /// By phase.
     pub(super) notes: Vec<Notes>,

@@ -1,5 +1,7 @@
 //! How a role fares over time: an interval of its notes after the other.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::account::Counts;
 use crate::clock::Nanos;
 use crate::stats::latency::{Distribution, Latency};
@@ -17,11 +19,12 @@ pub(super) struct Course {
 }
 
 /// An interval.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row {
     /// What was counted in it; with the connections open at its end.
     pub(super) counts: Counts,
     /// Latencies that ended in it, and how often each was seen: a histogram takes a quarter of a megabyte.
+    #[serde(serialize_with = "pack", deserialize_with = "unpack")]
     latencies: Vec<(Nanos, u64)>,
 }
 
@@ -51,12 +54,9 @@ impl Course {
     /// Ends it; so much has been counted so far.
     #[cold]
     pub(super) fn cut(&mut self, counts: Counts) {
-        let values = self.latency.histogram().iter_recorded();
         let row = Row {
             counts: counts.since(&self.before),
-            latencies: values
-                .map(|it| (it.value_iterated_to(), it.count_at_value()))
-                .collect(),
+            latencies: list(&self.latency),
         };
         self.rows.push(row);
         self.before = counts;
@@ -78,12 +78,33 @@ impl Row {
 
     /// The latencies; `None` when nothing came.
     pub(super) fn distribution(&self) -> Option<Distribution> {
-        let mut latency = Latency::new();
-        for &(value, count) in &self.latencies {
-            latency.record_many(value, count);
-        }
-        latency.distribution()
+        histogram(&self.latencies).distribution()
     }
+}
+
+/// Each latency, and how often it was seen.
+fn list(latency: &Latency) -> Vec<(Nanos, u64)> {
+    let values = latency.histogram().iter_recorded();
+    values
+        .map(|it| (it.value_iterated_to(), it.count_at_value()))
+        .collect()
+}
+
+fn histogram(latencies: &[(Nanos, u64)]) -> Latency {
+    let mut latency = Latency::new();
+    for &(value, count) in latencies {
+        latency.record_many(value, count);
+    }
+    latency
+}
+
+/// On the way to a coordinator they are packed as other histograms are: a list in JSON is ten times as long.
+fn pack<S: Serializer>(latencies: &[(Nanos, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    histogram(latencies).serialize(serializer)
+}
+
+fn unpack<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Nanos, u64)>, D::Error> {
+    Ok(list(&Latency::deserialize(deserializer)?))
 }
 
 /// Length of an interval: as in the course of the whole run.
@@ -122,5 +143,9 @@ mod tests {
         assert_eq!((both.count, rows[1].counts.done), (3, 3));
         assert!((both.p50 / 5_000.0 - 1.0).abs() < 0.002, "{both:?}");
         assert!(rows[2].distribution().is_none());
+        let text = serde_json::to_string(&rows).unwrap();
+        let back: Vec<Row> = serde_json::from_str(&text).unwrap();
+        assert_eq!(back[1].distribution(), rows[1].distribution());
+        assert_eq!((back[1].counts, &back[2]), (rows[1].counts, &rows[2]));
     }
 }

@@ -14,6 +14,7 @@ use super::roles::echo::{DEPTH, Echo};
 use super::roles::idle::Idle;
 use super::roles::published::Published;
 use super::roles::turns::Dues;
+use crate::agents::Census;
 use crate::cli::ScenarioArgs;
 use crate::client::dial::Failures;
 use crate::client::links::{Driver, End, Links, Manner, OpenTimes, Outbox};
@@ -50,31 +51,21 @@ pub(super) enum Material {
     /// Of an echo.
     Echo(Workload),
     /// Of a broadcast.
-    Broadcast(Box<(Publication, Published)>),
+    Broadcast(Box<Publication>),
     /// Others make their own.
     None,
 }
 
 impl Material {
-    /// Of a role that `threads` threads play.
-    pub(super) fn new(role: &Role, number: usize, seed: u64, threads: usize) -> Self {
+    /// Of a role; the same for all threads of the run of that number, in whatever process.
+    pub(super) fn new(role: &Role, number: usize, seed: u64, run: u32) -> Self {
         // Roles of the same kind must not take each other's messages for their own.
         let seed = seed.wrapping_add((number as u64) << 32);
         match &role.task {
             Task::Echo(message) => Self::Echo(workload(message, seed)),
-            Task::Broadcast {
-                message,
-                publishers,
-                ..
-            } => {
-                let count = match publishers {
-                    Who::Own(count) => *count,
-                    Who::Subscribers => role.connections,
-                };
-                let published = Published::new(count as usize, threads);
-                let publication =
-                    Publication::new(&message.contents(), false, seed, std::process::id());
-                Self::Broadcast(Box::new((publication, published)))
+            Task::Broadcast { message, .. } => {
+                let publication = Publication::new(&message.contents(), false, seed, run);
+                Self::Broadcast(Box::new(publication))
             }
             Task::Idle | Task::Churn { .. } => Self::None,
         }
@@ -97,6 +88,7 @@ pub(super) struct Ensemble<'a> {
     /// By slot: whose it is.
     owners: Vec<u16>,
     progress: &'a Progress,
+    census: &'a Census,
     recorder: Option<Recorder<'a>>,
     /// From its end on.
     recorded: Option<Recorded>,
@@ -118,11 +110,10 @@ pub(super) fn slots(plan: &Plan, share: Share) -> usize {
 impl<'a> Ensemble<'a> {
     /// The roles of `plan` on the thread of this share.
     pub(super) fn new(
-        args: &ScenarioArgs,
-        plan: &Plan,
-        materials: &'a [Material],
+        args: &'a ScenarioArgs,
+        plan: &'a Plan,
+        (materials, census): (&'a [Material], &'a Census),
         share: Share,
-        seed: u64,
         links: &mut Links<'_>,
         progress: &'a Progress,
     ) -> Self {
@@ -130,6 +121,7 @@ impl<'a> Ensemble<'a> {
             actors: Vec::new(),
             owners: Vec::new(),
             progress,
+            census,
             recorded: None,
             recorder: None,
             refused: Failures::default(),
@@ -138,6 +130,7 @@ impl<'a> Ensemble<'a> {
             length: plan.length(),
             measured: plan.measured(),
         };
+        let mut publishers = 0;
         for (number, (role, material)) in plan.roles.iter().zip(materials).enumerate() {
             let base = ensemble.owners.len() as u32;
             let slots = share.of(role.connections) + share.of(role.own_publishers());
@@ -150,8 +143,10 @@ impl<'a> Ensemble<'a> {
                 role,
                 share,
                 base,
-                rng: Rng::new(seed, number as u64),
+                published: Published::new(census, publishers, role.publishers() as usize),
+                rng: Rng::new(args.common.seed, number as u64),
             };
+            publishers += role.publishers() as usize;
             ensemble.actors.push(recruit.actor(material, links));
         }
         ensemble
@@ -204,23 +199,29 @@ impl<'a> Ensemble<'a> {
         Ok(())
     }
 
-    /// Waits for what is on the way.
+    /// Waits for what is on the way. While anybody in the run still publishes, that is not known, and it goes on; which is
+    /// not for ever, since everybody gives up.
     pub(super) fn drain(&mut self, links: &mut Links<'_>) -> Result<(), BenchError> {
         let clock = links.clock();
-        let limit = clock.now() + nanos(DRAIN_LIMIT);
-        let (mut moved, mut done) = (clock.now(), 0);
+        let (mut since, mut moved, mut shown) = (clock.now(), clock.now(), 0);
+        let mut complete = false;
         loop {
             let now = clock.now();
             self.act(links, now)?;
-            if !self.is_waiting(now)
-                || now > limit
-                || now.saturating_sub(moved) > nanos(DRAIN_QUIET)
-            {
+            if !complete && self.census.is_complete() {
+                (since, moved, complete) = (now, now, true);
+            }
+            let long = now.saturating_sub(moved) > nanos(DRAIN_QUIET)
+                || now.saturating_sub(since) > nanos(DRAIN_LIMIT);
+            if complete && (long || !self.is_waiting(now)) {
                 break;
             }
+            if long {
+                self.actors.iter_mut().for_each(|actor| actor.give_up());
+            }
             links.turn(Wait::AtMost(GLANCE), self)?;
-            let before = std::mem::replace(&mut done, self.show());
-            if done != before {
+            let before = std::mem::replace(&mut shown, self.show());
+            if shown != before {
                 moved = clock.now();
             }
         }
@@ -270,7 +271,8 @@ impl<'a> Ensemble<'a> {
         })
     }
 
-    /// Shows the counts, and returns how much has happened so far: what has come, and connections that opened or closed.
+    /// Shows the counts, and returns how much has happened so far: what has come and was sent, and connections that opened or
+    /// closed.
     fn show(&self) -> u64 {
         let (mut done, mut sent, mut opened, mut closed, mut errors) = (0, 0, 0, 0, 0);
         for actor in &self.actors {
@@ -284,7 +286,7 @@ impl<'a> Ensemble<'a> {
         }
         let things = if self.counts_opened { opened } else { done };
         self.progress.show(things, sent, errors);
-        done + opened + closed + errors
+        done + sent + opened + closed + errors
     }
 
     #[inline]
@@ -335,24 +337,25 @@ impl Driver for Ensemble<'_> {
 }
 
 /// Makes the actor of a role.
-struct Recruit<'p> {
-    args: &'p ScenarioArgs,
-    plan: &'p Plan,
-    role: &'p Role,
+struct Recruit<'a> {
+    args: &'a ScenarioArgs,
+    plan: &'a Plan,
+    role: &'a Role,
     share: Share,
     base: u32,
+    published: Published<'a>,
     rng: Rng,
 }
 
-impl Recruit<'_> {
-    fn actor<'a>(&mut self, material: &'a Material, links: &mut Links<'_>) -> Box<dyn Actor + 'a> {
+impl<'a> Recruit<'a> {
+    fn actor(&mut self, material: &'a Material, links: &mut Links<'_>) -> Box<dyn Actor + 'a> {
         let slots = self.share.of(self.role.connections) as u32;
         let account = Account::new(self.plan);
         let fleet = self.fleet(self.base, slots, &self.role.open);
         match (&self.role.task, material) {
             (Task::Echo(_), Material::Echo(load)) => {
                 let region = links.adopt(load.frames.clone());
-                let dues = self.dues(self.role.connections);
+                let dues = self.dues();
                 Box::new(Echo::new(
                     load,
                     region,
@@ -367,7 +370,7 @@ impl Recruit<'_> {
                 Task::Broadcast {
                     topics, publishers, ..
                 },
-                Material::Broadcast(parts),
+                Material::Broadcast(publication),
             ) => {
                 let own = self.share.of(self.role.own_publishers()) as u32;
                 let cast = Cast {
@@ -376,21 +379,20 @@ impl Recruit<'_> {
                     publishers: own,
                     topics: *topics as usize,
                 };
-                let (fleet_of_publishers, senders) = match publishers {
-                    Who::Subscribers => (None, self.role.connections),
+                let fleet_of_publishers = match publishers {
+                    Who::Subscribers => None,
                     Who::Own(count) => {
                         let all = Curve::constant(*count as f64, self.plan.length());
-                        (Some(self.fleet(self.base + slots, own, &all)), *count)
+                        Some(self.fleet(self.base + slots, own, &all))
                     }
                 };
-                let (publication, published) = &**parts;
                 Box::new(Broadcast::new(
-                    (publication, published),
+                    (publication, self.published),
                     self.args.verify,
                     &cast,
                     fleet,
                     fleet_of_publishers,
-                    self.dues(senders),
+                    self.dues(),
                     account,
                 ))
             }
@@ -403,7 +405,7 @@ impl Recruit<'_> {
                 _,
             ) => {
                 let talk = (*messages, *size, *hold);
-                let dues = self.dues(self.role.connections);
+                let dues = self.dues();
                 Box::new(Churn::new(
                     self.base,
                     slots,
@@ -429,8 +431,9 @@ impl Recruit<'_> {
         )
     }
 
-    /// `senders` of the role may send; a thread without any has nothing to do.
-    fn dues(&self, senders: u64) -> Dues {
+    /// A thread without a connection that may send has nothing to do.
+    fn dues(&self) -> Dues {
+        let senders = self.role.senders(&self.plan.phases);
         Dues::new(&self.role.rate, self.share, senders)
     }
 }

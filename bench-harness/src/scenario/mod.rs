@@ -52,6 +52,10 @@
 //! Every thread plays its share of every role, on one ring: one [`ensemble::Ensemble`], whose slots belong to the roles one after the other. So a client
 //! of one core needs no more threads than any other command has, the thread's saturation is the client's as everywhere, and roles do not
 //! compete for a processor in a way that looks like others starving them.
+//!
+//! Threads may be of several processes. Then subscribers and publishers of a topic are in different ones, and what a subscriber
+//! has to receive follows from counts of what publishers have sent ([`crate::agents::Census`]), which processes tell each other when
+//! a subscriber has come in the middle, and at the end ([`roles::audience`]).
 
 mod account;
 pub(crate) mod charts;
@@ -80,6 +84,15 @@ use crate::error::{BenchError, Verdict};
 use crate::session;
 use plan::Plan;
 use run::Play;
+use serde::{Deserialize, Serialize};
+
+/// A scenario with its flags: all that a process has to know to play its part, wherever it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Script {
+    args: ScenarioArgs,
+    /// The file's.
+    text: String,
+}
 
 /// Prints what was asked for, or plays a scenario.
 ///
@@ -91,27 +104,35 @@ pub(crate) fn run(args: &ScenarioArgs) -> Result<Verdict, BenchError> {
         io::stdout().write_all(text.as_bytes())?;
         return Ok(Verdict::Valid);
     }
-    let plan = read(args)?;
+    let script = Script::read(args)?;
+    let play = script.play()?;
     if args.check {
-        io::stdout().write_all(timeline::of(&plan).as_bytes())?;
+        io::stdout().write_all(timeline::of(&play.plan).as_bytes())?;
         return Ok(Verdict::Valid);
     }
-    session::run(&Play { args, plan: &plan })
+    session::run(&play)
 }
 
-/// Reads the scenario, with the paths of the command line.
-fn read(args: &ScenarioArgs) -> Result<Plan, BenchError> {
-    let name = args
-        .file
-        .as_deref()
-        .expect("the command line requires a file");
-    let text = text(name)?;
-    let plan = Plan::parse(&text, args.scale);
-    let mut plan = plan.map_err(|wrong| BenchError::usage(format!("{name}, {wrong}")))?;
-    for change in &args.path {
-        plan.change_path(change).map_err(BenchError::usage)?;
+impl Script {
+    fn read(args: &ScenarioArgs) -> Result<Self, BenchError> {
+        let args = args.clone();
+        let text = text(args.name())?;
+        Ok(Self { args, text })
     }
-    Ok(plan)
+
+    /// Works it out, with the paths of the command line.
+    ///
+    /// # Errors
+    /// A text that is no scenario, and paths that do not fit it.
+    pub(crate) fn play(&self) -> Result<Play<'_>, BenchError> {
+        let plan = Plan::parse(&self.text, self.args.scale);
+        let wrong = |wrong| BenchError::usage(format!("{}, {wrong}", self.args.name()));
+        let mut plan = plan.map_err(wrong)?;
+        for change in &self.args.path {
+            plan.change_path(change).map_err(BenchError::usage)?;
+        }
+        Ok(Play { script: self, plan })
+    }
 }
 
 /// The file's text, or that of the example of this name.

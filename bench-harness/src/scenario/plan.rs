@@ -240,6 +240,43 @@ impl Role {
         }
     }
 
+    /// Connections that publish, of their own or those who subscribe.
+    pub(crate) fn publishers(&self) -> u64 {
+        match self.task {
+            Task::Broadcast {
+                publishers: Who::Subscribers,
+                ..
+            } => self.connections,
+            _ => self.own_publishers(),
+        }
+    }
+
+    /// Something falls due in a phase.
+    pub(crate) fn is_active(&self, phase: &Phase) -> bool {
+        self.rate.sum(phase.span.clone()) > 0.0
+    }
+
+    /// Connections that may send in a phase, or for churn, at a time: those that are still there at its end.
+    pub(crate) fn senders_in(&self, phase: &Phase) -> u64 {
+        match self.task {
+            Task::Broadcast {
+                publishers: Who::Own(count),
+                ..
+            } => count,
+            Task::Churn { .. } => self.connections,
+            _ => self.open.before(phase.span.end).round() as u64,
+        }
+    }
+
+    /// Connections that may send whenever something falls due: no more threads than that can have a share of it.
+    pub(crate) fn senders(&self, phases: &[Phase]) -> u64 {
+        let active = phases.iter().filter(|phase| self.is_active(phase));
+        active
+            .map(|phase| self.senders_in(phase))
+            .min()
+            .unwrap_or(0)
+    }
+
     /// What it does.
     pub(crate) fn kind(&self) -> Kind {
         match self.task {

@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::Script;
 use super::account::Closed;
 use super::ensemble::{self, Ensemble, Material};
 use super::fleet::Share;
 use super::plan::{Plan, Role, Task};
-use super::roles::broadcast::SETTLE;
+use super::roles::audience::SETTLE;
 use super::summarize;
-use crate::agents::crew::Processes;
-use crate::cli::{Common, ScenarioArgs};
+use crate::agents::{Census, Order, Post};
+use crate::cli::Common;
 use crate::client::dial::Failures;
-use crate::client::team::{self, Conductor, Member, Sum};
+use crate::client::team::{Conductor, Member, Places};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::commands::Setup;
 use crate::commands::opening::nothing_opened;
 use crate::error::BenchError;
 use crate::gates::figure::Outlook;
 use crate::report::Record;
-use crate::session::{Load, Stage};
+use crate::session::{Load, Shared, Stage};
 use crate::target::Wire;
 use crate::telemetry::monitor::{History, Monitor};
 use crate::telemetry::recorder::Recorded;
@@ -32,12 +35,20 @@ const LEAD: Duration = SETTLE.saturating_add(Duration::from_millis(50));
 const TIME_WAIT: Nanos = 60_000_000_000;
 
 /// A scenario and how to play it.
-pub(super) struct Play<'a> {
-    pub(super) args: &'a ScenarioArgs,
-    pub(super) plan: &'a Plan,
+pub(crate) struct Play<'a> {
+    pub(super) script: &'a Script,
+    pub(super) plan: Plan,
+}
+
+/// What the threads of a process have in common.
+struct Props {
+    /// By role.
+    materials: Vec<Material>,
+    census: Census,
 }
 
 /// What a thread brings home.
+#[derive(Serialize, Deserialize)]
 struct Outcome {
     /// By role.
     roles: Vec<Closed>,
@@ -56,7 +67,7 @@ pub(super) struct Seen {
 
 impl Load for Play<'_> {
     fn common(&self) -> &Common {
-        &self.args.common
+        &self.script.args.common
     }
 
     fn outlook(&self) -> Option<Outlook> {
@@ -65,32 +76,23 @@ impl Load for Play<'_> {
             (false, true) => "scenario without replies",
             (false, false) => "scenario of idle connections",
         };
-        Some(Outlook::new(kind, &self.args.common, true))
+        Some(Outlook::new(kind, self.common(), true))
     }
 
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
-        if self.args.common.target.wire == Wire::Raw {
+        if self.common().target.wire == Wire::Raw {
             return Err(BenchError::usage("scenarios speak WebSocket: use ws://"));
         }
-        let mut common = self.args.common.clone();
-        if common.processes == Processes::Auto {
-            // Threads of one process know of each other how much was published.
-            common.processes = Processes::Count(1);
-        }
-        let mut setup = Setup::new(&common, self.plan.connections())?;
-        setup.connections += churned(self.plan);
-        let places = setup.crew.here()?;
-        let threads = places.count;
-        check_threads(self.plan, threads as u64)?;
-        let seed = self.args.common.seed;
-        let material = |(number, role)| Material::new(role, number, seed, threads);
-        let materials: Vec<Material> = self.plan.roles.iter().enumerate().map(material).collect();
+        check_senders(&self.plan)?;
+        let setup = Setup::new(self.common(), self.plan.connections())?;
+        let setup = self.with_ports(setup);
+        let props = self.props(&setup);
         let clock = Clock::start();
-        let work = |member: Member<'_>| self.drive(&setup, &materials, &member);
-        let conduct =
-            |conductor: &Conductor<'_>, _: &Sum| self.conduct(&setup, stage, conductor, clock);
-        let (outcomes, (seen, history)) = team::run(places, clock, work, conduct)?;
-        let outcome = merge(outcomes);
+        let work = |member: Member<'_>| self.drive(&setup, &props, &member);
+        let conduct = |conductor: &Conductor<'_>| self.conduct(&setup, stage, conductor, clock);
+        let order = Order::Scenario(Box::new(self.script.clone()));
+        let (outcomes, (seen, history)) = setup.crew.run(order, clock, work, conduct)?;
+        let outcome = merge(outcomes)?;
         if seen.open == 0 && self.plan.roles.iter().any(|role| wanted(role, 0) > 0) {
             let mut refused = Failures::default();
             outcome
@@ -106,7 +108,35 @@ impl Load for Play<'_> {
     }
 }
 
+impl Shared for Play<'_> {
+    fn serve(&self, post: &Post) -> Result<(), BenchError> {
+        let setup = Setup::at(post, self.common(), self.plan.connections())?;
+        let setup = self.with_ports(setup);
+        let props = self.props(&setup);
+        post.run_with(&props.census, |member| self.drive(&setup, &props, &member))
+    }
+}
+
 impl Play<'_> {
+    /// With source addresses for all connections whose ports are not free again.
+    fn with_ports<'s>(&self, mut setup: Setup<'s>) -> Setup<'s> {
+        setup.connections += churned(&self.plan);
+        setup
+    }
+
+    fn props(&self, setup: &Setup<'_>) -> Props {
+        let (roles, seed) = (&self.plan.roles, self.common().seed);
+        let material = |(number, role)| Material::new(role, number, seed, setup.run);
+        let broadcasts = roles.iter().filter(|role| role.publishers() > 0).count();
+        let publishers: u64 = roles.iter().map(Role::publishers).sum();
+        let threads = setup.crew.here().map_or(0, |places| places.pins.len());
+        let alone = setup.crew.here().is_none_or(Places::is_all);
+        Props {
+            materials: roles.iter().enumerate().map(material).collect(),
+            census: Census::new(publishers as usize, threads * broadcasts, alone),
+        }
+    }
+
     fn conduct(
         &self,
         setup: &Setup<'_>,
@@ -149,26 +179,24 @@ impl Play<'_> {
     fn drive(
         &self,
         setup: &Setup<'_>,
-        materials: &[Material],
+        props: &Props,
         member: &Member<'_>,
     ) -> Result<Outcome, BenchError> {
         let share = Share {
             index: member.index,
             count: member.count,
         };
-        let mut links = setup.links(member, ensemble::slots(self.plan, share))?;
+        let mut links = setup.links(member, ensemble::slots(&self.plan, share))?;
         links.set_manners(ensemble::manners(
-            self.plan,
+            &self.plan,
             share,
-            &self.args.common.target.path,
+            &self.common().target.path,
         ));
-        let seed = self.args.common.seed;
         let mut ensemble = Ensemble::new(
-            self.args,
-            self.plan,
-            materials,
+            &self.script.args,
+            &self.plan,
+            (&props.materials, &props.census),
             share,
-            seed,
             &mut links,
             member.progress,
         );
@@ -203,33 +231,41 @@ fn churned(plan: &Plan) -> u64 {
         .sum()
 }
 
-/// A thread that has messages to send needs a connection for them.
-fn check_threads(plan: &Plan, threads: u64) -> Result<(), BenchError> {
+/// A role that has messages to send needs a connection for them.
+fn check_senders(plan: &Plan) -> Result<(), BenchError> {
     for role in &plan.roles {
-        let senders_stay =
-            role.own_publishers() > 0 || matches!(role.task, Task::Churn { .. } | Task::Idle);
-        let senders = threads.min(role.connections);
-        for phase in plan.phases.iter().filter(|_| !senders_stay) {
-            let open = role.open.before(phase.span.end).round() as u64;
-            if open < senders && role.rate.sum(phase.span.clone()) > 0.0 {
-                return Err(BenchError::usage(format!(
-                    "role `{}` has messages to send in phase `{}`, and {open} connections at its end: each of the {threads} \
-                     client threads (--cores) needs one",
-                    role.name, phase.name
-                )));
-            }
+        let mut needed = plan.phases.iter().filter(|phase| role.is_active(phase));
+        if let Some(phase) = needed.find(|phase| role.senders_in(phase) == 0) {
+            return Err(BenchError::usage(format!(
+                "role `{}` has messages to send in phase `{}`, and no connection at its end",
+                role.name, phase.name
+            )));
         }
     }
     Ok(())
 }
 
-fn merge(outcomes: Vec<Outcome>) -> Outcome {
-    let merged = outcomes.into_iter().reduce(|mut all, one| {
+/// What all threads have seen together.
+fn merge(outcomes: Vec<Outcome>) -> Result<Outcome, BenchError> {
+    let mut outcomes = outcomes.into_iter();
+    let mut all = outcomes.next().expect("a team has at least one thread");
+    for one in outcomes {
+        if one.shape().ne(all.shape()) {
+            let error = "the processes of the run have not played the same scenario";
+            return Err(BenchError::runtime(error));
+        }
         all.latency.merge(&one.latency);
         for (all, one) in all.roles.iter_mut().zip(one.roles) {
             all.merge(one);
         }
-        all
-    });
-    merged.expect("a team has at least one thread")
+    }
+    Ok(all)
+}
+
+impl Outcome {
+    /// Roles, with their phases and intervals.
+    fn shape(&self) -> impl Iterator<Item = (usize, usize)> {
+        let roles = self.roles.iter();
+        roles.map(|role| (role.notes.len(), role.course.len()))
+    }
 }

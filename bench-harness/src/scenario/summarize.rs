@@ -11,6 +11,7 @@ use super::run::{Play, Seen};
 use crate::client::dial::Failures;
 use crate::commands::Setup;
 use crate::report::summary::{Connections, Errors, Latencies, Messages, Parameters, Summary};
+use crate::session::Load as _;
 use crate::stats::latency::Latency;
 use crate::stats::validity::JudgedBy;
 use crate::telemetry::recorder::Recorded;
@@ -24,7 +25,7 @@ pub(super) fn summary(
     roles: &[Closed],
     latency: &Recorded,
 ) -> Summary {
-    let plan = play.plan;
+    let plan = &play.plan;
     let pairs = plan.roles.iter().zip(roles);
     let figures: Vec<RoleFigures> = pairs
         .map(|(role, notes)| role_figures::of(plan, role, notes))
@@ -35,14 +36,14 @@ pub(super) fn summary(
         broken.merge(role.broken.clone());
     }
     let failed = refused.total() + broken.total();
-    let by = if play.args.cost {
+    let by = if play.script.args.cost {
         JudgedBy::Cost
     } else {
         JudgedBy::Throughput
     };
     let mut summary = Summary::new(
         "scenario",
-        play.args.common.target.to_string(),
+        play.common().target.to_string(),
         judged(plan, seen, &figures, latency, failed),
         by,
         parameters(play, setup),
@@ -68,6 +69,7 @@ pub(super) fn summary(
     });
     summary.server = seen.whole.server(count);
     summary.client = seen.whole.client(count);
+    summary.agents = setup.crew.parts();
     summary.errors = Errors::new(&refused, &broken, Some(faults(&figures)));
     let phases = plan.phases.iter().zip(&seen.phases);
     summary.scenario = Some(ScenarioFigures {
@@ -87,7 +89,7 @@ fn parameters(play: &Play<'_>, setup: &Setup<'_>) -> Parameters {
     Parameters {
         connections: play.plan.connections(),
         mode: Some("open".to_owned()),
-        verify: Some(play.args.verify),
+        verify: Some(play.script.args.verify),
         warmup_s: time(measured.start),
         duration_s: time(measured.end - measured.start),
         scenario: Some(play.plan.title.clone()),

@@ -30,14 +30,7 @@ impl Script {
     /// The same at any server, with further flags.
     pub(crate) fn play_with(&self, url: &str, flags: &[&str]) -> (i32, Value, String) {
         let own = std::process::id().to_string();
-        let args = [
-            "scenario",
-            self.path(),
-            url,
-            "--server-pid",
-            &own,
-            "--cost",
-        ];
+        let args = ["scenario", self.path(), url, "--server-pid", &own, "--cost"];
         bench(&[&args[..], flags].concat())
     }
 }

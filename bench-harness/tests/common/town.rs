@@ -33,7 +33,9 @@ impl Town {
         Self::serve(|_, payload| vec![frame(payload)])
     }
 
-    pub(crate) fn serve(treatment: impl Fn(u64, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Arc<Self> {
+    pub(crate) fn serve(
+        treatment: impl Fn(u64, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let town = Arc::new(Self {
             address: listener.local_addr().unwrap(),

@@ -85,6 +85,13 @@ impl Ledger {
         Arrival::New(missing)
     }
 
+    /// Messages before the one that a subscriber waits for turn out to be missing. They may still come.
+    pub(crate) fn miss(&mut self, subscriber: u32, publisher: u32, numbers: Range<u32>) {
+        if !numbers.is_empty() {
+            self.pass_over(subscriber, publisher, numbers);
+        }
+    }
+
     #[cold]
     fn pass_over(&mut self, subscriber: u32, publisher: u32, missing: Range<u32>) {
         self.counts.lost += u64::from(missing.end - missing.start);
@@ -227,6 +234,18 @@ mod tests {
         );
         assert_eq!(ledger.arrived(0, 1, 15), Arrival::New(15..15));
         assert_eq!(ledger.outstanding(20), 4);
+    }
+
+    #[test]
+    fn what_turns_out_to_be_missing_may_come_late() {
+        let mut ledger = Ledger::new(1, 1);
+        ledger.join(0);
+        ledger.expect_from(0, 0, 7);
+        ledger.miss(0, 0, 4..7);
+        assert_eq!(ledger.arrived(0, 0, 5), Arrival::Late);
+        assert_eq!(ledger.arrived(0, 0, 3), Arrival::Duplicate);
+        let counts = ledger.close(8);
+        assert_eq!((counts.lost, counts.reordered), (2 + 1, 1));
     }
 
     #[test]

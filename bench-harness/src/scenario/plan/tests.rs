@@ -143,3 +143,23 @@ fn a_count_of_the_wrong_type_is_refused() {
     assert!(wrong("connections = 100", "connections = 1.5").contains("a count such as"));
     assert!(wrong("connections = 100", "connections = 0").contains("at least 1"));
 }
+
+#[test]
+fn only_who_is_always_there_is_counted_on_to_send() {
+    let senders = |text: &str| -> Vec<u64> {
+        let plan = plan(text, 1);
+        let roles = plan.roles.iter();
+        roles.map(|role| role.senders(&plan.phases)).collect()
+    };
+    assert_eq!(senders(TEXT), [100, 4, 5]);
+    let few = "duration = \"3s\"\nconnections = 0.03";
+    assert_eq!(senders(&TEXT.replace("duration = \"3s\"", few)), [3, 4, 5]);
+    // Nothing falls due with the last ones.
+    let quiet = format!("{few}\nrate = 0");
+    let storm = "duration = \"1s\"\nconnections = 1\nrate = 1";
+    let text = TEXT.replace("duration = \"3s\"", &quiet);
+    assert_eq!(
+        senders(&text.replace("duration = \"1s\"", storm)),
+        [100, 4, 5]
+    );
+}

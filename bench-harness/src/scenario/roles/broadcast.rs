@@ -2,11 +2,11 @@
 //! subscriber of its topic that is there. Subscribers may come and go.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use corecast_protocol::{Opcode, encode_client};
 
 use super::Actor;
+use super::audience::{Audience, Heard};
 use super::published::Published;
 use super::turns::{Dues, Turns};
 use crate::client::deflate::Deflater;
@@ -16,17 +16,12 @@ use crate::client::links::{End, Links, OpenTimes, Outbox};
 use crate::client::publication::{Publication, Stamp};
 use crate::client::recent::Recent;
 use crate::client::reply::Verify;
-use crate::clock::{Nanos, nanos};
-use crate::commands::broadcast::ledger::{Arrival, Ledger};
+use crate::clock::Nanos;
 use crate::error::BenchError;
 use crate::scenario::account::{Account, Closed};
 use crate::scenario::ensemble::CONTROL_KEY;
 use crate::scenario::fleet::{Fleet, Share};
 use crate::telemetry::recorder::Recorder;
-
-/// A subscriber has to receive what is published so long after its upgrade: a server may let a connection join its topic
-/// after it has answered, and on another thread.
-pub(crate) const SETTLE: Duration = Duration::from_millis(200);
 
 /// Bytes of messages in one send at most (one message may be longer).
 const MAX_BATCH: usize = 256 << 10;
@@ -34,21 +29,16 @@ const MAX_BATCH: usize = 256 << 10;
 /// The connections of one thread.
 pub(crate) struct Broadcast<'a> {
     publication: &'a Publication,
-    published: &'a Published,
+    published: Published<'a>,
     deflater: Option<Deflater>,
     verify: Verify,
-    topics: usize,
     subscribers: Fleet,
     /// Those that only publish; `None` when the subscribers do.
     publishers: Option<Fleet>,
     /// By place among the subscribers, and behind them the publishers.
     readers: Vec<DeliveryReader>,
     recent: Recent,
-    seats: Vec<Seat>,
-    /// By topic, of those that this thread has subscribers of.
-    ledgers: Vec<Option<Ledger>>,
-    /// When subscribers that have joined begin to wait for everything, with how often the seat had been taken by then.
-    settling: VecDeque<(Nanos, u32, u32)>,
+    audience: Audience<'a>,
     senders: Vec<Sender>,
     turns: Turns,
     dues: Dues,
@@ -60,19 +50,6 @@ pub(crate) struct Broadcast<'a> {
     stopped: bool,
     told: bool,
     over: bool,
-}
-
-/// A subscriber.
-struct Seat {
-    topic: usize,
-    /// Its number among the thread's subscribers of the topic.
-    row: u32,
-    present: bool,
-    settled: bool,
-    /// How often somebody has taken it.
-    taken: u32,
-    /// By publisher of the topic: nothing has come from it since the subscriber joined.
-    fresh: Vec<bool>,
 }
 
 /// A publisher.
@@ -97,7 +74,7 @@ pub(crate) struct Cast {
 impl<'a> Broadcast<'a> {
     /// With the fleets of those who subscribe, and of those who only publish.
     pub(crate) fn new(
-        (publication, published): (&'a Publication, &'a Published),
+        (publication, published): (&'a Publication, Published<'a>),
         verify: Verify,
         cast: &Cast,
         subscribers: Fleet,
@@ -110,7 +87,7 @@ impl<'a> Broadcast<'a> {
             (cast.subscribers + cast.publishers) as usize,
             DeliveryReader::default,
         );
-        let (seats, ledgers) = seats(cast, published.publishers());
+        let audience = Audience::new(published, cast.share, cast.subscribers, cast.topics);
         let senders = match publishers {
             Some(_) => cast.publishers,
             None => cast.subscribers,
@@ -126,14 +103,11 @@ impl<'a> Broadcast<'a> {
             published,
             deflater: publication.deflater(),
             verify,
-            topics: cast.topics,
             subscribers,
             publishers,
             readers,
             recent: Recent::new(),
-            seats,
-            ledgers,
-            settling: VecDeque::new(),
+            audience,
             senders: (0..senders).map(sender).collect(),
             turns: Turns::default(),
             dues,
@@ -147,7 +121,7 @@ impl<'a> Broadcast<'a> {
     }
 
     fn subscribes(&self, slot: u32) -> bool {
-        (self.subscribers.place(slot) as usize) < self.seats.len()
+        (self.subscribers.place(slot) as usize) < self.audience.seats()
     }
 
     /// The fleet that a connection belongs to.
@@ -232,29 +206,6 @@ impl<'a> Broadcast<'a> {
         self.deflater = deflater;
     }
 
-    /// Subscribers that have been there for a while wait for everything from now on.
-    fn settle(&mut self, now: Nanos) -> Nanos {
-        while let Some(&(time, slot, taken)) = self.settling.front() {
-            if time > now {
-                return time;
-            }
-            self.settling.pop_front();
-            let seat = &mut self.seats[self.subscribers.place(slot) as usize];
-            if !seat.present || seat.taken != taken {
-                continue;
-            }
-            seat.settled = true;
-            let ledger = self.ledgers[seat.topic]
-                .as_mut()
-                .expect("a seat has a ledger");
-            for (index, _) in seat.fresh.iter().enumerate().filter(|(_, fresh)| **fresh) {
-                let sent = self.published.sent(index * self.topics + seat.topic);
-                ledger.expect_from(seat.row, index as u32, sent);
-            }
-        }
-        Nanos::MAX
-    }
-
     /// Closes those that are too many, each when all of its messages have been sent.
     fn shrink(&mut self, links: &mut Links<'_>, now: Nanos) {
         while let Some(slot) = self.subscribers.surplus(now) {
@@ -266,43 +217,12 @@ impl<'a> Broadcast<'a> {
                 .sender(slot)
                 .is_none_or(|sender| sender.queue.is_empty())
             {
-                self.rise(slot);
+                self.audience.leave(self.subscribers.place(slot));
                 self.subscribers.part(slot, now, links.outbox());
             } else {
                 self.leaving.push(slot);
             }
         }
-    }
-
-    /// A subscriber joins its topic.
-    fn sit(&mut self, slot: u32, now: Nanos) {
-        let place = self.subscribers.place(slot) as usize;
-        let seat = &mut self.seats[place];
-        seat.present = true;
-        seat.settled = false;
-        seat.taken += 1;
-        seat.fresh.fill(true);
-        let ledger = self.ledgers[seat.topic]
-            .as_mut()
-            .expect("a seat has a ledger");
-        ledger.join(seat.row);
-        for index in 0..seat.fresh.len() {
-            let sent = self.published.sent(index * self.topics + seat.topic);
-            ledger.expect_from(seat.row, index as u32, sent);
-        }
-        self.settling
-            .push_back((now + nanos(SETTLE), slot, seat.taken));
-    }
-
-    /// A subscriber leaves: what has not come by now is no loss.
-    fn rise(&mut self, slot: u32) {
-        let place = self.subscribers.place(slot) as usize;
-        let seat = &mut self.seats[place];
-        seat.present = false;
-        let ledger = self.ledgers[seat.topic]
-            .as_mut()
-            .expect("a seat has a ledger");
-        ledger.leave(seat.row);
     }
 
     /// A message has come.
@@ -313,35 +233,19 @@ impl<'a> Broadcast<'a> {
         now: Nanos,
         recorder: &mut Option<Recorder<'_>>,
     ) -> Result<(), String> {
-        let id = stamp.publisher as usize;
-        if id >= self.published.publishers() {
-            return Err(format!("there is no publisher {id}"));
-        }
-        // A server may send to publishers, too.
-        let place = self.subscribers.place(slot) as usize;
-        let Some(seat) = self.seats.get_mut(place).filter(|seat| seat.present) else {
+        let place = self.subscribers.place(slot);
+        let heard = self.audience.hear(place, stamp.publisher, stamp.number)?;
+        let Some(heard) = heard else {
             return Ok(());
         };
-        if id % self.topics != seat.topic {
-            return Err(format!(
-                "a message of topic {} came to a subscriber of topic {}",
-                id % self.topics,
-                seat.topic
-            ));
-        }
-        let ledger = self.ledgers[seat.topic]
-            .as_mut()
-            .expect("a seat has a ledger");
-        let index = id / self.topics;
-        let first = std::mem::take(&mut seat.fresh[index]);
-        if first && (!seat.settled || stamp.number < ledger.next(seat.row, index as u32)) {
-            ledger.expect_from(seat.row, index as u32, stamp.number);
-        }
         self.account.counts().done += 1;
-        match ledger.arrived(seat.row, index as u32, stamp.number) {
-            Arrival::New(missing) => self.account.faults().lost += missing.len() as u64,
-            Arrival::Late => self.account.came_late(),
-            Arrival::Duplicate => {
+        match heard {
+            Heard::New { missed } => self.account.faults().lost += missed,
+            Heard::Late { missed } => {
+                self.account.faults().lost += missed;
+                self.account.came_late();
+            }
+            Heard::Duplicate => {
                 self.account.faults().duplicated += 1;
                 return Ok(());
             }
@@ -353,46 +257,18 @@ impl<'a> Broadcast<'a> {
         Ok(())
     }
 
+    /// This thread has sent its last message.
+    fn tell(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.published.tell();
+        }
+    }
+
     /// Messages that wait to be sent.
     fn unsent(&self) -> usize {
         let queued: usize = self.senders.iter().map(|sender| sender.queue.len()).sum();
         self.dues.waiting() + queued
     }
-
-    /// Deliveries that are still to come.
-    fn outstanding(&self) -> u64 {
-        let of = |(topic, ledger): (usize, &Option<Ledger>)| {
-            let published = self.published.of_topic(topic, self.topics);
-            ledger
-                .as_ref()
-                .map_or(0, |ledger| ledger.outstanding(published))
-        };
-        self.ledgers.iter().enumerate().map(of).sum()
-    }
-}
-
-/// The seats of a thread's subscribers, and a ledger for each topic that has any.
-fn seats(cast: &Cast, publishers: usize) -> (Vec<Seat>, Vec<Option<Ledger>>) {
-    let mut rows = vec![0; cast.topics];
-    let of_topic = |topic: usize| (publishers + cast.topics - 1 - topic) / cast.topics;
-    let seats = (0..cast.subscribers).map(|place| {
-        let topic = cast.share.number(place) as usize % cast.topics;
-        rows[topic] += 1;
-        Seat {
-            topic,
-            row: rows[topic] - 1,
-            present: false,
-            settled: false,
-            taken: 0,
-            fresh: vec![true; of_topic(topic)],
-        }
-    });
-    let seats: Vec<Seat> = seats.collect();
-    let ledger = |(topic, &rows): (usize, &u32)| {
-        (rows > 0).then(|| Ledger::new(rows as usize, of_topic(topic)))
-    };
-    let ledgers = rows.iter().enumerate().map(ledger).collect();
-    (seats, ledgers)
 }
 
 impl Actor for Broadcast<'_> {
@@ -403,6 +279,7 @@ impl Actor for Broadcast<'_> {
             .iter_mut()
             .for_each(|fleet| fleet.begin(start));
         self.dues.begin(start);
+        self.audience.begin();
     }
 
     fn act(
@@ -413,7 +290,8 @@ impl Actor for Broadcast<'_> {
     ) -> Result<Nanos, BenchError> {
         self.account.look(now, self.subscribers.open());
         let next = self.dues.fall(now, &mut self.account, recorder);
-        let settle = self.settle(now);
+        let (settle, missed) = self.audience.settle(now);
+        self.account.faults().lost += missed;
         self.assign();
         self.flush(links);
         self.shrink(links, now);
@@ -421,9 +299,8 @@ impl Actor for Broadcast<'_> {
         if let Some(fleet) = &mut self.publishers {
             look = look.min(fleet.dial(links, now, &mut self.account)?);
         }
-        if self.stopped && !self.told && self.unsent() == 0 {
-            self.told = true;
-            self.published.tell();
+        if self.stopped && self.unsent() == 0 {
+            self.tell();
         }
         Ok(next.min(settle).min(look))
     }
@@ -435,9 +312,13 @@ impl Actor for Broadcast<'_> {
         self.stopped = true;
     }
 
+    fn give_up(&mut self) {
+        self.tell();
+    }
+
     fn is_waiting(&self, now: Nanos) -> bool {
         if self.stopped {
-            return !self.told || !self.published.is_complete() || self.outstanding() > 0;
+            return !self.told || !self.published.is_complete() || self.audience.outstanding() > 0;
         }
         let publishers = self.publishers.as_ref();
         !self.subscribers.is_complete(now)
@@ -467,7 +348,7 @@ impl Actor for Broadcast<'_> {
         };
         fleet.opened(slot, times, &mut self.account);
         if subscribes {
-            self.sit(slot, now);
+            self.audience.join(place as u32, now);
         }
         if self.sender(slot).is_some() {
             self.turns.join(slot);
@@ -521,10 +402,7 @@ impl Actor for Broadcast<'_> {
             self.fleet(slot).forget(slot, opened);
             return;
         }
-        let place = self.subscribers.place(slot) as usize;
-        if self.seats.get(place).is_some_and(|seat| seat.present) {
-            self.rise(slot);
-        }
+        self.audience.leave(self.subscribers.place(slot));
         self.dirty.retain(|&other| other != slot);
         let waiting = self.sender(slot).map(|sender| {
             sender.dirty = false;
@@ -547,7 +425,7 @@ impl Actor for Broadcast<'_> {
     }
 
     fn close(mut self: Box<Self>) -> Closed {
-        self.account.faults().lost += self.outstanding();
+        self.account.faults().lost += self.audience.close();
         self.account.close()
     }
 }

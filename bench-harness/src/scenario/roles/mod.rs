@@ -1,5 +1,6 @@
 //! What the connections of a role do, on one thread. Each kind has a file.
 
+pub(super) mod audience;
 pub(super) mod broadcast;
 pub(super) mod churn;
 pub(super) mod echo;
@@ -31,6 +32,9 @@ pub(super) trait Actor {
 
     /// The load is over: nothing falls due and nothing is dialled any more.
     fn stop(&mut self, now: Nanos);
+
+    /// What waits to be sent stays unsent: the server does not take it.
+    fn give_up(&mut self) {}
 
     /// Something is still on the way, or as many connections as are wanted are not open yet.
     fn is_waiting(&self, now: Nanos) -> bool;

@@ -1,57 +1,61 @@
-//! What the threads of a broadcast tell each other.
+//! How much each publisher of a role has sent.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::agents::Census;
+use crate::clock::Nanos;
 
-/// What the threads of a role share: how much each publisher has sent.
-#[derive(Debug)]
-pub(crate) struct Published {
-    /// By number of the publisher within the role.
-    sent: Vec<AtomicU32>,
-    threads: usize,
-    /// Threads that have sent their last message.
-    told: AtomicUsize,
+/// The publishers of a role, by number within it, among those of the whole run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published<'a> {
+    census: &'a Census,
+    /// The number in the run of the role's first publisher, and how many there are.
+    first: usize,
+    count: usize,
 }
 
-impl Published {
-    /// Nothing yet, by so many publishers on so many threads.
-    pub(crate) fn new(publishers: usize, threads: usize) -> Self {
-        let mut sent = Vec::new();
-        sent.resize_with(publishers, AtomicU32::default);
+impl<'a> Published<'a> {
+    /// Those from number `first` on.
+    pub(crate) fn new(census: &'a Census, first: usize, count: usize) -> Self {
         Self {
-            sent,
-            threads,
-            told: AtomicUsize::new(0),
+            census,
+            first,
+            count,
         }
     }
 
     /// Publishers of the role.
+    #[inline]
     pub(super) fn publishers(&self) -> usize {
-        self.sent.len()
+        self.count
     }
 
-    /// A publisher is about to send, and has then sent so many. Whoever does not see that yet will receive what comes after.
+    /// As [`Census::sends`].
     pub(super) fn sends(&self, publisher: u32, total: u32) {
-        self.sent[publisher as usize].store(total, Ordering::Release);
+        self.census.sends(self.first + publisher as usize, total);
     }
 
-    /// Messages of a publisher so far.
+    /// As [`Census::sent`].
     pub(super) fn sent(&self, publisher: usize) -> u32 {
-        self.sent[publisher].load(Ordering::Acquire)
+        self.census.sent(self.first + publisher)
     }
 
-    /// A thread has sent its last message. To be called once by each.
+    /// As [`Census::tell`]: a thread has sent its last message of this role. To be called once by each.
     pub(super) fn tell(&self) {
-        self.told.fetch_add(1, Ordering::AcqRel);
+        self.census.tell();
     }
 
-    /// No thread sends any more.
+    /// As [`Census::is_complete`]: of all roles.
     pub(super) fn is_complete(&self) -> bool {
-        self.told.load(Ordering::Acquire) == self.threads
+        self.census.is_complete()
+    }
+
+    /// As [`Census::is_known`].
+    pub(super) fn is_known(&self, time: Nanos) -> bool {
+        self.census.is_known(time)
     }
 
     /// Messages of a topic so far.
     pub(super) fn of_topic(&self, topic: usize, topics: usize) -> u64 {
-        let numbers = (topic..self.publishers()).step_by(topics);
+        let numbers = (topic..self.count).step_by(topics);
         numbers.map(|number| u64::from(self.sent(number))).sum()
     }
 }
@@ -62,18 +66,16 @@ mod tests {
 
     #[test]
     fn messages_are_summed_up_by_topic() {
-        let published = Published::new(5, 2);
+        let census = Census::new(9, 1, true);
+        let (published, others) = (Published::new(&census, 2, 5), Published::new(&census, 7, 2));
         published.sends(1, 3);
         published.sends(4, 10);
         published.sends(3, 4);
+        others.sends(0, 99);
         assert_eq!(
             (published.of_topic(0, 2), published.of_topic(1, 2)),
             (10, 7)
         );
         assert_eq!((published.publishers(), published.sent(3)), (5, 4));
-        published.tell();
-        assert!(!published.is_complete());
-        published.tell();
-        assert!(published.is_complete());
     }
 }
