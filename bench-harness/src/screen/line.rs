@@ -146,6 +146,9 @@ fn words(view: &View<'_>) -> String {
     if figures.errors > 0 {
         parts.push(format!("{} errors", count(figures.errors as f64)));
     }
+    if let Some((reason, _)) = view.failures.by_count().first() {
+        parts.push(format!("most often: {}", clean(reason)));
+    }
     parts.join(", ")
 }
 
