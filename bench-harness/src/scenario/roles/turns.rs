@@ -9,39 +9,57 @@ use crate::scenario::curve::{Curve, Piece};
 use crate::scenario::fleet::Share;
 use crate::telemetry::recorder::Recorder;
 
+/// So many turns of connections that have left may wait, and as many as are there.
+const ROOM: usize = 64;
+
 /// Connections that may send, each in its turn. They come and go.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
-    list: Vec<u32>,
-    next: usize,
+    /// In the order of their turns, each with its ticket. Those that have left stay until it is their turn.
+    queue: VecDeque<(u32, u64)>,
+    /// By slot: the ticket of the connection that is there, 0 when none is.
+    tickets: Vec<u64>,
+    there: usize,
+    /// The latest ticket.
+    last: u64,
 }
 
 impl Turns {
     /// A connection may send, after all others.
     pub(super) fn join(&mut self, slot: u32) {
-        self.list.push(slot);
+        self.leave(slot);
+        // Nobody may ever take a turn, while connections come and go.
+        if self.queue.len() > 2 * self.there + ROOM {
+            let tickets = &self.tickets;
+            self.queue
+                .retain(|&(slot, ticket)| tickets[slot as usize] == ticket);
+        }
+        if self.tickets.len() <= slot as usize {
+            self.tickets.resize(slot as usize + 1, 0);
+        }
+        self.last += 1;
+        self.there += 1;
+        self.tickets[slot as usize] = self.last;
+        self.queue.push_back((slot, self.last));
     }
 
     /// A connection may not send any more; no harm if it did not.
     pub(super) fn leave(&mut self, slot: u32) {
-        let Some(at) = self.list.iter().position(|&other| other == slot) else {
-            return;
-        };
-        self.list.remove(at);
-        if at < self.next {
-            self.next -= 1;
+        if let Some(ticket) = self.tickets.get_mut(slot as usize) {
+            self.there -= usize::from(std::mem::take(ticket) != 0);
         }
     }
 
     /// Whose turn it is.
     #[inline]
     pub(super) fn take(&mut self) -> Option<u32> {
-        if self.next >= self.list.len() {
-            self.next = 0;
+        while let Some((slot, ticket)) = self.queue.pop_front() {
+            if self.tickets[slot as usize] == ticket {
+                self.queue.push_back((slot, ticket));
+                return Some(slot);
+            }
         }
-        let slot = self.list.get(self.next).copied()?;
-        self.next += 1;
-        Some(slot)
+        None
     }
 }
 
@@ -149,7 +167,29 @@ mod tests {
         turns.join(4);
         turns.leave(9);
         let order: Vec<_> = (0..4).filter_map(|_| turns.take()).collect();
-        assert_eq!(order, [3, 4, 2, 3]);
+        assert_eq!(order, [3, 2, 4, 3]);
+    }
+
+    #[test]
+    fn those_who_leave_take_no_room_and_no_turn() {
+        let mut turns = Turns::default();
+        turns.join(7);
+        for _ in 0..10_000 {
+            turns.join(3);
+            turns.leave(3);
+            turns.leave(3);
+        }
+        assert!(turns.queue.len() <= 2 * ROOM, "{}", turns.queue.len());
+        assert_eq!([turns.take(), turns.take()], [Some(7), Some(7)]);
+        turns.join(3);
+        turns.join(3);
+        assert_eq!(
+            [turns.take(), turns.take(), turns.take()],
+            [Some(7), Some(3), Some(7)]
+        );
+        turns.leave(7);
+        turns.leave(3);
+        assert_eq!((turns.take(), turns.there), (None, 0));
     }
 
     #[test]
