@@ -288,10 +288,10 @@ pub(crate) struct CompressionCounts {
     pub(crate) uncompressed: u64,
     /// Compressed ones that the client inflated. The others are byte for byte what one of these was.
     pub(crate) inflated: u64,
-    /// Bytes of a message on the wire, server to client, with its frame headers: the mean. For `echo`, over the payloads that
-    /// take turns, however often each came.
+    /// Bytes of a message on the wire, server to client, with its frame headers: the mean over the payloads that take turns,
+    /// however often each came.
     pub(crate) wire_bytes_per_message: f64,
-    /// Bytes of a message once it is inflated.
+    /// Bytes of a message once it is inflated: the mean over the payloads that came.
     pub(crate) payload_bytes_per_message: u64,
     /// Payload bytes per byte on the wire.
     pub(crate) ratio: f64,
@@ -605,21 +605,26 @@ impl Server {
 }
 
 impl CompressionCounts {
-    /// From what was counted of each payload of `payload_len` bytes. They count alike: which of them happens to come most often
-    /// must not decide which of two servers makes them smaller.
-    pub(crate) fn new(counts: &[WireCounts], payload_len: usize) -> Self {
-        let came = || counts.iter().filter(|payload| payload.messages() > 0);
-        let means = came().map(|payload| payload.wire_bytes as f64 / payload.messages() as f64);
-        let wire = means.sum::<f64>() / came().count().max(1) as f64;
+    /// From what was counted of each payload; `payload_len` says how long one is. Those that came count alike: which of them
+    /// happens to come most often must not decide which of two servers makes them smaller.
+    pub(crate) fn new(counts: &[WireCounts], payload_len: impl Fn(usize) -> usize) -> Self {
+        let came = || {
+            let all = counts.iter().enumerate();
+            all.filter(|(_, payload)| payload.messages() > 0)
+        };
+        let mean = |sum: f64| sum / came().count().max(1) as f64;
+        let each = |payload: &WireCounts| payload.wire_bytes as f64 / payload.messages() as f64;
+        let wire = mean(came().map(|(_, payload)| each(payload)).sum());
+        let payload = mean(came().map(|(number, _)| payload_len(number) as f64).sum());
         let total = |field: fn(&WireCounts) -> u64| counts.iter().map(field).sum();
         Self {
             compressed: total(|payload| payload.compressed),
             uncompressed: total(|payload| payload.uncompressed),
             inflated: total(|payload| payload.inflated),
             wire_bytes_per_message: wire,
-            payload_bytes_per_message: payload_len as u64,
+            payload_bytes_per_message: payload.round() as u64,
             // Without a message there is no ratio; 1 divides nothing by nothing.
-            ratio: payload_len as f64 / wire.max(1.0),
+            ratio: payload / wire.max(1.0),
         }
     }
 }
@@ -701,9 +706,11 @@ mod tests {
             wire_bytes: messages * each,
         };
         let counts = [came(10, 100), came(1, 200), came(0, 0)];
-        let part = CompressionCounts::new(&counts, 300);
+        // The last one never came: what it would have taken says nothing about the others.
+        let part = CompressionCounts::new(&counts, |number| [200, 400, 9_000][number]);
         assert_eq!((part.compressed, part.inflated), (11, 3));
         assert_eq!((part.wire_bytes_per_message, part.ratio), (150.0, 2.0));
-        assert_eq!(CompressionCounts::new(&[], 300).compressed, 0);
+        assert_eq!(part.payload_bytes_per_message, 300);
+        assert_eq!(CompressionCounts::new(&[], |_| 300).compressed, 0);
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn summary(
     summary.latency_us = Some(latencies);
     summary.compression = args
         .deflate
-        .then(|| CompressionCounts::new(&[outcome.counts], publication.payload_len));
+        .then(|| CompressionCounts::new(&[outcome.counts], |_| publication.payload_len));
     summary.broadcast = Some(broadcast(seen, outcome, counts));
     summary.client.timer_lag_us = lag;
     summary

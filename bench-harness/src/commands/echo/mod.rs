@@ -283,7 +283,7 @@ fn summarize(
     let window = &seen.window;
     let compression = args
         .deflate
-        .then(|| CompressionCounts::new(&outcome.counts, load.mean_payload_len().round() as usize));
+        .then(|| CompressionCounts::new(&outcome.counts, |variant| load.reply_len(variant)));
     let lag = outcome.latency.lag();
     let latencies = Latencies::new(&outcome.latency);
     let evidence = Evidence {
