@@ -33,9 +33,9 @@ pub(crate) struct BroadcastArgs {
     /// Every subscriber publishes, too, and receives its own messages; there are no other publishers.
     #[arg(long, conflicts_with_all = ["publishers", "publish_url", "slow"])]
     pub(crate) all_publish: bool,
-    /// Payload bytes of a generated message, at least 28 (text: 57, JSON: 91): each begins with who sent it, its number, and
-    /// when it was due. Default: 64, or the least there can be.
-    #[arg(short, long, value_name = "SIZE", value_parser = units::sizes)]
+    /// Payload bytes of a generated message, or several sizes that take turns, such as 64,1k,16k. At least 28 (text: 57, JSON: 91):
+    /// each message begins with who sent it, its number, and when it was due. Default: 64, or the least there can be.
+    #[arg(short, long, value_name = "SIZES", value_parser = units::sizes)]
     pub(crate) size: Option<Sizes>,
     /// New connections per second, in total. Default: as fast as they open.
     #[arg(long, value_name = "RATE", value_parser = units::count)]

@@ -172,14 +172,6 @@ impl Contents {
         matches!(self.source, Source::Generated(_))
     }
 
-    /// Whether all messages can be of one length.
-    pub(crate) fn is_uniform(&self) -> bool {
-        match &self.source {
-            Source::Generated(sizes) => sizes.len() == 1,
-            Source::Read(messages) => messages.len() == 1,
-        }
-    }
-
     /// Bytes of a generated message at least.
     pub(crate) fn smallest(&self) -> usize {
         match self.kind {
@@ -201,12 +193,15 @@ impl Contents {
         all.map(|&size| self.generate(rng, "{", size)).collect()
     }
 
-    /// What follows the stamp in a message of a broadcast. For JSON that is the rest of a document, which begins with
-    /// `opening`; for a generated one, `head_len` bytes of its size are the stamp's.
-    pub(crate) fn rest(&self, rng: &mut Rng, opening: &str, head_len: usize) -> Vec<u8> {
+    /// What follows the stamp in the messages of a broadcast, in turn. For JSON that is the rest of a document, which begins
+    /// with `opening`; of a generated one's size, `head_len` bytes are the stamp's.
+    pub(crate) fn rests(&self, rng: &mut Rng, opening: &str, head_len: usize) -> Vec<Vec<u8>> {
         match &self.source {
-            Source::Read(messages) => messages[0].clone(),
-            Source::Generated(sizes) => self.generate(rng, opening, sizes[0] - head_len),
+            Source::Read(messages) => messages.clone(),
+            Source::Generated(sizes) => {
+                let mut rest = |&size: &usize| self.generate(rng, opening, size - head_len);
+                sizes.iter().map(&mut rest).collect()
+            }
         }
     }
 
@@ -331,7 +326,7 @@ mod tests {
         let file = Scratch::new("message", "{\"a\": \"é\"}\n".as_bytes());
         let contents = Contents::new(&file.choice("file"), None, 64, None).unwrap();
         assert_eq!(contents.opcode, Opcode::Text);
-        assert!(contents.is_uniform() && !contents.is_generated());
+        assert!(!contents.is_generated());
         let messages = contents.messages(&mut Rng::new(1, 0));
         assert_eq!(messages, ["{\"a\": \"é\"}\n".as_bytes()]);
     }

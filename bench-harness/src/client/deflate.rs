@@ -224,6 +224,13 @@ impl WireCounts {
         self.inflated += other.inflated;
         self.wire_bytes += other.wire_bytes;
     }
+
+    /// Adds those of another thread, one by one; a list may end before the other does.
+    pub(crate) fn merge_lists(all: &mut Vec<Self>, others: &[Self]) {
+        all.resize(all.len().max(others.len()), Self::default());
+        let pairs = all.iter_mut().zip(others);
+        pairs.for_each(|(one, other)| one.merge(other));
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 
 use corecast_protocol::{Header, Opcode, ProtocolError};
 
-use super::deflate::{self, Arrived, Incoming, InflateError};
+use super::deflate::{self, Arrived, Incoming, InflateError, WireCounts};
 use super::frames::{Control, Frame, FrameReader, take};
 use super::greeting::Greeting;
 use super::message::{MessageFrames, Misplaced};
-use super::publication::{MAX_HEAD_LEN, Publication, Stamp};
+use super::publication::{Lengths, MAX_HEAD_LEN, Publication, Stamp};
 use super::recent::{Recent, Verified};
 use super::reply::Verify;
 
@@ -23,6 +23,11 @@ pub(crate) struct DeliveryReader {
     messages: u32,
     /// The head of the current message, as far as it has come.
     head: [u8; MAX_HEAD_LEN],
+    /// What it says once it has come, and which of the bodies that take turns follows.
+    stamp: Stamp,
+    body: usize,
+    /// What has come of it on the wire, where messages are compressed.
+    current: WireCounts,
     /// The current message, when it is compressed.
     incoming: Option<Incoming<Verified>>,
     /// Which of the recent compressed messages is likely to come next.
@@ -59,7 +64,7 @@ pub(crate) enum DeliveryError {
         /// Bytes announced so far.
         found: u64,
         /// Bytes published.
-        expected: usize,
+        expected: Lengths,
     },
     /// Compressed to what cannot be, or to another length.
     #[error(transparent)]
@@ -85,6 +90,9 @@ impl Default for DeliveryReader {
             seen: 0,
             messages: 0,
             head: [0; MAX_HEAD_LEN],
+            stamp: Stamp::default(),
+            body: 0,
+            current: WireCounts::default(),
             incoming: None,
             next_recent: 0,
             greeting: Greeting::default(),
@@ -157,13 +165,34 @@ impl DeliveryReader {
             let part = take(&mut piece, missing);
             self.head[self.seen..self.seen + part.len()].copy_from_slice(part);
             self.seen += part.len();
+            if self.seen == publication.head_len {
+                self.recognize(piece.len(), publication)?;
+            }
         }
         let (at, len) = (self.seen, piece.len());
         self.seen += len;
-        if len == 0 || verify.same(piece, publication.filler(at, len), self.messages as usize) {
+        if len == 0 {
+            return Ok(());
+        }
+        let expected = publication.filler(self.body, at, len);
+        if verify.same(piece, expected, self.messages as usize) {
             return Ok(());
         }
         Err(DeliveryError::Content { at, len })
+    }
+
+    /// The head of a message has come, and `here` bytes behind it: which message is it, and can it be?
+    #[inline]
+    fn recognize(&mut self, here: usize, publication: &Publication) -> Result<(), DeliveryError> {
+        let stamp = publication.stamp(&self.head[..publication.head_len]);
+        self.stamp = stamp.ok_or(DeliveryError::Foreign)?;
+        self.body = publication.body(&self.stamp);
+        let found = (self.seen + here + self.message.left()) as u64;
+        let expected = Lengths::exactly(publication.payload_len(self.body));
+        if expected.fit(found, self.message.is_last()) {
+            return Ok(());
+        }
+        Err(DeliveryError::Length { found, expected })
     }
 
     /// A data frame begins.
@@ -182,7 +211,7 @@ impl DeliveryReader {
                 Misplaced::Opcode(found) => DeliveryError::Opcode { found, expected },
             })?;
         if publication.deflate {
-            recent.counts.frame(header);
+            self.current.frame(header);
         }
         if header.rsv != 0 {
             self.incoming = Some(Incoming::new(recent.get(self.next_recent)));
@@ -199,16 +228,19 @@ impl DeliveryReader {
         header: &Header,
         publication: &Publication,
     ) -> Result<(), DeliveryError> {
-        let expected = publication.payload_len;
-        let (seen, least, most) = match &self.incoming {
-            None => (self.seen, expected, expected),
-            Some(incoming) => (incoming.len(), 0, deflate::bound(expected)),
+        let (seen, expected) = match &self.incoming {
+            Some(incoming) => (incoming.len(), compressed(publication.lengths())),
+            None if self.seen < publication.head_len => (self.seen, publication.lengths()),
+            None => {
+                let len = publication.payload_len(self.body);
+                (self.seen, Lengths::exactly(len))
+            }
         };
         let found = header.payload_len.saturating_add(seen as u64);
-        if found > most as u64 || (header.fin && found < least as u64) {
-            return Err(DeliveryError::Length { found, expected });
+        if expected.fit(found, header.fin) {
+            return Ok(());
         }
-        Ok(())
+        Err(DeliveryError::Length { found, expected })
     }
 
     #[inline]
@@ -220,13 +252,18 @@ impl DeliveryReader {
         self.message.end();
         self.messages = self.messages.wrapping_add(1);
         if let Some(incoming) = self.incoming.take() {
-            return self.complete_compressed(incoming, publication, recent);
+            let stamp = self.complete_compressed(incoming, publication, recent)?;
+            self.current.compressed = 1;
+            self.count(publication.body(&stamp), recent);
+            return Ok(Delivery::Message(stamp));
         }
-        debug_assert_eq!(self.seen, publication.payload_len);
-        recent.counts.uncompressed += 1;
+        debug_assert_eq!(self.seen, publication.payload_len(self.body));
         self.seen = 0;
-        let stamp = publication.stamp(&self.head[..publication.head_len]);
-        stamp.map(Delivery::Message).ok_or(DeliveryError::Foreign)
+        if publication.deflate {
+            self.current.uncompressed = 1;
+            self.count(self.body, recent);
+        }
+        Ok(Delivery::Message(self.stamp))
     }
 
     #[inline]
@@ -235,19 +272,33 @@ impl DeliveryReader {
         incoming: Incoming<Verified>,
         publication: &Publication,
         recent: &mut Recent,
-    ) -> Result<Delivery, DeliveryError> {
-        recent.counts.compressed += 1;
+    ) -> Result<Stamp, DeliveryError> {
         match incoming.finish() {
             Arrived::Known(message) => {
                 self.next_recent += 1;
-                Ok(Delivery::Message(message.stamp))
+                Ok(message.stamp)
             }
             Arrived::Other(bytes) => {
                 let (number, stamp) = recent.look_up(bytes, publication)?;
                 self.next_recent = number + 1;
-                Ok(Delivery::Message(stamp))
+                Ok(stamp)
             }
         }
+    }
+
+    /// Counts a whole message with this body.
+    #[inline]
+    fn count(&mut self, body: usize, recent: &mut Recent) {
+        let current = std::mem::take(&mut self.current);
+        recent.counts_of(body).merge(&current);
+    }
+}
+
+/// Bytes of a compressed message of such a length.
+fn compressed(lengths: Lengths) -> Lengths {
+    Lengths {
+        least: 0,
+        most: deflate::bound(lengths.most),
     }
 }
 

@@ -1,5 +1,7 @@
-//! What publishers send: a stamp that says whose message it is and when it was due, and filler
-//! that is the same in every message of a run.
+//! What publishers send: a stamp that says whose message it is and when it was due, and filler, of which there is one for
+//! each of the sizes or lines that take turns.
+
+use std::fmt::{self, Display, Formatter};
 
 use corecast_protocol::{Header, Opcode, encode_client};
 
@@ -70,11 +72,10 @@ impl Style {
 pub(crate) struct Publication {
     /// Text or Binary.
     pub(crate) opcode: Opcode,
-    /// Payload bytes of a message.
-    pub(crate) payload_len: usize,
     /// Messages are sent compressed, and may come so.
     pub(crate) deflate: bool,
-    /// Bytes of a message on the wire, publisher to server; where messages are compressed, of one of them.
+    /// Bytes of a message on the wire, publisher to server: of the longest, when they differ; where messages are compressed,
+    /// of one of them.
     pub(crate) frame_len: usize,
     /// Payload bytes before the filler.
     pub(crate) head_len: usize,
@@ -82,10 +83,53 @@ pub(crate) struct Publication {
     /// Drawn for the run: messages of somebody else on the same topic do not carry it.
     tag: u32,
     key: [u8; 4],
-    /// All of a payload behind the head.
+    /// What takes turns. Every publisher begins with another one, so that those that publish at once do not all have the same.
+    bodies: Vec<Body>,
+    lengths: Lengths,
+}
+
+/// All of a payload behind the head.
+#[derive(Clone, Debug)]
+struct Body {
     filler: Vec<u8>,
     /// The same, masked, for messages that are not compressed.
     masked: Vec<u8>,
+    /// Bytes of a message on the wire, publisher to server; where messages are compressed, of one of them.
+    frame_len: usize,
+}
+
+/// Payload bytes of the shortest and of the longest message that may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lengths {
+    /// Of the shortest.
+    pub(crate) least: usize,
+    /// Of the longest.
+    pub(crate) most: usize,
+}
+
+impl Lengths {
+    /// All messages are so long.
+    pub(crate) fn exactly(len: usize) -> Self {
+        Self {
+            least: len,
+            most: len,
+        }
+    }
+
+    /// Whether a message of which so many bytes are announced, which is all of them or not, can be one.
+    #[inline]
+    pub(crate) fn fit(self, announced: u64, whole: bool) -> bool {
+        announced <= self.most as u64 && (!whole || announced >= self.least as u64)
+    }
+}
+
+impl Display for Lengths {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self { least, most } if least == most => write!(f, "{least}"),
+            Self { least, most } => write!(f, "{least} to {most}"),
+        }
+    }
 }
 
 impl Publication {
@@ -98,30 +142,94 @@ impl Publication {
         }
     }
 
-    /// Messages of the first size of `contents`, at least [`Publication::smallest`]; or with a file's contents behind the
+    /// Messages of the sizes of `contents`, at least [`Publication::smallest`]; or with what a file holds behind the
     /// stamp. They are of the run of this number: two runs at one server must not take each other's messages for their own.
     pub(crate) fn new(contents: &Contents, deflate: bool, seed: u64, run: u32) -> Self {
         let mut rng = Rng::new(seed, 0);
         let key = rng.bytes();
         let style = Style::of(contents);
         let head_len = style.head_len();
-        let filler = contents.rest(&mut rng, JSON_REST, head_len);
+        let body = |filler: Vec<u8>| Body {
+            masked: masked(&filler, key, head_len),
+            filler,
+            frame_len: 0,
+        };
+        let rests = contents.rests(&mut rng, JSON_REST, head_len);
+        let lengths = || rests.iter().map(|filler| head_len + filler.len());
+        let lengths = Lengths {
+            least: lengths().min().expect("there is a message"),
+            most: lengths().max().expect("there is a message"),
+        };
         let mut publication = Self {
             opcode: contents.opcode,
-            payload_len: head_len + filler.len(),
             deflate,
             frame_len: 0,
             head_len,
             style,
             tag: rng.next_u64() as u32 ^ run,
             key,
-            masked: masked(&filler, key, head_len),
-            filler,
+            bodies: rests.into_iter().map(body).collect(),
+            lengths,
         };
-        let mut sample = Vec::new();
-        publication.encode(&mut sample, &Stamp::default(), &mut publication.deflater());
-        publication.frame_len = sample.len();
+        publication.weigh();
         publication
+    }
+
+    /// Finds out how long frames are.
+    fn weigh(&mut self) {
+        let mut deflater = self.deflater();
+        for number in 0..self.bodies.len() {
+            let stamp = Stamp {
+                number: number as u32,
+                ..Stamp::default()
+            };
+            let mut sample = Vec::new();
+            self.encode(&mut sample, &stamp, &mut deflater);
+            let body = self.body(&stamp);
+            self.bodies[body].frame_len = sample.len();
+            self.frame_len = self.frame_len.max(sample.len());
+        }
+    }
+
+    /// Which of those that take turns a message has.
+    #[inline]
+    pub(crate) fn body(&self, stamp: &Stamp) -> usize {
+        if self.bodies.len() == 1 {
+            return 0;
+        }
+        stamp.publisher.wrapping_add(stamp.number) as usize % self.bodies.len()
+    }
+
+    /// Payload bytes of a message with this body.
+    #[inline]
+    pub(crate) fn payload_len(&self, body: usize) -> usize {
+        self.head_len + self.bodies[body].filler.len()
+    }
+
+    /// Payload bytes of the shortest and of the longest message.
+    #[inline]
+    pub(crate) fn lengths(&self) -> Lengths {
+        self.lengths
+    }
+
+    /// Payload bytes of a message: the mean over those that take turns.
+    pub(crate) fn mean_payload_len(&self) -> f64 {
+        self.mean(|body| self.head_len + body.filler.len())
+    }
+
+    /// Bytes of a message on the wire, publisher to server, header included: the mean over those that take turns.
+    pub(crate) fn mean_frame_len(&self) -> f64 {
+        self.mean(|body| body.frame_len)
+    }
+
+    /// Bytes of a message on the wire, publisher to server; where messages are compressed, of one with the same body.
+    #[inline]
+    pub(crate) fn frame_len_of(&self, stamp: &Stamp) -> usize {
+        self.bodies[self.body(stamp)].frame_len
+    }
+
+    fn mean(&self, bytes: impl Fn(&Body) -> usize) -> f64 {
+        self.bodies.iter().map(bytes).sum::<usize>() as f64 / self.bodies.len() as f64
     }
 
     /// What a publisher needs for [`Publication::encode`].
@@ -132,14 +240,16 @@ impl Publication {
     /// Appends the frame that carries `stamp`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>, stamp: &Stamp, deflater: &mut Option<Deflater>) {
         let head = self.head(stamp);
+        let body = &self.bodies[self.body(stamp)];
         let Some(deflater) = deflater else {
-            let header = Header::new(self.opcode, Some(self.key), self.payload_len);
+            let len = head.len() + body.filler.len();
+            let header = Header::new(self.opcode, Some(self.key), len);
             out.extend_from_slice(&header.encode());
             out.extend_from_slice(&masked(&head, self.key, 0));
-            out.extend_from_slice(&self.masked);
+            out.extend_from_slice(&body.masked);
             return;
         };
-        let payload = deflater.compress(&[&head, &*self.filler].concat());
+        let payload = deflater.compress(&[&head, &*body.filler].concat());
         encode_client(out, compressed(self.opcode), &payload, self.key);
     }
 
@@ -174,10 +284,15 @@ impl Publication {
         })
     }
 
-    /// What follows the head, from payload byte `at` on.
+    /// What follows the head in a message with this body, from payload byte `at` on.
     #[inline]
-    pub(crate) fn filler(&self, at: usize, len: usize) -> &[u8] {
-        &self.filler[at - self.head_len..][..len]
+    pub(crate) fn filler(&self, body: usize, at: usize, len: usize) -> &[u8] {
+        &self.bodies[body].filler[at - self.head_len..][..len]
+    }
+
+    /// Whether this follows the head in some message.
+    pub(crate) fn has(&self, filler: &[u8]) -> bool {
+        self.bodies.iter().any(|body| body.filler == filler)
     }
 
     /// All of a payload before the filler.
@@ -213,4 +328,70 @@ fn from_hex(digits: &[u8; 2]) -> Option<u8> {
 fn masked(bytes: &[u8], key: [u8; 4], at: usize) -> Vec<u8> {
     let keyed = |(n, &byte): (usize, &u8)| byte ^ key[(at + n) % 4];
     bytes.iter().enumerate().map(keyed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(publisher: u32, number: u32) -> Stamp {
+        Stamp {
+            publisher,
+            number,
+            ..Stamp::default()
+        }
+    }
+
+    fn frame(publication: &Publication, stamp: &Stamp) -> Vec<u8> {
+        let mut frame = Vec::new();
+        publication.encode(&mut frame, stamp, &mut publication.deflater());
+        frame
+    }
+
+    #[test]
+    fn sizes_take_turns_and_publishers_begin_with_different_ones() {
+        let sizes = [64, 300, 70_000];
+        let contents = Contents::generated(PayloadKind::Random, Opcode::Binary, &sizes);
+        let publication = Publication::new(&contents, false, 1, 1);
+        let lens = [64 + 6, 300 + 8, 70_000 + 14];
+        for (publisher, number) in [(0, 0), (0, 1), (0, 5), (1, 0), (1, 2), (7, u32::MAX - 1)] {
+            let stamp = stamp(publisher, number);
+            let turn = publication.body(&stamp);
+            let frame = frame(&publication, &stamp);
+            assert_eq!(
+                frame.len(),
+                lens[turn],
+                "message {number} of publisher {publisher}"
+            );
+            assert_eq!(publication.frame_len_of(&stamp), lens[turn]);
+            assert_eq!(publication.payload_len(turn), sizes[turn]);
+        }
+        let turns = |publisher: u32| [0, 1, 2, 3].map(|n| publication.body(&stamp(publisher, n)));
+        assert_eq!((turns(0), turns(1)), ([0, 1, 2, 0], [1, 2, 0, 1]));
+        assert_eq!(publication.lengths().to_string(), "64 to 70000");
+        assert_eq!(publication.mean_payload_len(), 70_364.0 / 3.0);
+        assert_eq!(publication.mean_frame_len(), 70_392.0 / 3.0);
+        assert_eq!(publication.frame_len, lens[2]);
+    }
+
+    #[test]
+    fn with_one_size_all_messages_are_alike() {
+        let contents = Contents::generated(PayloadKind::Json, Opcode::Text, &[400]);
+        let publication = Publication::new(&contents, false, 1, 1);
+        assert_eq!(publication.body(&stamp(3, 8)), 0);
+        assert_eq!(publication.lengths(), Lengths::exactly(400));
+        assert_eq!(publication.lengths().to_string(), "400");
+        assert_eq!(publication.mean_payload_len(), 400.0);
+        assert_eq!(frame(&publication, &stamp(3, 8)).len(), 408);
+    }
+
+    #[test]
+    fn what_is_announced_is_held_against_what_can_come() {
+        let lengths = Lengths {
+            least: 10,
+            most: 20,
+        };
+        assert!(lengths.fit(10, true) && lengths.fit(20, true) && lengths.fit(3, false));
+        assert!(!lengths.fit(9, true) && !lengths.fit(21, true) && !lengths.fit(21, false));
+    }
 }

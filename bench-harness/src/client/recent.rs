@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::deflate::{Inflater, WireCounts};
 use super::delivery::DeliveryError;
-use super::publication::{Publication, Stamp};
+use super::publication::{Lengths, Publication, Stamp};
 
 /// Messages kept at most; a subscriber that lags further behind has its messages inflated again.
 const KEPT: usize = 1024;
@@ -22,9 +22,11 @@ pub(crate) struct Recent {
     messages: VecDeque<Rc<Verified>>,
     /// The number of the first of them. They are numbered from 0 as they come.
     first: u64,
+    /// Payload bytes of what they stand for.
+    payload_bytes: usize,
     inflater: Inflater,
-    /// Frames and compressed messages are counted only where messages are compressed.
-    pub(crate) counts: WireCounts,
+    /// What came of each of the bodies that take turns, as far as any did; counted only where messages are compressed.
+    counts: Vec<WireCounts>,
 }
 
 /// A compressed message that inflates to one of the run.
@@ -33,6 +35,8 @@ pub(crate) struct Verified {
     bytes: Vec<u8>,
     /// What it says.
     pub(crate) stamp: Stamp,
+    /// Bytes of it once it is inflated.
+    payload_len: usize,
 }
 
 impl AsRef<[u8]> for Verified {
@@ -47,9 +51,24 @@ impl Recent {
         Self {
             messages: VecDeque::new(),
             first: 0,
+            payload_bytes: 0,
             inflater: Inflater::new(),
-            counts: WireCounts::default(),
+            counts: Vec::new(),
         }
+    }
+
+    /// What came of the body of a message.
+    #[inline]
+    pub(crate) fn counts_of(&mut self, body: usize) -> &mut WireCounts {
+        if body >= self.counts.len() {
+            self.counts.resize(body + 1, WireCounts::default());
+        }
+        &mut self.counts[body]
+    }
+
+    /// What came of each of the bodies that take turns, as far as any did.
+    pub(crate) fn into_counts(self) -> Vec<WireCounts> {
+        self.counts
     }
 
     /// Message `number`, if it is kept.
@@ -73,35 +92,60 @@ impl Recent {
         if let Some(at) = self.messages.iter().rposition(same) {
             return Ok((self.first + at as u64, self.messages[at].stamp));
         }
-        self.counts.inflated += 1;
-        let stamp = self.verify(&bytes, publication)?;
-        let kept = (KEPT_BYTES / publication.payload_len).clamp(1, KEPT);
-        if self.messages.len() == kept {
-            self.messages.pop_front();
-            self.first += 1;
-        }
-        self.messages.push_back(Rc::new(Verified { bytes, stamp }));
+        let (stamp, payload_len) = self.verify(&bytes, publication)?;
+        self.counts_of(publication.body(&stamp)).inflated += 1;
+        self.keep(Verified {
+            bytes,
+            stamp,
+            payload_len,
+        });
         Ok((self.first + self.messages.len() as u64 - 1, stamp))
     }
 
+    /// Keeps a message, and forgets the oldest when they are too many.
+    fn keep(&mut self, message: Verified) {
+        self.payload_bytes += message.payload_len;
+        self.messages.push_back(Rc::new(message));
+        while self.messages.len() > KEPT
+            || (self.payload_bytes > KEPT_BYTES && self.messages.len() > 1)
+        {
+            let oldest = self.messages.pop_front();
+            self.payload_bytes -= oldest.map_or(0, |message| message.payload_len);
+            self.first += 1;
+        }
+    }
+
+    /// What a compressed message says, and how long it is.
     fn verify(
         &mut self,
         compressed: &[u8],
         publication: &Publication,
-    ) -> Result<Stamp, DeliveryError> {
-        let expected = publication.payload_len;
-        let payload = self.inflater.inflate(compressed, expected)?;
-        if payload.len() < expected {
-            return Err(DeliveryError::Length {
-                found: payload.len() as u64,
-                expected,
-            });
+    ) -> Result<(Stamp, usize), DeliveryError> {
+        let lengths = publication.lengths();
+        let payload = self.inflater.inflate(compressed, lengths.most)?;
+        let found = payload.len() as u64;
+        if !lengths.fit(found, true) {
+            let expected = lengths;
+            return Err(DeliveryError::Length { found, expected });
         }
         let (head, filler) = payload.split_at(publication.head_len);
         let (at, len) = (head.len(), filler.len());
-        if filler != publication.filler(at, len) {
+        let Some(stamp) = publication.stamp(head) else {
+            // Somebody else's, if it could be of a run of the same flags.
+            return Err(if publication.has(filler) {
+                DeliveryError::Foreign
+            } else {
+                DeliveryError::Content { at, len }
+            });
+        };
+        let body = publication.body(&stamp);
+        let expected = Lengths::exactly(publication.payload_len(body));
+        if !expected.fit(found, true) {
+            return Err(DeliveryError::Length { found, expected });
+        }
+        if filler != publication.filler(body, at, len) {
             return Err(DeliveryError::Content { at, len });
         }
-        publication.stamp(head).ok_or(DeliveryError::Foreign)
+        Ok((stamp, payload.len()))
     }
 }

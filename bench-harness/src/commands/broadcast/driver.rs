@@ -223,7 +223,7 @@ impl<'a> BroadcastDriver<'a> {
         let total = self.published.total();
         self.outcome.account = self.ledger.close(total.expect("every thread has told"));
         self.outcome.stalled = self.stalled;
-        self.outcome.counts = self.recent.counts;
+        self.outcome.counts = self.recent.into_counts();
         self.outcome
     }
 
@@ -301,8 +301,14 @@ impl<'a> BroadcastDriver<'a> {
             return Err(format!("there is no publisher {}", stamp.publisher));
         }
         self.heard = now;
+        let counts = self.measured.contains(&now);
+        if counts {
+            let body = self.publication.body(stamp);
+            let payload_len = self.publication.payload_len(body);
+            self.outcome.delivered.add(payload_len);
+        }
         if !self.cast.subscribes(slot) {
-            self.outcome.to_publishers += u64::from(self.measured.contains(&now));
+            self.outcome.to_publishers += u64::from(counts);
             return Ok(());
         }
         self.deliveries += 1;

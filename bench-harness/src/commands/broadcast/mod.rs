@@ -74,11 +74,40 @@ pub(crate) struct Outcome {
     published: u64,
     /// Deliveries in the window to connections that only publish.
     to_publishers: u64,
+    /// What came in the window, to publishers too.
+    delivered: Delivered,
     /// What was wrong with the deliveries.
     account: Faults,
     stalled: Stalled,
-    /// What came on the wire, to all connections, where messages are compressed.
-    counts: WireCounts,
+    /// What came on the wire, to all connections, of each of the sizes or lines that take turns, where they are compressed.
+    counts: Vec<WireCounts>,
+}
+
+/// Deliveries, and their payload bytes: messages may differ in length.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Delivered {
+    messages: u64,
+    payload_bytes: u64,
+}
+
+impl Delivered {
+    /// Counts one.
+    #[inline]
+    fn add(&mut self, payload_len: usize) {
+        self.messages += 1;
+        self.payload_bytes += payload_len as u64;
+    }
+
+    /// Adds those of another thread.
+    fn merge(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.payload_bytes += other.payload_bytes;
+    }
+
+    /// Payload bytes of one.
+    fn mean(self) -> Option<f64> {
+        (self.messages > 0).then(|| self.payload_bytes as f64 / self.messages as f64)
+    }
 }
 
 /// What the conductor brings home.
@@ -197,9 +226,10 @@ impl crew_load::Outcome for Outcome {
         self.listening += other.listening;
         self.published += other.published;
         self.to_publishers += other.to_publishers;
+        self.delivered.merge(other.delivered);
         self.account.merge(&other.account);
         self.stalled.merge(other.stalled);
-        self.counts.merge(&other.counts);
+        WireCounts::merge_lists(&mut self.counts, &other.counts);
     }
 
     fn fates(&self) -> &Fates {
@@ -232,14 +262,11 @@ fn check(args: &BroadcastArgs) -> Result<(), BenchError> {
 fn contents(args: &BroadcastArgs) -> Result<Contents, BenchError> {
     let contents = args.contents()?;
     let smallest = Publication::smallest(&contents);
-    let problem = if !contents.is_uniform() {
-        "the messages of a broadcast are alike but for their stamps: give one --size, or --payload file:PATH".to_owned()
-    } else if contents.is_generated() && contents.range().0 < smallest {
-        format!("--size is at least {smallest}, for the stamp in every message")
-    } else {
-        return Ok(contents);
-    };
-    Err(BenchError::usage(problem))
+    if contents.is_generated() && contents.range().0 < smallest {
+        let problem = format!("--size is at least {smallest}, for the stamp in every message");
+        return Err(BenchError::usage(problem));
+    }
+    Ok(contents)
 }
 
 fn conduct(

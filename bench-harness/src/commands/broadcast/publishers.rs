@@ -176,14 +176,10 @@ impl Publishers {
         if !links.can_send(publisher.slot) {
             return;
         }
-        let most = (MAX_BATCH / publication.frame_len).max(1) as u32;
-        let count = (publisher.due - publisher.sent).min(most);
-        if count == 0 {
-            return;
-        }
-        let mut frames = Vec::with_capacity(count as usize * publication.frame_len);
+        let mut frames = Vec::new();
         let now = clock.now();
-        for number in publisher.sent..publisher.sent + count {
+        while publisher.sent < publisher.due {
+            let number = publisher.sent;
             let due = match &self.pace {
                 Pace::Open { schedule, .. } => {
                     schedule.due(u64::from(number) * total + place as u64)
@@ -196,11 +192,20 @@ impl Publishers {
                 due,
                 sent: now,
             };
+            let len = publication.frame_len_of(&stamp);
+            if frames.is_empty() {
+                let rest = (publisher.due - number) as usize;
+                frames.reserve(len.saturating_mul(rest).min(MAX_BATCH).max(len));
+            } else if frames.len() + len > MAX_BATCH {
+                break;
+            }
             publication.encode(&mut frames, &stamp, &mut self.deflater);
             sent(&stamp);
+            publisher.sent += 1;
         }
-        publisher.sent += count;
-        links.outbox().send(publisher.slot, frames);
+        if !frames.is_empty() {
+            links.outbox().send(publisher.slot, frames);
+        }
     }
 
     #[inline]

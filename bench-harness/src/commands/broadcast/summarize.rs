@@ -45,7 +45,7 @@ pub(super) fn summary(
         server: window.server_load(),
         broken: outcome.fates.broken.total(),
         faults: *counts,
-        compressed: args.deflate.then_some(outcome.counts.compressed),
+        compressed: args.deflate.then(|| compressed(outcome)),
     };
     let mut summary = setup.summarize(
         BroadcastArgs::NAME,
@@ -63,15 +63,26 @@ pub(super) fn summary(
     summary.messages = Some(Messages {
         count: deliveries,
         per_second,
-        payload_bytes_per_second: per_second * publication.payload_len as f64,
+        payload_bytes_per_second: per_second * mean_payload_len(publication, outcome),
     });
     summary.latency_us = Some(latencies);
     summary.compression = args
         .deflate
-        .then(|| CompressionCounts::new(&[outcome.counts], |_| publication.payload_len));
+        .then(|| CompressionCounts::new(&outcome.counts, |body| publication.payload_len(body)));
     summary.broadcast = Some(broadcast(seen, outcome, counts));
     summary.client.timer_lag_us = lag;
     summary
+}
+
+/// Messages that came compressed.
+fn compressed(outcome: &Outcome) -> u64 {
+    outcome.counts.iter().map(|body| body.compressed).sum()
+}
+
+/// Payload bytes of a delivery: the mean over those of the window, or of what takes turns when there were none.
+fn mean_payload_len(publication: &Publication, outcome: &Outcome) -> f64 {
+    let came = outcome.delivered.mean();
+    came.unwrap_or_else(|| publication.mean_payload_len())
 }
 
 /// Messages per second that were both sent and delivered to everybody in the window.
@@ -125,14 +136,17 @@ fn distribution(latency: &Option<Latency>) -> Option<crate::stats::latency::Dist
 
 fn parameters(args: &BroadcastArgs, setup: &Setup<'_>, publication: &Publication) -> Parameters {
     let closed = args.pace.rate.is_none();
+    let lengths = publication.lengths();
     Parameters {
         connections: args.connections,
         publishers: Some(args.all_publishers()),
         all_publish: Some(args.all_publish),
         publish_url: args.publish_url.as_ref().map(ToString::to_string),
         stalled: args.slow.map(|_| args.stalled()),
-        payload_bytes: Some(publication.payload_len as u64),
-        wire_bytes: Some(publication.frame_len as u64),
+        payload_bytes: Some(publication.mean_payload_len().round() as u64),
+        payload_range: (lengths.least < lengths.most)
+            .then_some([lengths.least as u64, lengths.most as u64]),
+        wire_bytes: Some(publication.mean_frame_len() as u64),
         opcode: Some(opcode_name(publication.opcode).to_owned()),
         payload: Some(args.payload.payload.kind),
         payload_file: args.payload.payload.file(),
