@@ -507,8 +507,10 @@ impl<'a> Links<'a> {
         Ok(())
     }
 
-    /// Queues the pongs that can be sent now, and forgets those of connections that have ended.
+    /// Queues the pongs that can be sent now, and forgets those of connections that have ended. They go before what waits: behind
+    /// a Close frame, a server would not read them any more, and reset the connection for it.
     fn queue_pongs(&mut self) {
+        let waiting = mem::take(&mut self.outbox.frames);
         for (slot, frame) in mem::take(&mut self.outbox.pongs) {
             let link = &self.links[slot as usize];
             match link.stage {
@@ -517,6 +519,7 @@ impl<'a> Links<'a> {
                 _ => {}
             }
         }
+        self.outbox.frames.extend(waiting);
     }
 
     /// Begins the end of a connection.
