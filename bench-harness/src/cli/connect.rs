@@ -29,6 +29,10 @@ pub(crate) struct ConnectArgs {
     /// Default: none.
     #[arg(long, value_name = "COUNT", value_parser = units::count, requires = "churn")]
     pub(crate) messages: Option<u64>,
+    /// With --churn, a connection goes on when the server has sent it so many messages: greetings, and answers to --hello. They are
+    /// no echoes.
+    #[arg(long, value_name = "COUNT", value_parser = units::count, requires = "churn")]
+    pub(crate) skip: Option<u64>,
     /// Time to measure with --churn, after the warm-up.
     #[arg(short = 'z', visible_short_alias = 'd', long, value_name = "TIME", default_value = "5s", value_parser = units::duration, requires = "churn")]
     pub(crate) duration: Duration,

@@ -105,6 +105,11 @@ pub(crate) trait CrewLoad: Sized + Sync + 'static {
     /// Whether any connection was open; without, there is nothing to summarize.
     fn any_open(seen: &Self::Seen, outcome: &Self::Outcome) -> bool;
 
+    /// What to say when there is nothing to summarize.
+    fn futile(outcome: &Self::Outcome) -> BenchError {
+        nothing_opened(&outcome.fates().refused)
+    }
+
     /// The figures of the run.
     fn summarize(
         &self,
@@ -197,7 +202,7 @@ impl<L: CrewLoad> Load for L {
         let (outcomes, (seen, history)) = setup.crew.run(order, clock, work, conduct)?;
         let outcome = merged(outcomes);
         if !L::any_open(&seen, &outcome) {
-            return Err(nothing_opened(&outcome.fates().refused));
+            return Err(L::futile(&outcome));
         }
         Ok(Record {
             summary: self.summarize(&setup, &material, &seen, &outcome),

@@ -10,6 +10,7 @@ use super::Outcome;
 use crate::cli::Common;
 use crate::client::dial::Failures;
 use crate::client::fates::Fates;
+use crate::client::greeting::Greeting;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
 use crate::clock::{Nanos, nanos};
@@ -20,8 +21,9 @@ use crate::stats::latency::Latency;
 use crate::target::Wire;
 use crate::telemetry::progress::Progress;
 
-/// A connection may take this long from our Close frame to the end of the TCP connection.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// A connection may take this long from our Close frame to the end of the TCP connection, and before that from its upgrade
+/// to the end of its greeting.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Payload of the messages that connections have echoed before they close, in bytes.
 const MESSAGE_BYTES: usize = 64;
@@ -29,15 +31,24 @@ const MESSAGE_BYTES: usize = 64;
 /// A place whose connection could not be opened tries again after this.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// What a connection does before it closes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Talk {
+    /// Messages that it awaits first, of any kind.
+    pub(super) greeting: u64,
+    /// Messages that it then has echoed, one after the other.
+    pub(super) messages: u64,
+}
+
 /// One thread's places.
 pub(super) struct ConnectDriver {
     wire: Wire,
     listener: Listener,
     /// The Close frame, masked once and sent by all.
     close_frame: Vec<u8>,
-    /// The frame to have echoed, likewise, and how often before a connection closes.
+    /// The frame to have echoed, likewise.
     message: Vec<u8>,
-    messages: u64,
+    talk: Talk,
     places: Vec<Place>,
     churn: bool,
     measured: Range<Nanos>,
@@ -45,15 +56,33 @@ pub(super) struct ConnectDriver {
     free: Vec<u32>,
     /// Places to open later, when their time has come.
     retry: VecDeque<(Nanos, u32)>,
-    /// Places that wait for the server to close, with their cycle, by deadline.
-    deadlines: VecDeque<(Nanos, u32, u32)>,
+    /// Places that wait for the server, with their cycle, by deadline.
+    deadlines: VecDeque<Deadline>,
     cycles: u64,
     over: bool,
     outcome: Outcome,
 }
 
+/// When a place gives up.
+struct Deadline {
+    at: Nanos,
+    slot: u32,
+    cycle: u32,
+    awaited: Awaited,
+}
+
+/// What a place waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Greeting,
+    Close,
+}
+
 #[derive(Default)]
 struct Place {
+    greeting: Greeting,
+    /// The greeting took too long.
+    overdue: bool,
     receiver: Receiver,
     /// Connections so far; tells an old deadline from a new one.
     cycle: u32,
@@ -67,15 +96,17 @@ struct Place {
 }
 
 impl ConnectDriver {
-    /// For so many connections at once.
-    pub(super) fn new(common: &Common, places: u32, churn: bool, messages: u64) -> Self {
+    /// For so many connections at once; those that churn do what `talk` says, and close.
+    pub(super) fn new(common: &Common, places: u32, talk: Option<Talk>) -> Self {
+        let churn = talk.is_some();
+        let talk = talk.unwrap_or_default();
         let mut rng = Rng::new(common.seed, 0);
         let key = rng.bytes();
         let payload: [u8; MESSAGE_BYTES] = rng.bytes();
         let mut message = Vec::new();
         encode_client(&mut message, Opcode::Binary, &payload, key);
         let mut listener = Listener::new(key);
-        if messages > 0 {
+        if talk.messages > 0 {
             listener.expect(&payload);
         }
         let mut close_frame = Vec::new();
@@ -87,7 +118,7 @@ impl ConnectDriver {
             listener,
             close_frame,
             message,
-            messages,
+            talk,
             places: list,
             churn,
             measured: 0..Nanos::MAX,
@@ -99,13 +130,18 @@ impl ConnectDriver {
             outcome: Outcome {
                 fates: Fates::default(),
                 close: Latency::new(),
+                opened: 0,
+                closed: 0,
             },
         }
     }
 
     /// What the thread brings home.
     pub(super) fn outcome(self) -> Outcome {
-        self.outcome
+        Outcome {
+            closed: self.cycles,
+            ..self.outcome
+        }
     }
 
     /// Opens, upgrades and closes on every place until the end of `measured`.
@@ -135,7 +171,7 @@ impl ConnectDriver {
             let due = self
                 .deadlines
                 .front()
-                .map_or(due, |&(limit, ..)| limit.min(due));
+                .map_or(due, |deadline| deadline.at.min(due));
             links.turn(Wait::AtMost(clock.until(due)), self)?;
             progress.show(self.cycles, 0, self.outcome.fates.errors());
         }
@@ -163,7 +199,7 @@ impl ConnectDriver {
                 self.begin_close(slot, now, links.outbox());
             }
             self.enforce_deadlines(links, now);
-            let wake = self.deadlines.front().map_or(now, |&(limit, ..)| limit);
+            let wake = self.deadlines.front().map_or(now, |deadline| deadline.at);
             links.turn(Wait::AtMost(clock.until(wake)), self)?;
         }
         Ok(())
@@ -173,7 +209,8 @@ impl ConnectDriver {
         let place = &mut self.places[slot as usize];
         *place = Place {
             cycle: place.cycle.wrapping_add(1),
-            unanswered: self.messages,
+            greeting: Greeting::of(self.talk.greeting),
+            unanswered: self.talk.messages,
             ..Place::default()
         };
         if let Err(error) = links.dial(slot) {
@@ -186,7 +223,7 @@ impl ConnectDriver {
     fn go_on(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
         let place = &mut self.places[slot as usize];
         if place.unanswered > 0 {
-            if place.unanswered == self.messages {
+            if place.unanswered == self.talk.messages {
                 place.began = now;
             }
             out.send(slot, self.message.clone());
@@ -196,32 +233,82 @@ impl ConnectDriver {
     }
 
     fn begin_close(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
-        let place = &mut self.places[slot as usize];
-        place.closing = Some(now);
-        self.deadlines
-            .push_back((now + nanos(CLOSE_LIMIT), slot, place.cycle));
+        self.places[slot as usize].closing = Some(now);
+        self.set_deadline(slot, now, Awaited::Close);
         match self.wire {
             Wire::WebSocket => out.send(slot, self.close_frame.clone()),
             Wire::Raw => {
-                place.closed = true;
+                self.places[slot as usize].closed = true;
                 out.hang_up(slot);
             }
         }
     }
 
-    /// Hangs up where the server does not.
+    fn set_deadline(&mut self, slot: u32, now: Nanos, awaited: Awaited) {
+        self.deadlines.push_back(Deadline {
+            at: now + nanos(LIMIT),
+            slot,
+            cycle: self.places[slot as usize].cycle,
+            awaited,
+        });
+    }
+
+    /// Hangs up where the server does not, or does not greet.
     fn enforce_deadlines(&mut self, links: &mut Links, now: Nanos) {
-        while let Some(&(limit, slot, cycle)) = self.deadlines.front() {
-            let place = &mut self.places[slot as usize];
-            let current = place.cycle == cycle && place.closing.is_some();
-            if current && limit > now {
+        while let Some(deadline) = self.deadlines.front() {
+            let place = &mut self.places[deadline.slot as usize];
+            let waits = match deadline.awaited {
+                Awaited::Greeting => place.greeting.is_awaited(),
+                Awaited::Close => place.closing.is_some(),
+            };
+            let current = place.cycle == deadline.cycle && waits;
+            if current && deadline.at > now {
                 return;
             }
-            self.deadlines.pop_front();
             if current {
+                place.overdue = deadline.awaited == Awaited::Greeting;
                 place.closed = false;
-                links.outbox().hang_up(slot);
+                links.outbox().hang_up(deadline.slot);
             }
+            self.deadlines.pop_front();
+        }
+    }
+
+    /// Takes in what a server says first. Returns how many of the bytes were of that.
+    fn greeted(
+        &mut self,
+        slot: u32,
+        bytes: &[u8],
+        now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<usize, String> {
+        let mut input = bytes;
+        loop {
+            let greeting = &mut self.places[slot as usize].greeting;
+            let control = greeting.next(&mut input, false);
+            match control.map_err(|error| format!("protocol error: {error}"))? {
+                Some(control) => out.heed(slot, control)?,
+                None => break,
+            }
+        }
+        if !self.places[slot as usize].greeting.is_awaited() {
+            self.go_on(slot, now, out);
+        }
+        Ok(bytes.len() - input.len())
+    }
+
+    /// Why a connection ended that should not have, or not so.
+    fn reason(&self, slot: u32, opened: bool, end: End) -> String {
+        let place = &self.places[slot as usize];
+        match end {
+            End::Closed if place.overdue => format!(
+                "the server did not send as many messages as --skip says within {} s",
+                LIMIT.as_secs()
+            ),
+            End::Closed if opened && place.closing.is_some() => {
+                "no closing handshake, or no end of TCP after it".to_owned()
+            }
+            end => end.reason(),
         }
     }
 }
@@ -231,7 +318,10 @@ impl Driver for ConnectDriver {
         if self.measured.contains(&now) {
             self.outcome.fates.opened(times);
         }
-        if self.churn {
+        self.outcome.opened += 1;
+        if self.talk.greeting > 0 {
+            self.set_deadline(slot, now, Awaited::Greeting);
+        } else if self.churn {
             self.go_on(slot, now, out);
         }
     }
@@ -246,12 +336,19 @@ impl Driver for ConnectDriver {
         if self.wire == Wire::Raw {
             return Err("bytes came from a server that was sent none".to_owned());
         }
+        let mut bytes = bytes;
+        if self.places[slot as usize].greeting.is_awaited() {
+            let of_greeting = self.greeted(slot, bytes, now, out)?;
+            bytes = &mut bytes[of_greeting..];
+        }
         let place = &mut self.places[slot as usize];
         let heard = self.listener.hear(&mut place.receiver, slot, bytes, out)?;
+        let talks = self.talk.messages > 0;
         // One message is on its way at a time. A server that is sent none may say what it likes.
         let expected = u64::from(place.unanswered > 0);
-        if self.messages > 0 && heard.messages > expected {
-            return Err("more replies came than messages were sent".to_owned());
+        if talks && heard.messages > expected {
+            let problem = "more messages came than were sent; greetings are left out by --skip";
+            return Err(problem.to_owned());
         }
         match heard.close {
             Some(code) if place.closing.is_none() => {
@@ -261,8 +358,8 @@ impl Driver for ConnectDriver {
                 place.closed = true;
                 Ok(())
             }
-            None if self.messages > 0 && heard.messages == 1 => {
-                if place.unanswered == self.messages && self.measured.contains(&now) {
+            None if talks && heard.messages == 1 => {
+                if place.unanswered == self.talk.messages && self.measured.contains(&now) {
                     let times = &mut self.outcome.fates.times;
                     times.first_message.record(now - place.began);
                 }
@@ -277,22 +374,18 @@ impl Driver for ConnectDriver {
     fn writable(&mut self, _slot: u32) {}
 
     fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos) {
-        let place = &mut self.places[slot as usize];
+        let place = &self.places[slot as usize];
         let clean = end == End::Closed && place.closed;
-        if let (Some(since), true) = (place.closing.take(), clean) {
+        if let (Some(since), true) = (place.closing, clean) {
             self.cycles += 1;
             if self.measured.contains(&now) {
                 self.outcome.close.record(now.saturating_sub(since));
             }
         } else if !self.over {
-            let reason = match end {
-                End::Closed if opened => {
-                    "no closing handshake, or no end of TCP after it".to_owned()
-                }
-                end => end.reason(),
-            };
+            let reason = self.reason(slot, opened, end);
             self.outcome.fates.ended(opened, reason);
         }
+        self.places[slot as usize].closing = None;
         if self.churn && clean {
             self.free.push(slot);
         } else if self.churn {

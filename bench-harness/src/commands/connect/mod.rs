@@ -1,7 +1,7 @@
 //! `connect`: what opening and closing connections costs.
 //!
 //! Either so many connections are opened, held until all are open, and closed; or, with `--churn`, a fixed
-//! number of places opens, upgrades, talks (`--messages`) and closes over and over. Closing is always the WebSocket closing handshake, after
+//! number of places opens, upgrades, is greeted (`--skip`), talks (`--messages`) and closes over and over. Closing is always the WebSocket closing handshake, after
 //! which the server ends the TCP connection (RFC 6455 §7.1.1), so that ports spent in TIME_WAIT are
 //! the server's, where they do no harm.
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Setup;
 use super::crew_load::{self, CrewLoad, Podium};
 use super::findings::{Findings, judged_by};
-use super::opening::Opening;
+use super::opening::{Opening, nothing_opened};
 use crate::agents::Order;
 use crate::cli::{Common, ConnectArgs};
 use crate::client::fates::Fates;
@@ -29,7 +29,7 @@ use crate::stats::validity::{Evidence, judge};
 use crate::target::Wire;
 use crate::telemetry::sample::Phase;
 use crate::telemetry::window::Window;
-use driver::ConnectDriver;
+use driver::{ConnectDriver, Talk};
 
 /// Connections per source address matter per TIME_WAIT interval (60 s), not at once: churn takes
 /// as many addresses as this many connections need.
@@ -40,6 +40,9 @@ const CHURN_PORTS: u64 = 128_000;
 pub(crate) struct Outcome {
     fates: Fates,
     close: Latency,
+    /// Connections that were open, and those of them that were closed as they should: in the whole run.
+    opened: u64,
+    closed: u64,
 }
 
 /// What the conductor brings home.
@@ -106,8 +109,10 @@ impl CrewLoad for ConnectArgs {
     }
 
     fn check(&self) -> Result<(), BenchError> {
-        if self.messages.is_some() && self.common.target.wire == Wire::Raw {
-            return Err(BenchError::usage("--messages needs a ws:// server"));
+        let talks = self.messages.is_some() || self.skip.is_some();
+        if talks && self.common.target.wire == Wire::Raw {
+            let problem = "--messages and --skip are for WebSockets: use ws://";
+            return Err(BenchError::usage(problem));
         }
         Ok(())
     }
@@ -137,8 +142,21 @@ impl CrewLoad for ConnectArgs {
         }
     }
 
-    fn any_open(seen: &Seen, _outcome: &Outcome) -> bool {
-        seen.count > 0
+    /// A window in which nothing was finished tells of a slow server, unless all that ended broke.
+    fn any_open(seen: &Seen, outcome: &Outcome) -> bool {
+        let broke = outcome.closed == 0 && outcome.fates.broken.total() > 0;
+        seen.count > 0 || (outcome.opened > 0 && !broke)
+    }
+
+    fn futile(outcome: &Outcome) -> BenchError {
+        let reasons = outcome.fates.broken.by_count();
+        let Some((reason, _)) = reasons.first().filter(|_| outcome.opened > 0) else {
+            return nothing_opened(&outcome.fates.refused);
+        };
+        BenchError::runtime(format!(
+            "{} connections were opened, and none was closed as it should be: {reason}",
+            outcome.opened
+        ))
     }
 
     fn summarize(&self, setup: &Setup<'_>, (): &(), seen: &Seen, outcome: &Outcome) -> Summary {
@@ -150,6 +168,8 @@ impl crew_load::Outcome for Outcome {
     fn merge(&mut self, other: Self) {
         self.fates.merge(other.fates);
         self.close.merge(&other.close);
+        self.opened += other.opened;
+        self.closed += other.closed;
     }
 
     fn fates(&self) -> &Fates {
@@ -195,7 +215,7 @@ fn open_and_close(
         rate: args.connect_rate,
     };
     let mut links = setup.links(member, opening.connections as usize)?;
-    let mut driver = ConnectDriver::new(&args.common, opening.connections, false, 0);
+    let mut driver = ConnectDriver::new(&args.common, opening.connections, None);
     opening.perform(&mut links, &mut driver, member)?;
     driver.close_all(&mut links, opening.concurrency_of(member))?;
     member.rendezvous(0)?;
@@ -210,7 +230,11 @@ fn churn(
 ) -> Result<Outcome, BenchError> {
     let places = member.share(args.concurrency) as u32;
     let mut links = setup.links(member, places as usize)?;
-    let mut driver = ConnectDriver::new(&args.common, places, true, args.messages.unwrap_or(0));
+    let talk = Talk {
+        greeting: args.skip.unwrap_or(0),
+        messages: args.messages.unwrap_or(0),
+    };
+    let mut driver = ConnectDriver::new(&args.common, places, Some(talk));
     let start = member.rendezvous(0)?;
     let from = start + nanos(args.warmup);
     let end = from + nanos(args.duration);
@@ -270,6 +294,7 @@ fn parameters(args: &ConnectArgs, setup: &Setup<'_>) -> Parameters {
         concurrency: Some(args.concurrency),
         churn: Some(args.churn),
         messages: args.messages,
+        skip: args.skip,
         warmup_s: timed(args.warmup),
         duration_s: timed(args.duration),
         ..setup.parameters()
