@@ -1,5 +1,7 @@
 //! Which processors the client's threads run on.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::str::FromStr;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -68,6 +70,55 @@ const MAX_PROCESSOR: usize = 8192;
 
 /// How the system calls for processors name the calling thread.
 const THIS_THREAD: Pid = Pid::from_raw(0);
+
+/// Processor numbers, in their order.
+pub(crate) type Processors = BTreeSet<usize>;
+
+/// Those that the calling thread may run on.
+pub(crate) fn own() -> Processors {
+    sched_getaffinity(THIS_THREAD).map_or(Processors::new(), |set| numbers(&set))
+}
+
+/// Those that some thread of these processes may run on; `None` when one of the processes has ended.
+pub(crate) fn of_processes(pids: &[u32]) -> Option<Processors> {
+    let mut processors = Processors::new();
+    for pid in pids {
+        let mut alive = false;
+        for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+            let tid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            // A thread may end while the list is read.
+            if let Ok(set) = sched_getaffinity(Pid::from_raw(tid)) {
+                processors.extend(numbers(&set));
+                alive = true;
+            }
+        }
+        if !alive {
+            return None;
+        }
+    }
+    Some(processors)
+}
+
+/// As `--cores` and `taskset -c` take them: `0-3,8`.
+pub(crate) fn listed(processors: &Processors) -> String {
+    let mut stretches: Vec<(usize, usize)> = Vec::new();
+    for &number in processors {
+        match stretches.last_mut() {
+            Some((_, end)) if *end + 1 == number => *end = number,
+            _ => stretches.push((number, number)),
+        }
+    }
+    let stretch = |&(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    stretches.iter().map(stretch).collect::<Vec<_>>().join(",")
+}
+
+fn numbers(set: &CpuSet) -> Processors {
+    let allowed = |&number: &usize| set.is_set(number).unwrap_or(false);
+    (0..CpuSet::count()).filter(allowed).collect()
+}
 
 /// Pins the calling thread.
 ///
@@ -170,6 +221,26 @@ mod tests {
             drop(aside);
         }
         assert_eq!(sched_getaffinity(THIS_THREAD).unwrap(), before);
+    }
+
+    #[test]
+    fn processors_are_listed_as_they_are_typed() {
+        let list = |numbers: &[usize]| listed(&numbers.iter().copied().collect());
+        assert_eq!(list(&[]), "");
+        assert_eq!(list(&[3]), "3");
+        assert_eq!(list(&[8, 0, 1, 2, 10]), "0-2,8,10");
+        let typed: CoreList = list(&[0, 1, 2, 8]).parse().unwrap();
+        assert_eq!(typed.0, [0, 1, 2, 8]);
+    }
+
+    #[test]
+    fn a_process_may_use_what_some_thread_of_it_may() {
+        let mine = own();
+        assert!(!mine.is_empty());
+        let all = of_processes(&[std::process::id()]).unwrap();
+        assert!(all.is_superset(&mine), "{all:?} {mine:?}");
+        // Above the kernel's PID_MAX_LIMIT of 2^22.
+        assert_eq!(of_processes(&[5_000_000]), None);
     }
 
     #[test]

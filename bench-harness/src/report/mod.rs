@@ -1,5 +1,6 @@
 //! What a run leaves behind: text and a page for people, files for programs.
 
+mod advice;
 pub(crate) mod env;
 pub(crate) mod format;
 mod latency_log;
@@ -52,6 +53,9 @@ pub(crate) fn deliver(
         pretty(summary)
     } else {
         let mut sheet = text::sheet(summary);
+        if let Some(advice) = advice::advice(summary, common) {
+            sheet.line("to do", advice);
+        }
         if let Some(folder) = folder {
             sheet.line("report", folder.join(REPORT).display());
         }

@@ -73,17 +73,38 @@ pub(super) fn verdict_words(summary: &Summary) -> (&'static str, String) {
         JudgedBy::Throughput => "throughput and latency",
         JudgedBy::Cost => "cost alone",
     };
-    let verdict = if summary.valid {
-        "valid"
-    } else {
-        "INVALID RUN: its figures must not be used"
-    };
-    let about = format!(
-        "judged by {by}; throughput {}, cost {}",
-        word(summary.throughput_valid),
-        word(summary.cost_valid)
-    );
-    (verdict, about)
+    match (summary.valid, summary.cost_valid, summary.throughput_valid) {
+        (false, true, _) => (
+            "INVALID RUN for throughput and latency",
+            format!("but valid for cost: {}", cost(summary)),
+        ),
+        (false, _, true) => (
+            "INVALID RUN for cost",
+            "but valid for throughput and latency".to_owned(),
+        ),
+        (false, ..) => (
+            "INVALID RUN: its figures must not be used",
+            format!("judged by {by}"),
+        ),
+        (true, cost, throughput) => (
+            "valid",
+            format!(
+                "judged by {by}; throughput {}, cost {}",
+                word(throughput),
+                word(cost)
+            ),
+        ),
+    }
+}
+
+/// What a message, or a run, costs the server.
+fn cost(summary: &Summary) -> String {
+    let server = summary.server.as_ref();
+    match server.map(|server| (server.cpu_us_per_message, server.cpu_us)) {
+        Some((Some(each), _)) => format!("{each:.3} µs of the server per {}", unit(summary)),
+        Some((None, all)) => format!("{:.3} ms of the server", all / 1e3),
+        None => "not measured".to_owned(),
+    }
 }
 
 fn messages(sheet: &mut Sheet, messages: &Messages, summary: &Summary) {
