@@ -1,102 +1,51 @@
-//! The floor by epoll, `recv` and `send`.
+//! The barest echo by epoll, `recv` and `send`.
 
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpListener;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollFlags};
 
-/// One receive takes at most this much: the size uWebSockets uses, large enough for any burst.
-const RECEIVE_BUFFER: usize = 512 << 10;
-
-/// Events taken in one wait.
-const EVENTS: usize = 1024;
-
-/// The event data of the listener; connections use their slot number.
-const LISTENER: u64 = u64::MAX;
+use super::epoll_server::{self, Connections, Floor, RECEIVE_BUFFER};
 
 /// Serves until the process ends.
 ///
 /// # Errors
 /// When epoll itself fails; a failing connection is only closed.
 pub(crate) fn serve(listener: &TcpListener) -> io::Result<Infallible> {
-    listener.set_nonblocking(true)?;
-    let mut server = Server {
-        epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-        connections: Vec::new(),
-        free: Vec::new(),
+    let echo = Echo {
+        connections: Connections::new()?,
         buffer: vec![0; RECEIVE_BUFFER],
     };
-    server
-        .epoll
-        .add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-    let mut events = vec![EpollEvent::empty(); EVENTS];
-    loop {
-        let ready = match server.epoll.wait(&mut events, EpollTimeout::NONE) {
-            Ok(n) => n,
-            Err(nix::Error::EINTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        for event in &events[..ready] {
-            match event.data() {
-                LISTENER => server.accept(listener)?,
-                slot => server.handle(slot as usize, event.events()),
-            }
-        }
-    }
+    epoll_server::serve(echo, listener)
 }
 
-struct Server {
-    epoll: Epoll,
-    connections: Vec<Option<Connection>>,
-    free: Vec<usize>,
+struct Echo {
+    /// While a connection has a backlog, nothing is read from it.
+    connections: Connections<()>,
     buffer: Vec<u8>,
 }
 
-struct Connection {
-    stream: TcpStream,
-    /// What a short send left over. While there is some, nothing is read.
-    backlog: Vec<u8>,
-}
+type Connection = epoll_server::Connection<()>;
 
-impl Server {
-    fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
-        loop {
-            let stream = match listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // The peer was gone before it was accepted.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error),
-            };
-            stream.set_nonblocking(true)?;
-            stream.set_nodelay(true)?;
-            let slot = self.free.pop().unwrap_or_else(|| {
-                self.connections.push(None);
-                self.connections.len() - 1
-            });
-            self.epoll
-                .add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, slot as u64))?;
-            self.connections[slot] = Some(Connection {
-                stream,
-                backlog: Vec::new(),
-            });
-        }
+impl Floor for Echo {
+    type Own = ();
+
+    fn connections(&mut self) -> &mut Connections<()> {
+        &mut self.connections
     }
 
-    fn handle(&mut self, slot: usize, events: EpollFlags) {
-        let Some(connection) = &mut self.connections[slot] else {
+    fn ready(&mut self, slot: usize, events: EpollFlags) {
+        let Some((connection, epoll)) = self.connections.get(slot) else {
             return;
         };
         let outcome = if events.contains(EpollFlags::EPOLLOUT) {
-            connection.drain(&self.epoll, slot)
+            connection.drain(epoll, slot)
         } else {
-            connection.echo(&self.epoll, slot, &mut self.buffer)
+            connection.echo(epoll, slot, &mut self.buffer)
         };
         if !matches!(outcome, Ok(true)) {
-            // Closing the descriptor takes it out of the epoll set.
-            self.connections[slot] = None;
-            self.free.push(slot);
+            self.connections.remove(slot);
         }
     }
 }
@@ -125,10 +74,6 @@ impl Connection {
             self.watch(epoll, slot, EpollFlags::EPOLLIN)?;
         }
         Ok(true)
-    }
-
-    fn watch(&self, epoll: &Epoll, slot: usize, flags: EpollFlags) -> io::Result<()> {
-        Ok(epoll.modify(&self.stream, &mut EpollEvent::new(flags, slot as u64))?)
     }
 }
 

@@ -4,7 +4,9 @@
 
 pub(crate) mod broadcast;
 pub(crate) mod epoll;
+mod epoll_server;
 pub(crate) mod ring;
+mod ring_server;
 
 /// Bytes a connection may have waiting to be sent. A client that reads as it writes stays far below; one
 /// that does not is cut off here, before it fills the memory.

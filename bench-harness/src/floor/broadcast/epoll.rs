@@ -1,62 +1,34 @@
 //! The barest fan-out by epoll, `recv` and a plain loop of `send`.
 
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::mem;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollFlags};
 
 use super::super::MAX_BACKLOG;
+use super::super::epoll_server::{self, Connections, Floor, RECEIVE_BUFFER};
 use super::{Dropped, Frames, Peer, Stage};
-
-/// One receive takes at most this much: large enough for any burst.
-const RECEIVE_BUFFER: usize = 512 << 10;
-
-/// Events taken in one wait.
-const EVENTS: usize = 1024;
-
-/// The event data of the listener; connections use their slot number.
-const LISTENER: u64 = u64::MAX;
 
 /// Serves messages of `payload` bytes until the process ends.
 ///
 /// # Errors
 /// When epoll itself fails; a failing connection is only closed.
 pub(crate) fn serve(listener: &TcpListener, payload: usize) -> io::Result<Infallible> {
-    listener.set_nonblocking(true)?;
-    let mut server = Server {
-        epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+    let fan_out = FanOut {
+        connections: Connections::new()?,
         frames: Frames::new(payload),
-        connections: Vec::new(),
-        free: Vec::new(),
         subscribers: Vec::new(),
         buffer: vec![0; RECEIVE_BUFFER],
         batch: Vec::new(),
     };
-    let event = EpollEvent::new(EpollFlags::EPOLLIN, LISTENER);
-    server.epoll.add(listener, event)?;
-    let mut events = vec![EpollEvent::empty(); EVENTS];
-    loop {
-        let ready = match server.epoll.wait(&mut events, EpollTimeout::NONE) {
-            Ok(n) => n,
-            Err(nix::Error::EINTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        for event in &events[..ready] {
-            match event.data() {
-                LISTENER => server.accept(listener)?,
-                slot => server.handle(slot as usize, event.events()),
-            }
-        }
-    }
+    epoll_server::serve(fan_out, listener)
 }
 
-struct Server {
-    epoll: Epoll,
+struct FanOut {
+    connections: Connections<Peer>,
     frames: Frames,
-    connections: Vec<Option<Connection>>,
-    free: Vec<usize>,
     /// Slots of those that receive what is published.
     subscribers: Vec<usize>,
     buffer: Vec<u8>,
@@ -64,40 +36,16 @@ struct Server {
     batch: Vec<u8>,
 }
 
-struct Connection {
-    stream: TcpStream,
-    peer: Peer,
-    /// What a short send left over.
-    backlog: Vec<u8>,
-}
+type Connection = epoll_server::Connection<Peer>;
 
-impl Server {
-    fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
-        loop {
-            let stream = match listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // The peer was gone before it was accepted.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error),
-            };
-            stream.set_nonblocking(true)?;
-            stream.set_nodelay(true)?;
-            let slot = self.free.pop().unwrap_or_else(|| {
-                self.connections.push(None);
-                self.connections.len() - 1
-            });
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, slot as u64);
-            self.epoll.add(&stream, event)?;
-            self.connections[slot] = Some(Connection {
-                stream,
-                peer: Peer::new(),
-                backlog: Vec::new(),
-            });
-        }
+impl Floor for FanOut {
+    type Own = Peer;
+
+    fn connections(&mut self) -> &mut Connections<Peer> {
+        &mut self.connections
     }
 
-    fn handle(&mut self, slot: usize, events: EpollFlags) {
+    fn ready(&mut self, slot: usize, events: EpollFlags) {
         let mut outcome = Ok(());
         if events.contains(EpollFlags::EPOLLOUT) {
             outcome = self.drain(slot);
@@ -109,9 +57,11 @@ impl Server {
             self.remove(slot);
         }
     }
+}
 
+impl FanOut {
     fn receive(&mut self, slot: usize) -> Result<(), Dropped> {
-        let Some(connection) = &mut self.connections[slot] else {
+        let Some((connection, epoll)) = self.connections.get(slot) else {
             return Ok(());
         };
         let received = match connection.stream.read(&mut self.buffer) {
@@ -121,18 +71,16 @@ impl Server {
             Err(_) => return Err(Dropped),
         };
         let bytes = &self.buffer[..received];
-        if connection.peer.stage == Stage::Upgrading {
-            if let Some(answer) = connection.peer.upgrade(bytes)? {
-                if connection.peer.stage == Stage::Subscriber {
+        if connection.own.stage == Stage::Upgrading {
+            if let Some(answer) = connection.own.upgrade(bytes)? {
+                if connection.own.stage == Stage::Subscriber {
                     self.subscribers.push(slot);
                 }
-                connection.send(&self.epoll, slot, &answer)?;
+                connection.send(epoll, slot, &answer)?;
             }
             return Ok(());
         }
-        let published = connection
-            .peer
-            .publish(&self.frames, bytes, &mut self.batch);
+        let published = connection.own.publish(&self.frames, bytes, &mut self.batch);
         self.fan_out();
         published
     }
@@ -144,8 +92,8 @@ impl Server {
         }
         let mut gone = Vec::new();
         for &slot in &self.subscribers {
-            if let Some(connection) = &mut self.connections[slot]
-                && connection.send(&self.epoll, slot, &self.batch).is_err()
+            if let Some((connection, epoll)) = self.connections.get(slot)
+                && connection.send(epoll, slot, &self.batch).is_err()
             {
                 gone.push(slot);
             }
@@ -155,22 +103,20 @@ impl Server {
     }
 
     fn drain(&mut self, slot: usize) -> Result<(), Dropped> {
-        let Some(connection) = &mut self.connections[slot] else {
+        let Some((connection, epoll)) = self.connections.get(slot) else {
             return Ok(());
         };
         let backlog = mem::take(&mut connection.backlog);
-        connection.send(&self.epoll, slot, &backlog)?;
+        connection.send(epoll, slot, &backlog)?;
         if connection.backlog.is_empty() {
-            connection.watch(&self.epoll, slot, EpollFlags::EPOLLIN)?;
+            connection.watch(epoll, slot, EpollFlags::EPOLLIN)?;
         }
         Ok(())
     }
 
     fn remove(&mut self, slot: usize) {
-        // Closing the descriptor takes it out of the epoll set.
-        if self.connections[slot].take().is_some() {
+        if self.connections.remove(slot) {
             self.subscribers.retain(|&other| other != slot);
-            self.free.push(slot);
         }
     }
 }
@@ -196,10 +142,5 @@ impl Connection {
             self.watch(epoll, slot, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT)?;
         }
         Ok(())
-    }
-
-    fn watch(&self, epoll: &Epoll, slot: usize, flags: EpollFlags) -> Result<(), Dropped> {
-        let watched = epoll.modify(&self.stream, &mut EpollEvent::new(flags, slot as u64));
-        watched.map_err(|_| Dropped)
     }
 }

@@ -7,6 +7,8 @@
 pub(crate) mod epoll;
 pub(crate) mod ring;
 
+use std::io;
+
 use corecast_protocol::handshake::accept_key;
 use corecast_protocol::{Header, Opcode};
 
@@ -28,6 +30,12 @@ struct Frames {
 /// A connection must be dropped: it closes, or sends what the floor does not understand.
 #[derive(Debug, PartialEq, Eq)]
 struct Dropped;
+
+impl From<io::Error> for Dropped {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
 
 /// What a connection has sent and what it is.
 #[derive(Debug)]
@@ -101,14 +109,16 @@ fn unmask(payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
     );
 }
 
-impl Peer {
-    fn new() -> Self {
+impl Default for Peer {
+    fn default() -> Self {
         Self {
             stage: Stage::Upgrading,
             pending: Vec::new(),
         }
     }
+}
 
+impl Peer {
     /// Takes in bytes of a request head. When it is complete: the answer.
     fn upgrade(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Dropped> {
         self.pending.extend_from_slice(bytes);
@@ -173,7 +183,7 @@ mod tests {
                 expected.extend_from_slice(payload);
             }
             for step in [1, 7, 100, stream.len()] {
-                let (mut peer, mut out) = (Peer::new(), Vec::new());
+                let (mut peer, mut out) = (Peer::default(), Vec::new());
                 for piece in stream.chunks(step) {
                     peer.publish(&frames, piece, &mut out).unwrap();
                 }
@@ -187,7 +197,7 @@ mod tests {
         let frames = Frames::new(64);
         let mut close = Vec::new();
         encode_client(&mut close, Opcode::Close, &[3, 232], [1, 2, 3, 4]);
-        let mut peer = Peer::new();
+        let mut peer = Peer::default();
         assert_eq!(peer.publish(&frames, &close, &mut Vec::new()), Err(Dropped));
         assert_eq!(peer.upgrade(&vec![b'x'; MAX_HEAD + 1]), Err(Dropped));
     }
@@ -201,7 +211,7 @@ mod tests {
             let head = format!(
                 "GET {path} HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             );
-            let mut peer = Peer::new();
+            let mut peer = Peer::default();
             let (first, rest) = head.as_bytes().split_at(40);
             assert_eq!(peer.upgrade(first), Ok(None));
             let answer = peer.upgrade(rest).unwrap().unwrap();
