@@ -13,7 +13,9 @@
 #![allow(unsafe_code)]
 
 mod buffers;
+mod completion;
 mod gather;
+mod owned;
 mod setup;
 
 use std::collections::VecDeque;
@@ -30,7 +32,10 @@ use socket2::SockAddr;
 
 use buffers::BufferRing;
 pub(crate) use buffers::Lent;
+pub(crate) use completion::Completion;
+use completion::Op;
 use gather::Gather;
+use owned::OwnedSends;
 use setup::IoOwner;
 pub(crate) use setup::Unavailable;
 
@@ -96,48 +101,6 @@ impl Wait {
             Self::AtMost(time) => Self::AtMost(time.min(limit)),
         }
     }
-}
-
-/// What an operation came to. `slot` is the caller's connection number given with the operation.
-#[derive(Debug)]
-pub(crate) enum Completion {
-    /// A connection was accepted. `armed` false: the accept has ended.
-    Accepted {
-        /// The new connection.
-        socket: io::Result<OwnedFd>,
-        /// The multishot accept goes on.
-        armed: bool,
-    },
-    /// [`Ring::connect`] is over.
-    Connected {
-        /// Connection number.
-        slot: u32,
-        /// Established, or why not.
-        result: io::Result<()>,
-    },
-    /// Bytes came (`Some`), or the peer has ended its stream (`None`).
-    Received {
-        /// Connection number.
-        slot: u32,
-        /// Bytes to read with [`Ring::bytes`] and to hand back with [`Ring::give_back`].
-        bytes: io::Result<Option<Lent>>,
-        /// The multishot receive goes on; false: it has ended and may be armed again.
-        armed: bool,
-    },
-    /// A silent send took only so many bytes (0 when the socket buffer was full), or failed.
-    Short {
-        /// Connection number.
-        slot: u32,
-        /// Bytes taken.
-        sent: io::Result<usize>,
-    },
-    /// A polled send is over.
-    Sent {
-        /// Connection number.
-        slot: u32,
-        /// Bytes taken; fewer than asked when the connection broke in the middle.
-        sent: io::Result<usize>,
-    },
 }
 
 impl Ring {
@@ -509,74 +472,6 @@ fn send_len(bytes: &[u8]) -> u32 {
 fn outcome(entry: &cqueue::Entry) -> io::Result<usize> {
     let result = entry.result();
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
-}
-
-/// Kind of operation, kept in the top byte of the completion's tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Op {
-    Receive,
-    Silent,
-    Polled,
-    Owned,
-    Connect,
-    Accept,
-}
-
-impl Op {
-    const ALL: [Self; 6] = [
-        Self::Receive,
-        Self::Silent,
-        Self::Polled,
-        Self::Owned,
-        Self::Connect,
-        Self::Accept,
-    ];
-
-    /// 8 bits of operation, 24 of owned-send key, 32 of slot.
-    #[inline]
-    const fn tag(self, key: u32, slot: u32) -> u64 {
-        debug_assert!(key < 1 << 24);
-        (self as u64) << 56 | (key as u64) << 32 | slot as u64
-    }
-
-    #[inline]
-    fn from_tag(tag: u64) -> (Self, u32, u32) {
-        let op = Self::ALL[(tag >> 56) as usize];
-        (op, (tag >> 32) as u32 & 0xff_ffff, tag as u32)
-    }
-}
-
-/// Buffers of sends under way, by key.
-#[derive(Default)]
-struct OwnedSends {
-    buffers: Vec<Vec<u8>>,
-    free: Vec<u32>,
-}
-
-impl OwnedSends {
-    fn insert(&mut self, bytes: Vec<u8>) -> u32 {
-        match self.free.pop() {
-            Some(key) => {
-                self.buffers[key as usize] = bytes;
-                key
-            }
-            None => {
-                self.buffers.push(bytes);
-                self.buffers.len() as u32 - 1
-            }
-        }
-    }
-
-    fn get(&self, key: u32) -> &[u8] {
-        &self.buffers[key as usize]
-    }
-
-    /// Frees the buffer and returns its length.
-    fn remove(&mut self, key: u32) -> usize {
-        self.free.push(key);
-        std::mem::take(&mut self.buffers[key as usize]).len()
-    }
 }
 
 #[cfg(test)]
