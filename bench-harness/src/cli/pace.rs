@@ -36,7 +36,7 @@ pub(crate) struct PaceArgs {
     #[arg(long, requires = "server_pid")]
     pub(crate) cost: bool,
     /// Poll instead of sleeping, so that the client's own wake-ups are not in the latencies, and the server does not have to wake it: for
-    /// round trips with few connections. The client is then always saturated, hence --cost.
+    /// round trips with few connections. Whether the client was the limit cannot be told then, hence --cost.
     #[arg(long, requires = "cost")]
     pub(crate) busy_poll: bool,
 }

@@ -232,6 +232,7 @@ fn summarize(args: &IdleArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outcome)
         counts_messages: false,
         rate: None,
         client: seen.window.client_load,
+        busy_poll: false,
         lag: None,
         server: seen.window.server_load(),
         broken: outcome.fates.broken.total(),

@@ -56,6 +56,7 @@ pub(super) fn judged(
         counts_messages: plan.roles.iter().any(|role| role.kind() != Kind::Idle),
         rate: (due > 0).then_some((rate, rate)),
         client: seen.whole.client_load,
+        busy_poll: false,
         server: seen.whole.server_load(),
         lag: lag.zip(latency.corrected.distribution()),
         broken,

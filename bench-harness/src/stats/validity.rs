@@ -29,8 +29,11 @@ const LATE: f64 = 0.10;
 /// of are too short to be told apart by a client that sleeps (`--busy-poll`).
 const LATE_AT_LEAST: f64 = 1_000.0;
 
-/// The achieved rate may fall short of the wanted one by so much.
+/// The achieved rate may fall short of the wanted one by so much…
 const RATE_TOLERANCE: f64 = 0.01;
+
+/// …or by so many messages in the window: whether one at either end falls into it is chance.
+const RATE_TOLERANCE_MESSAGES: f64 = 2.0;
 
 /// A window that begins so much too late, as a share of it, has measured something else than was asked for.
 const WINDOW_TOLERANCE: f64 = 0.05;
@@ -55,6 +58,8 @@ pub(crate) struct Evidence {
     pub(crate) rate: Option<(f64, f64)>,
     /// How busy the client was.
     pub(crate) client: Load,
+    /// The client polls instead of sleeping: that it never rests says nothing.
+    pub(crate) busy_poll: bool,
     /// How late the client turned to messages that were due, and the latencies that it is part of. Open loop only.
     pub(crate) lag: Option<(Distribution, Distribution)>,
     /// How busy the server was; `None` without `--server-pid`.
@@ -172,7 +177,7 @@ impl Judgement {
 
 /// Judges a run.
 pub(crate) fn judge(seen: &Evidence) -> Judgement {
-    let client_full = seen.client.busy >= CLIENT_SATURATED;
+    let client_full = seen.client.busy >= CLIENT_SATURATED && !seen.busy_poll;
     let server_full = seen
         .server
         .is_some_and(|load| load.running >= SERVER_SATURATED);
@@ -196,14 +201,7 @@ pub(crate) fn judge(seen: &Evidence) -> Judgement {
     judgement
         .against_throughput
         .extend(seen.lag.as_ref().and_then(client_late));
-    if let Some((wanted, achieved)) = seen.rate
-        && achieved < wanted * (1.0 - RATE_TOLERANCE)
-    {
-        judgement.against_throughput.push(Reason {
-            kind: Kind::RateMissed,
-            text: format!("{achieved:.0} per second were reached of the {wanted:.0} asked for"),
-        });
-    }
+    judgement.against_throughput.extend(rate_missed(seen));
     if seen.server.is_none() && seen.counts_messages {
         judgement.against_cost.push(Reason {
             kind: Kind::NoServerPid,
@@ -211,6 +209,31 @@ pub(crate) fn judge(seen: &Evidence) -> Judgement {
         });
     }
     judgement
+}
+
+fn rate_missed(seen: &Evidence) -> Option<Reason> {
+    let (wanted, achieved) = seen.rate?;
+    let seconds = match seen.window {
+        Some((_, measured)) => measured.as_secs_f64(),
+        None => seen.messages as f64 / achieved,
+    };
+    let missing = wanted - achieved;
+    let minded = (wanted * RATE_TOLERANCE).max(RATE_TOLERANCE_MESSAGES / seconds);
+    // A hair above: two messages of a window are not a little more than two for being divided by its length.
+    (missing > minded * (1.0 + 1e-9)).then(|| {
+        let (achieved, wanted) = told_apart(achieved, wanted);
+        Reason {
+            kind: Kind::RateMissed,
+            text: format!("{achieved} per second were reached of the {wanted} asked for"),
+        }
+    })
+}
+
+/// Two numbers with as many digits as it takes to see that they differ.
+fn told_apart(one: f64, other: f64) -> (String, String) {
+    let shown = |decimals: usize| (format!("{one:.decimals$}"), format!("{other:.decimals$}"));
+    let differ = |(one, other): &(String, String)| one != other;
+    (0..3).map(shown).find(differ).unwrap_or_else(|| shown(3))
 }
 
 fn against_all(seen: &Evidence) -> Vec<Reason> {
@@ -337,6 +360,7 @@ mod tests {
             counts_messages: true,
             rate: None,
             client: running(0.6),
+            busy_poll: false,
             lag: None,
             server: Some(running(0.99)),
             broken: 0,
@@ -480,6 +504,59 @@ mod tests {
             ..good()
         });
         assert_eq!(kinds(&short), [Kind::RateMissed]);
+    }
+
+    #[test]
+    fn a_message_or_two_at_the_ends_of_the_window_are_no_missed_rate() {
+        let seconds = Duration::from_secs(5);
+        let of_40 = |done: u32| {
+            judge(&Evidence {
+                window: Some((seconds, seconds)),
+                rate: Some((8.0, f64::from(done) / 5.0)),
+                ..good()
+            })
+        };
+        assert_eq!(kinds(&of_40(39)), []);
+        assert_eq!(kinds(&of_40(38)), []);
+        let missed = of_40(37);
+        assert_eq!(kinds(&missed), [Kind::RateMissed]);
+        let text = &missed.against_throughput[0].text;
+        assert_eq!(text, "7 per second were reached of the 8 asked for");
+        // Without a window, as long as the messages took.
+        let counted = |wanted: f64| {
+            judge(&Evidence {
+                window: None,
+                messages: 100,
+                rate: Some((wanted, 50.0)),
+                ..good()
+            })
+        };
+        assert_eq!(kinds(&counted(50.9)), []);
+        assert_eq!(kinds(&counted(51.1)), [Kind::RateMissed]);
+        assert_eq!(
+            told_apart(7.96, 8.0),
+            ("7.96".to_owned(), "8.00".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_client_that_polls_is_judged_by_its_lateness() {
+        let polling = |lag: Option<(f64, f64)>| {
+            let p99 = |p99| Distribution {
+                p99,
+                ..Distribution::default()
+            };
+            judge(&Evidence {
+                client: running(1.0),
+                server: Some(running(0.4)),
+                busy_poll: true,
+                lag: lag.map(|(lag, latency)| (p99(lag), p99(latency))),
+                ..good()
+            })
+        };
+        assert!(polling(None).throughput_valid());
+        assert_eq!(polling(None).limited_by, LimitedBy::RoundTrip);
+        assert_eq!(kinds(&polling(Some((5e3, 6e3)))), [Kind::ClientLate]);
     }
 
     #[test]

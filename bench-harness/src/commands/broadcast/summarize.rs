@@ -41,6 +41,7 @@ pub(super) fn summary(
             .mean_rate()
             .map(|rate| (rate, achieved(seen, outcome))),
         client: window.client_load,
+        busy_poll: args.pace.busy_poll,
         lag: lag.zip(latencies.corrected),
         server: window.server_load(),
         broken: outcome.fates.broken.total(),

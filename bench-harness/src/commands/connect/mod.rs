@@ -253,6 +253,7 @@ fn summarize(args: &ConnectArgs, setup: &Setup<'_>, seen: &Seen, outcome: &Outco
         counts_messages: true,
         rate: args.connect_rate.map(|wanted| (wanted as f64, rate)),
         client: seen.window.client_load,
+        busy_poll: false,
         lag: None,
         server: seen.window.server_load(),
         broken: outcome.fates.errors(),

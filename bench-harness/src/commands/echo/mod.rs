@@ -298,6 +298,7 @@ fn summarize(
             .mean_rate()
             .map(|rate| (rate, window.rate())),
         client: window.client_load,
+        busy_poll: args.pace.busy_poll,
         lag: lag.zip(latencies.corrected),
         server: window.server_load(),
         broken: outcome.fates.broken.total(),
