@@ -132,6 +132,11 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether they are counted.
+    pub(crate) fn counts_syscalls(&self) -> bool {
+        self.syscalls.is_some()
+    }
+
     /// The process numbers.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(|&(pid, _)| pid).collect()

@@ -96,6 +96,7 @@ fn nonsense_is_refused_before_the_run() {
         ("echo", "p99<5", "expected a time"),
         ("echo", "last.p99<1s", "echo does not measure last.p99"),
         ("echo", "cpu<5us", "--server-pid"),
+        ("echo", "max-rate>1k", "is what --find-max finds"),
         (
             "connect",
             "rss/conn<2k",
@@ -129,6 +130,11 @@ fn repeated_runs_have_folders_of_their_own() {
     let fewer = folder.path().join("2");
     let smaller = [&["--repeat", "2", "--output", fewer.to_str().unwrap()][..]].concat();
     let output = run(&echo(&floor, &pid, &smaller));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("there are other runs"), "{error}");
+    // A single run in their midst would hide them.
+    let output = run(&["echo", "ws://127.0.0.1:1/", "--output", name]);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("there are other runs"), "{error}");
@@ -213,7 +219,7 @@ fn a_search_tells_its_steps() {
     }
     let floor = Floor::start("epoll");
     // No machine is too slow for these rates, and the objective does not depend on one.
-    let search = "--find-max rate<1.5k --find-max-precision 50% --find-max-confirm 1 -r 500";
+    let search = "--find-max rate<1.5k --find-max-precision 50% --find-max-confirm 1 -r 500 --expect max-rate>=1";
     let flags = format!(
         "echo {} -c 2 -z 300ms --step-duration 200ms --warmup 50ms {search}",
         floor.url
@@ -228,6 +234,8 @@ fn a_search_tells_its_steps() {
         text.lines().filter(|line| line.contains("/s  ")).count() >= 3,
         "{text}"
     );
+    // The rate found can be expected like any other figure.
+    assert!(text.contains("max-rate >= 1/s: "), "{text}");
     assert!(matches!(output.status.code(), Some(0 | 5)), "{text}");
 }
 
@@ -261,6 +269,10 @@ fn what_has_no_rate_has_no_highest_one() {
                 "0%",
             ],
             "at least 0.1%",
+        ),
+        (
+            &["echo", url, "--find-max", "max-rate>1"],
+            "that is what it finds",
         ),
         (
             &["echo", url, "--find-max", "last.p99<1s"],

@@ -163,11 +163,19 @@ impl<'a> Setup<'a> {
         let flags = &self.common.handshake;
         let names = flags.header.iter().map(|header| header.name.clone());
         let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
+        let several = |count: usize| (count > 0).then_some(count as u64);
         Parameters {
             subprotocols: given(flags.subprotocol.clone()),
             origin: flags.origin.clone(),
             headers: given(names.collect()),
             hello: (!flags.hello.is_empty()).then_some(flags.hello.len() as u64),
+            also: several(self.common.also.len()),
+            processes: several(self.crew.parts().len()),
+            syscalls: self
+                .watch
+                .as_ref()
+                .is_some_and(Watch::counts_syscalls)
+                .then_some(true),
             cores: self.cores.clone(),
             seed: self.common.seed,
             ..Parameters::default()

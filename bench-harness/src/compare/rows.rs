@@ -146,7 +146,7 @@ fn holds(figure: &Figure, summary: &Value) -> bool {
     let found = !summary["find_max"].is_null();
     if found {
         // Latency and cost are those at a rate that differs from run to run.
-        return name == "max-rate";
+        return figure.is_max_rate();
     }
     let asked = &summary["parameters"];
     let given = !asked["rate"].is_null() || !asked["connect_rate"].is_null();

@@ -8,10 +8,8 @@ use serde_json::{Map, Value};
 
 use super::pairs::URL;
 use crate::error::BenchError;
+use crate::report::SUMMARY;
 use crate::report::summary::SCHEMA;
-
-/// What a run leaves its figures in.
-const SUMMARY: &str = "summary.json";
 
 /// Where it leaves what it was made on.
 const ENV: &str = "env.json";

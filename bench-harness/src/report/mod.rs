@@ -24,6 +24,9 @@ use crate::error::{BenchError, Verdict};
 use crate::telemetry::monitor::History;
 use summary::Summary;
 
+/// The figures of a run.
+pub(crate) const SUMMARY: &str = "summary.json";
+
 /// The page of a run.
 const REPORT: &str = "report.html";
 
@@ -85,7 +88,7 @@ pub(crate) fn leave(record: &Record, folder: &Path) -> Result<(), BenchError> {
     let sheet = text::sheet(summary);
     let env = env::collect();
     let files: [(&str, Vec<u8>); 6] = [
-        ("summary.json", pretty(summary).into()),
+        (SUMMARY, pretty(summary).into()),
         ("summary.md", sheet.markdown().into()),
         (REPORT, run::page(record, &env).render().into()),
         ("timeseries.csv", timeseries::csv(&history.samples).into()),
@@ -104,10 +107,11 @@ pub(crate) fn leave(record: &Record, folder: &Path) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// When a run that has just ended began.
+/// When a run began.
 fn began(history: &History) -> SystemTime {
     let length = history.samples.last().map_or(0.0, |last| last.at_s);
-    SystemTime::now() - Duration::from_secs_f64(length)
+    let ended = history.ended.unwrap_or_else(SystemTime::now);
+    ended - Duration::from_secs_f64(length)
 }
 
 fn pretty(value: &impl Serialize) -> String {

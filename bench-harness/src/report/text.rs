@@ -29,7 +29,7 @@ pub(super) fn sheet(summary: &Summary) -> Sheet {
         messages(&mut sheet, part, summary);
     }
     if let Some(latencies) = &summary.latency_us {
-        let open_loop = summary.parameters.mode.as_deref() == Some("open");
+        let open_loop = summary.parameters.open_loop();
         latency(&mut sheet, latencies, open_loop);
     }
     if let Some(phases) = &summary.connect_us {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use super::folder::COMPARISON;
 use crate::cli::Common;
 use crate::compare::set::Set;
 use crate::compare::{self, Style};
@@ -56,15 +57,15 @@ impl Baseline {
         }
         let report = compare::compare(&self.before, &self.after, common.gates.noise, &[])?;
         if let Some(folder) = &common.output {
-            let write = |name: &str, style| {
-                let path = folder.join(name);
+            let write = |ending: &str, style| {
+                let path = folder.join(COMPARISON).with_extension(ending);
                 let failed = |error| {
                     BenchError::runtime(format!("cannot write {}: {error}", path.display()))
                 };
                 fs::write(&path, report.render(style)).map_err(failed)
             };
-            write("comparison.json", Style::Json)?;
-            write("comparison.md", Style::Markdown)?;
+            write("json", Style::Json)?;
+            write("md", Style::Markdown)?;
         }
         let text = format!("\n{}", report.render(Style::Text));
         if common.json {

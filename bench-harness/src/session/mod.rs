@@ -2,8 +2,8 @@
 //! user expects.
 
 mod baseline;
+pub(crate) mod folder;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agents::Post;
@@ -76,7 +76,7 @@ pub(crate) fn no_rate_to_find() -> BenchError {
 pub(crate) fn run(load: &dyn Load) -> Result<Verdict, BenchError> {
     let common = load.common();
     check(load)?;
-    check_folder(common)?;
+    folder::prepare(common)?;
     let mut baseline = Baseline::read(common)?;
     let mut made = |number: u64, summary: &Summary| match &mut baseline {
         Some(baseline) => baseline.add(summary, &format!("run {number}")),
@@ -108,7 +108,7 @@ fn repeat(
     for number in 1..=common.gates.repeat {
         let mut record = measure(load)?;
         gates::hold(&common.gates.expect, &mut record);
-        let folder = folder(common, number);
+        let folder = folder::of_run(common, number);
         verdict = verdict.max(report::deliver(&record, folder.as_deref(), common)?);
         made(number, &record.summary)?;
     }
@@ -128,22 +128,6 @@ pub(crate) fn measure(load: &dyn Load) -> Result<Record, BenchError> {
     outcome
 }
 
-/// Runs of another time must not lie among those of a set.
-fn check_folder(common: &Common) -> Result<(), BenchError> {
-    let repeat = common.gates.repeat;
-    let Some(folder) = common.output.as_ref().filter(|_| repeat > 1) else {
-        return Ok(());
-    };
-    let others = ["summary.json".to_owned(), (repeat + 1).to_string()];
-    if others.iter().any(|name| folder.join(name).exists()) {
-        return Err(BenchError::usage(format!(
-            "--output {}: there are other runs, which would be taken for some of these; name another folder, or empty it",
-            folder.display()
-        )));
-    }
-    Ok(())
-}
-
 /// Nobody waits for a run whose figures then are not there.
 fn check(load: &dyn Load) -> Result<(), BenchError> {
     let flags = &load.common().gates;
@@ -157,19 +141,15 @@ fn check(load: &dyn Load) -> Result<(), BenchError> {
     };
     for (flag, list) in [("--expect", &flags.expect), ("--find-max", &flags.find_max)] {
         for expectation in list {
+            if flag == "--find-max" && expectation.figure.is_max_rate() {
+                let text = format!(
+                    "{flag} '{expectation}': that is what it finds; name what has to hold, and expect it with --expect"
+                );
+                return Err(BenchError::usage(text));
+            }
             let known = expectation.figure.check(&outlook);
             known.map_err(|why| BenchError::usage(format!("{flag} '{expectation}': {why}")))?;
         }
     }
     Ok(())
-}
-
-/// Where a run leaves its files: with `--repeat` each in a folder of its own.
-fn folder(common: &Common, number: u64) -> Option<PathBuf> {
-    let folder = common.output.clone()?;
-    Some(if common.gates.repeat > 1 {
-        folder.join(number.to_string())
-    } else {
-        folder
-    })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::ops::Range;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::progress::Cut;
 use super::sample::{Grid, Phase, Sample, Stretch};
@@ -46,6 +46,8 @@ pub(crate) struct History {
     pub(crate) samples: Vec<Sample>,
     /// Latencies by interval of the measurement, in order; warm-up is not among them.
     pub(crate) stretches: Vec<Stretch>,
+    /// When it ended; what it leaves may be written later.
+    pub(crate) ended: Option<SystemTime>,
 }
 
 /// Watches a run.
@@ -372,6 +374,7 @@ impl<'a> Monitor<'a> {
         History {
             stretches: self.stretches.into_values().collect(),
             samples: self.samples,
+            ended: Some(SystemTime::now()),
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) struct Sample {
     pub(crate) done: u64,
     /// Messages sent in it.
     pub(crate) sent: u64,
-    /// Connections refused or broken, and wrong or lost messages noticed in it.
+    /// Connections refused or broken, and messages lost, duplicated or reordered, noticed in it.
     pub(crate) errors: u64,
     /// Connections on the way at its end.
     pub(crate) opening: u64,

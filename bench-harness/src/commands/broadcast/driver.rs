@@ -247,7 +247,7 @@ impl<'a> BroadcastDriver<'a> {
     }
 
     fn show(&self, progress: &Progress) {
-        let errors = self.outcome.fates.errors();
+        let errors = self.outcome.fates.errors() + self.ledger.faults().total();
         progress.show(self.deliveries, self.publishers.sent(), errors);
     }
 

@@ -138,6 +138,11 @@ impl Ledger {
         (published * present).saturating_sub(self.passed)
     }
 
+    /// What is certain by now, all of it together only grows: what was passed over counts as lost until it comes late.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.counts
+    }
+
     /// The final account: what has not come by now is lost.
     pub(crate) fn close(&self, published: u64) -> Faults {
         Faults {

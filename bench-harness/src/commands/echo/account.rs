@@ -104,6 +104,11 @@ impl Account {
             .count() as u64
     }
 
+    /// What is certain by now. It only grows.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// The final account: what is missing now is lost, and so are the `outstanding`.
     pub(crate) fn close(self, outstanding: u64) -> Faults {
         let missing: usize = self.missing.values().map(Vec::len).sum();

@@ -531,7 +531,8 @@ impl<'a> EchoDriver<'a> {
     }
 
     fn show(&self, progress: &Progress) {
-        progress.show(self.answered, self.sent, self.fates.errors());
+        let errors = self.fates.errors() + self.account.faults().total();
+        progress.show(self.answered, self.sent, errors);
     }
 }
 

@@ -127,7 +127,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         unit: Unit::Rate,
         better: Better::Higher,
         place: Place::First(&["find_max.rate"]),
-        source: by(&[]),
+        source: by(&["echo", "broadcast", "connect"]),
     },
     Scalar {
         name: "throughput",
@@ -139,10 +139,16 @@ pub(super) const SCALARS: &[Scalar] = &[
     },
     Scalar {
         name: "errors",
-        about: "connections refused or broken, and messages lost",
+        about: "connections refused or broken, and messages lost, duplicated or reordered",
         unit: Unit::Count,
         better: Better::Lower,
-        place: Place::Sum(&["errors.refused", "errors.broken", "errors.lost"]),
+        place: Place::Sum(&[
+            "errors.refused",
+            "errors.broken",
+            "errors.lost",
+            "errors.duplicated",
+            "errors.reordered",
+        ]),
         source: by(ALL),
     },
     Scalar {

@@ -98,6 +98,8 @@ pub(crate) struct Outlook {
     pub(crate) server: bool,
     /// Messages, or connections, have times at which they are due.
     pub(crate) rate: bool,
+    /// The highest rate is searched for.
+    pub(crate) search: bool,
 }
 
 /// A run that figures are taken from.
@@ -108,6 +110,9 @@ pub(crate) struct Figures<'a> {
     /// All latencies of its window, corrected and uncorrected, where they are at hand: for any percentile.
     pub(crate) latencies: [Option<&'a Latency>; 2],
 }
+
+/// The figure that a search has.
+const MAX_RATE: &str = "max-rate";
 
 /// Statistics that every summary has, by the names in it.
 const SUMMARIZED: [(Statistic, &str); 7] = [
@@ -127,6 +132,7 @@ impl Outlook {
             command,
             server: !common.server_pid.is_empty(),
             rate,
+            search: !common.gates.find_max.is_empty(),
         }
     }
 }
@@ -169,6 +175,9 @@ impl Figure {
             return Err(format!("{self} is the server's: pass --server-pid"));
         }
         match self {
+            Self::Scalar(_) if self.is_max_rate() && !run.search => {
+                Err(format!("{self} is what --find-max finds"))
+            }
             Self::Of(family, _) if family.prefix == "uncorrected." && !run.rate => Err(format!(
                 "{self} is what it is without the prefix; they differ with -r only"
             )),
@@ -183,6 +192,11 @@ impl Figure {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether it is what a search finds, which no run of a search has.
+    pub(crate) fn is_max_rate(&self) -> bool {
+        matches!(self, Self::Scalar(scalar) if scalar.name == MAX_RATE)
     }
 
     /// Its value in a run, in the unit's base: microseconds, bytes, shares of 1. `None` where it was not measured.

@@ -8,6 +8,7 @@ const ECHO: Outlook = Outlook {
     command: "echo",
     server: false,
     rate: false,
+    search: false,
 };
 
 fn figure(name: &str) -> Figure {
@@ -52,10 +53,16 @@ fn what_will_not_be_measured_is_known_before() {
         ..ECHO
     };
     assert_eq!(check("rss/conn", &idle), Ok(()));
+    let search = Outlook {
+        search: true,
+        ..ECHO
+    };
+    assert_eq!(check("max-rate", &search), Ok(()));
     for (name, run, why) in [
         ("p99", &idle, "idle does not measure p99"),
         ("cpu", &ECHO, "--server-pid"),
-        ("max-rate", &ECHO, "does not measure"),
+        ("max-rate", &ECHO, "is what --find-max finds"),
+        ("max-rate", &idle, "does not measure"),
         ("uncorrected.p99", &ECHO, "with -r only"),
         ("tcp.p99.99", &idle, "not tcp.p99.99"),
     ] {
@@ -103,7 +110,7 @@ fn values_lie_where_the_schema_says() {
 fn values_are_found() {
     let summary = json!({
         "latency_us": {"corrected": {"p99": 10.0, "p99_9": 11.0}},
-        "errors": {"refused": 1, "broken": 2, "lost": 4},
+        "errors": {"refused": 1, "broken": 2, "lost": 4, "duplicated": 8, "reordered": 16},
         "parameters": {"connections": 10},
         "broadcast": {"memory": {"joined": {"resident": 3000}, "empty": {"resident": 1000}}},
     });
@@ -115,7 +122,7 @@ fn values_are_found() {
     };
     let value = |name: &str| figure(name).value(&run);
     assert_eq!((value("p99"), value("p99.9")), (Some(10.0), Some(11.0)));
-    assert_eq!((value("errors"), value("lost")), (Some(7.0), Some(4.0)));
+    assert_eq!((value("errors"), value("lost")), (Some(31.0), Some(4.0)));
     assert_eq!((value("rss/subscriber"), value("cpu")), (Some(200.0), None));
     let tail = value("p99.99").unwrap();
     assert!((tail / 9_999.0 - 1.0).abs() < 0.002, "{tail}");

@@ -10,6 +10,7 @@ use crate::error::{BenchError, Verdict};
 use crate::gates;
 use crate::report::summary::{Ended, Expected, FindMax, Step, Summary};
 use crate::report::{self, Record};
+use crate::session::folder::STEPS;
 use crate::session::{self, Load};
 use crate::stats::validity::{Kind, Reason};
 use crate::units::Rate;
@@ -28,8 +29,8 @@ pub(crate) struct Rates {
     start: u64,
     /// With less than this, a step is no measurement.
     lowest: u64,
-    /// How long a step measures.
-    step: Duration,
+    /// How long a step measures, and a run that confirms; `None` of a load that ends with so many things.
+    lengths: Option<(Duration, Duration)>,
 }
 
 /// A run with its place in the search.
@@ -61,8 +62,15 @@ impl Rates {
         Ok(Self {
             start: given.unwrap_or(START.max(lowest)),
             lowest: lowest.min(given.unwrap_or(u64::MAX)),
-            step,
+            lengths: Some((step, duration)),
         })
+    }
+
+    /// How long a run at this rate measures: longer than was asked for where that would be too few messages to tell anything by.
+    fn length(&self, rate: u64, confirms: bool) -> Option<Duration> {
+        let (step, whole) = self.lengths?;
+        let enough = Duration::from_secs_f64(ENOUGH / rate as f64);
+        Some(if confirms { whole } else { step }.max(enough))
     }
 
     /// Where to begin.
@@ -76,7 +84,7 @@ impl Rates {
         Self {
             start: given.unwrap_or(things),
             lowest: lowest.min(given.unwrap_or(u64::MAX)),
-            step: Duration::ZERO,
+            lengths: None,
         }
     }
 }
@@ -105,7 +113,7 @@ pub(crate) fn run(load: &dyn Load) -> Result<(Summary, Verdict), BenchError> {
     hunt.head()?;
     while let Some(rate) = search.rate() {
         let confirms = search.confirms();
-        let length = (!confirms).then_some(rates.step);
+        let length = rates.length(rate, confirms);
         let (tried, outcome) = hunt.step(rate, length, confirms)?;
         search.heard(outcome);
         hunt.keep(tried, outcome == Outcome::Held);
@@ -150,7 +158,7 @@ impl Hunt<'_> {
         self.steps.push(step);
         if let Some(folder) = &common.output {
             let number = format!("{:02}-{rate}", self.steps.len());
-            report::leave(&record, &folder.join("steps").join(number))?;
+            report::leave(&record, &folder.join(STEPS).join(number))?;
         }
         let tried = Tried {
             record,
@@ -191,9 +199,7 @@ impl Hunt<'_> {
             .or(second)
             .expect("a search has at least one step")
             .record;
-        record.summary.expectations =
-            gates::check(&[&flags.find_max[..], &flags.expect].concat(), &record);
-        let text = conclude(end, &mut record.summary);
+        let text = conclude(end, &self.steps, &mut record.summary);
         record.summary.find_max = Some(FindMax {
             objective: flags.find_max.iter().map(ToString::to_string).collect(),
             precision: flags.find_max_precision,
@@ -211,6 +217,9 @@ impl Hunt<'_> {
             text: text.clone(),
             steps: self.steps,
         });
+        // The rate found is a figure, too.
+        record.summary.expectations =
+            gates::check(&[&flags.find_max[..], &flags.expect].concat(), &record);
         say(common.json, &format!("{text}\n\n"))?;
         let verdict = report::deliver(&record, common.output.as_deref(), common)?;
         let verdict = match end {
@@ -285,6 +294,10 @@ fn judge<'a>(summary: &'a Summary, expected: &[Expected]) -> (Outcome, Option<&'
     if short.is_none() && expected.iter().all(|expected| expected.held) {
         return (Outcome::Held, None);
     }
+    // No client loses or repeats a server's messages for being busy.
+    if let Some(errors) = find(Kind::Errors) {
+        return (Outcome::Failed, Some(errors));
+    }
     // A client that waits for a processor is busy, too: others come first.
     let spoilt = [
         (Kind::Starved, Outcome::OthersLimit),
@@ -319,7 +332,7 @@ fn reached(summary: &Summary) -> f64 {
 }
 
 /// Says how the search ended. A run that cannot tell what the server can do is not valid.
-fn conclude(end: End, summary: &mut Summary) -> String {
+fn conclude(end: End, steps: &[Step], summary: &mut Summary) -> String {
     let (least, limit) = match end {
         End::Found(rate) => return format!("{rate}/s is the highest rate that holds"),
         End::Nothing(rate) => return format!("not even {rate}/s holds"),
@@ -336,7 +349,14 @@ fn conclude(end: End, summary: &mut Summary) -> String {
         ),
     };
     let text = match least {
-        Some(rate) => format!("the server holds at least {rate}/s; beyond that {why}"),
+        Some(rate) => {
+            let held = |step: &&Step| step.rate == rate && step.outcome == Outcome::Held;
+            let once = match steps.iter().filter(held).count() {
+                1 => " (in one run, which no other has confirmed)",
+                _ => "",
+            };
+            format!("the server holds at least {rate}/s{once}; beyond that {why}")
+        }
         None => format!("no rate has held, and {why}"),
     };
     summary.valid = false;
@@ -417,6 +437,12 @@ mod tests {
                 Outcome::OthersLimit,
                 Some("starved"),
             ),
+            (
+                true,
+                &["client-saturated", "errors"],
+                Outcome::Failed,
+                Some("errors"),
+            ),
         ] {
             let summary = summary(reasons);
             let (came_to, reason) = judge(&summary, &expected(held));
@@ -428,15 +454,31 @@ mod tests {
     #[test]
     fn a_lower_bound_is_no_valid_result() {
         let mut run = summary(&[]);
-        let text = conclude(End::AtLeast(Some(4_000), Outcome::ClientLimit), &mut run);
+        let step = |rate, outcome| Step {
+            rate,
+            reached: rate as f64,
+            outcome,
+            confirms: false,
+            expectations: Vec::new(),
+            reasons: Vec::new(),
+        };
+        let mut steps = vec![
+            step(4_000, Outcome::Held),
+            step(8_000, Outcome::ClientLimit),
+        ];
+        let end = End::AtLeast(Some(4_000), Outcome::ClientLimit);
+        let text = conclude(end, &steps, &mut run);
         assert!(
-            text.contains("at least 4000/s") && text.contains("--cores"),
+            text.contains("at least 4000/s (in one run") && text.contains("--cores"),
             "{text}"
         );
+        steps.push(step(4_000, Outcome::Held));
+        let text = conclude(end, &steps, &mut summary(&[]));
+        assert!(text.contains("at least 4000/s; beyond"), "{text}");
         assert!(!run.valid && run.reasons[0].kind == Kind::ClientSaturated);
         let mut run = summary(&[]);
         assert_eq!(
-            conclude(End::Found(5), &mut run),
+            conclude(End::Found(5), &steps, &mut run),
             "5/s is the highest rate that holds"
         );
         assert!(run.valid);
@@ -448,17 +490,23 @@ mod tests {
         let rates = |given, step| Rates::timed(given, step, 10 * second).unwrap();
         let derived = rates(None, None);
         assert_eq!(
-            (derived.start, derived.lowest, derived.step),
-            (200, 100, 2 * second)
+            (derived.start, derived.lowest, derived.length(200, false)),
+            (200, 100, Some(2 * second))
         );
+        assert_eq!(derived.length(200, true), Some(10 * second));
         let short = rates(None, Some(second / 10));
         assert_eq!((short.start, short.lowest), (2_000, 2_000));
         let given = rates(Some(50.into()), None);
         assert_eq!((given.start, given.lowest), (50, 50));
+        // 200 messages take four seconds, and at one a second longer than a run.
+        assert_eq!(given.length(50, false), Some(4 * second));
+        assert_eq!(given.length(1, true), Some(200 * second));
         assert!(Rates::timed(Some(Rate { from: 1, to: 2 }), None, second).is_err());
         let brief = Rates::timed(None, None, second / 2).unwrap();
-        assert_eq!(brief.step, second / 2, "never longer than a run");
+        let length = brief.length(1_000, false);
+        assert_eq!(length, Some(second / 2), "never longer than a run");
         let counted = Rates::counted(None, 3_000);
         assert_eq!((counted.start, counted.lowest), (3_000, 100));
+        assert_eq!(counted.length(100, false), None);
     }
 }

@@ -23,7 +23,7 @@ const COURSE: &str = "course";
 /// The course of a run.
 pub(super) fn course(record: &Record) -> Vec<Chart> {
     let rows = &Rows(record.history.samples.iter().collect());
-    let open_loop = record.summary.parameters.mode.as_deref() == Some("open");
+    let open_loop = record.summary.parameters.open_loop();
     let mut charts = vec![
         rate(rows, record),
         percentiles(rows, open_loop),

@@ -59,7 +59,7 @@ fn latencies(summary: &Summary) -> Vec<Figure> {
     let Some(d) = corrected else {
         return Vec::new();
     };
-    let note = if summary.parameters.rate.is_some() {
+    let note = if summary.parameters.open_loop() {
         "from the time due"
     } else {
         "from the time sent"
@@ -112,7 +112,11 @@ pub(super) fn distributions(summary: &Summary) -> Table {
     let phases = summary.connect_us.as_ref();
     let all = [
         (
-            "Corrected: from the time due",
+            if summary.parameters.open_loop() {
+                "Corrected: from the time due"
+            } else {
+                "From the time sent"
+            },
             latency.and_then(|it| it.corrected),
         ),
         (

@@ -82,6 +82,7 @@ fn history() -> History {
             corrected: latency.pack(),
             uncorrected: None,
         }],
+        ended: None,
     }
 }
 

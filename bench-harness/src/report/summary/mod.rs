@@ -264,8 +264,24 @@ pub(crate) struct Parameters {
     /// It was played so many times as large.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scale: Option<u64>,
+    /// Further addresses of the server (`--also`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) also: Option<u64>,
+    /// Processes that put the load on, when there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) processes: Option<u64>,
+    /// The server's system calls were counted, which makes each of them slower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) syscalls: Option<bool>,
     pub(crate) cores: Vec<usize>,
     pub(crate) seed: u64,
+}
+
+impl Parameters {
+    /// Messages had times at which they were due, from which latency counts.
+    pub(crate) fn open_loop(&self) -> bool {
+        self.mode.as_deref() == Some("open")
+    }
 }
 
 /// Messages in the window.
