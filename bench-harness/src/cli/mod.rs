@@ -34,7 +34,7 @@ pub(crate) use manual::{CompletionsArgs, ManArgs};
 pub(crate) use pace::PaceArgs;
 pub(crate) use payload::PayloadArgs;
 pub(crate) use scenario::ScenarioArgs;
-pub(crate) use suite::{Choice, LaunchArgs, OwnServer, SuiteArgs};
+pub(crate) use suite::{Choice, LaunchArgs, OwnServer, ServerPath, SuiteArgs};
 
 /// Measures WebSocket servers.
 #[derive(Debug, Parser)]

@@ -23,10 +23,10 @@ pub(crate) struct SuiteArgs {
     /// for a server that can do both; {cores} the number of processors that it gets. May be given again.
     #[arg(long, value_name = "NAME=COMMAND")]
     pub(crate) server: Vec<OwnServer>,
-    /// Where clients connect to your own servers.
-    #[arg(long, value_name = "PATH", default_value = "/")]
-    pub(crate) server_path: String,
-    /// Corecast's binary. Default: `corecast` beside this program.
+    /// Where clients connect to your own servers, such as /echo; or to one of them, such as mine=/echo. May be given again [default: /].
+    #[arg(long, value_name = "[NAME=]PATH")]
+    pub(crate) server_path: Vec<ServerPath>,
+    /// Corecast's binary. Default: `corecast` beside this program; with --server it may be missing.
     #[arg(long, value_name = "PATH")]
     pub(crate) corecast: Option<PathBuf>,
     /// Only these of all servers, such as corecast,floor-ring,bun.
@@ -38,16 +38,16 @@ pub(crate) struct SuiteArgs {
     /// Scaling curves: connections, subscribers, cores, payload. With --quick, the default is short ones of connections and payload.
     #[arg(long, value_name = "all|none|NAME,...")]
     pub(crate) curves: Option<Choice>,
-    /// How often each is measured [default: 5, with --quick 2; of curves at most 3]. Differences are judged from 5 on.
+    /// How often each is measured [default: 5, with --quick 2; of curves at most 3]. Differences are judged from 4 on.
     #[arg(long, value_name = "COUNT", value_parser = units::count)]
     pub(crate) rounds: Option<u64>,
-    /// Time that a run measures, after its warm-up [default: 3s, with --quick 1s].
+    /// Time that a run measures, after its warm-up [default: 3s, with --quick 800ms].
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) duration: Option<Duration>,
-    /// Processors for the servers [default: the first half]. All but the cores curve use one.
+    /// Processors for the servers [default: half of them, without splitting a core's hyperthreads]. All but the cores curve use one.
     #[arg(long, value_name = "LIST")]
     pub(crate) server_cores: Option<CoreList>,
-    /// Processors for the client [default: the second half].
+    /// Processors for the client [default: the others].
     #[arg(long, value_name = "LIST")]
     pub(crate) client_cores: Option<CoreList>,
     /// How long a server may take until it listens.
@@ -147,6 +147,32 @@ impl FromStr for OwnServer {
     }
 }
 
+/// Where clients connect to servers of the user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerPath {
+    /// To this one; `None`: to all that have no path of their own.
+    pub(crate) name: Option<String>,
+    /// Path and query.
+    pub(crate) path: String,
+}
+
+impl FromStr for ServerPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A path may have the sign in it, and begins with what no name has.
+        let named = text.split_once('=').filter(|_| !text.starts_with('/'));
+        let (name, path) = named.map_or((None, text), |(name, path)| (Some(name), path));
+        if !path.starts_with('/') || name.is_some_and(str::is_empty) {
+            return Err("expected a path such as /echo, or NAME=/echo for one server".to_owned());
+        }
+        Ok(Self {
+            name: name.map(str::to_owned),
+            path: path.to_owned(),
+        })
+    }
+}
+
 /// `launch`: becomes a program, for `suite`.
 #[derive(Debug, Args)]
 pub(crate) struct LaunchArgs {
@@ -180,6 +206,22 @@ mod tests {
         ] {
             let error = text.parse::<OwnServer>().unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_for_one_server_or_for_all() {
+        let path = |text: &str| text.parse::<ServerPath>();
+        let read = |name: Option<&str>, path: &str| {
+            Ok(ServerPath {
+                name: name.map(str::to_owned),
+                path: path.to_owned(),
+            })
+        };
+        assert_eq!(path("/a?b=/c"), read(None, "/a?b=/c"));
+        assert_eq!(path("mine=/a?b=c"), read(Some("mine"), "/a?b=c"));
+        for wrong in ["", "echo", "mine=", "mine=echo", "=/echo"] {
+            assert!(path(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -25,6 +25,29 @@ pub(crate) struct Rounds {
     pub(crate) change: Change,
 }
 
+/// Whether a difference is one that nobody minds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agreement {
+    /// All of the interval lies within the margin.
+    Agrees,
+    /// All of it lies beyond.
+    Differs,
+    /// It may be either: an interval that noise has made wide shows no agreement.
+    NotTold,
+}
+
+impl Rounds {
+    /// Whether both agree within a margin, such as 0.05: 1.05 times as much, or as little.
+    pub(crate) fn agreement(&self, margin: f64) -> Agreement {
+        let (least, most) = (1.0 / (1.0 + margin), 1.0 + margin);
+        match self.interval {
+            Some((low, high)) if least <= low && high <= most => Agreement::Agrees,
+            Some((low, high)) if high < least || most < low => Agreement::Differs,
+            _ => Agreement::NotTold,
+        }
+    }
+}
+
 /// Judges the ratios of some rounds. `noise` is the relative difference that nobody minds, such as 0.03. `None` without a round, or
 /// with a ratio that is not positive.
 pub(crate) fn compare_rounds(ratios: &[f64], noise: f64) -> Option<Rounds> {
@@ -125,6 +148,29 @@ mod tests {
             told += usize::from(found.change == Change::Lower);
         }
         assert!((50..290).contains(&told), "{told} of 300");
+    }
+
+    #[test]
+    fn noise_is_no_agreement() {
+        let agreement = |interval| {
+            let rounds = Rounds {
+                ratio: 1.0,
+                interval,
+                change: Change::Same,
+            };
+            rounds.agreement(0.05)
+        };
+        for (interval, expected) in [
+            (Some((0.98, 1.04)), Agreement::Agrees),
+            (Some((1.01, 1.04)), Agreement::Agrees),
+            (Some((0.28, 3.07)), Agreement::NotTold),
+            (Some((1.01, 1.06)), Agreement::NotTold),
+            (Some((1.06, 1.08)), Agreement::Differs),
+            (Some((0.80, 0.94)), Agreement::Differs),
+            (None, Agreement::NotTold),
+        ] {
+            assert_eq!(agreement(interval), expected, "{interval:?}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) struct Row {
     /// The first entrant's primary figure over this one's.
     pub(crate) versus: Option<Versus>,
     /// This one's primary figure over the floor's.
-    pub(crate) over_floor: Option<f64>,
+    pub(crate) over_floor: Option<Versus>,
     /// Its throughput is not the client's.
     pub(crate) throughput_valid: bool,
 }
@@ -80,7 +80,7 @@ pub(crate) fn headline(results: &Results, case: &CaseRecord) -> Headline {
     let others = case
         .entrants
         .iter()
-        .filter(|label| results.role(label) == Some(Role::Other));
+        .filter(|label| results.role(label) == Some(Role::Other) && **label != case.entrants[0]);
     let best = others
         .filter_map(|label| Some((label.clone(), of(label)?)))
         .min_by(|one, other| one.1.median.total_cmp(&other.1.median));
@@ -90,7 +90,6 @@ pub(crate) fn headline(results: &Results, case: &CaseRecord) -> Headline {
         floor: of(FLOOR),
         versus: best
             .as_ref()
-            .filter(|(label, _)| label != first)
             .and_then(|(label, _)| versus(case, first, label)),
         best,
     }
@@ -113,11 +112,9 @@ pub(crate) fn ratio_of(
     compare_rounds(&within_rounds(&above, &below), NOISE)
 }
 
-fn over_floor(case: &CaseRecord, label: &str) -> Option<f64> {
-    let key = &case.metrics[0].key;
-    let floor = case.values(FLOOR, key);
+fn over_floor(case: &CaseRecord, label: &str) -> Option<Versus> {
     (label != FLOOR)
-        .then(|| median(&within_rounds(&case.values(label, key), &floor)))
+        .then(|| versus(case, label, FLOOR))
         .flatten()
 }
 

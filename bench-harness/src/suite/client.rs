@@ -13,6 +13,7 @@ use nix::pty::{Winsize, openpty};
 
 use super::cases::{self, Entrant};
 use super::launch;
+use super::metrics::is_latency;
 use super::plan::Item;
 use super::process::{Interrupt, Process, Trouble};
 use crate::report::summary::Summary;
@@ -267,7 +268,7 @@ fn conclude(status: ExitStatus, load: &Load<'_>) -> Result<Finished, Trouble> {
         serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
     let _ = fs::remove_file(&log);
     let mut reasons = reasons(&summary);
-    let impossible = impossible(&summary, load.item);
+    let impossible = impossible(&summary, load.item).or_else(|| no_latency(&summary, load.item));
     let valid = code == VALID && impossible.is_none();
     reasons.extend(impossible);
     Ok(Finished {
@@ -289,6 +290,13 @@ fn impossible(summary: &Summary, item: &Item) -> Option<String> {
     }
     let cost = summary.server.as_ref()?.cpu_us_per_message?;
     (cost == 0.0).then(|| "the server seems to have used no processor time at all".to_owned())
+}
+
+/// A case that is about a latency needs one that is the server's; for all others the cost has to be right.
+fn no_latency(summary: &Summary, item: &Item) -> Option<String> {
+    let about_latency = is_latency(item.case.metrics[0].key);
+    (about_latency && !summary.throughput_valid)
+        .then(|| "the latency, which this case is about, is not the server's alone".to_owned())
 }
 
 fn reasons(summary: &Summary) -> Vec<String> {
@@ -342,6 +350,25 @@ mod tests {
         assert_eq!(impossible(&summary(1.99, json!(2.5)), &echo), None);
         let told = impossible(&summary(0.021, json!(2.5)), &echo).unwrap();
         assert_eq!(told, "only 0.021 s of 2 s were measured");
+    }
+
+    #[test]
+    fn a_case_about_a_latency_needs_one() {
+        let mut all = cases::all().into_iter();
+        let case = all.find(|case| case.name == "ping-pong").unwrap();
+        let ping_pong = Item {
+            case,
+            ..item(cases::Load::Echo)
+        };
+        let mut spoilt = summary(2.0, json!(2.5));
+        assert_eq!(no_latency(&spoilt, &ping_pong), None);
+        spoilt.throughput_valid = false;
+        assert_eq!(no_latency(&spoilt, &item(cases::Load::Echo)), None);
+        assert!(
+            no_latency(&spoilt, &ping_pong)
+                .unwrap()
+                .contains("not the server's")
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use super::peers;
-use crate::cli::{OwnServer, SuiteArgs};
+use crate::cli::{OwnServer, ServerPath, SuiteArgs};
 use crate::error::BenchError;
 
 /// What a server has to do.
@@ -94,9 +94,13 @@ impl Roster {
         check_names(args)?;
         let mut roster = Self::default();
         roster.add_corecast(args)?;
-        let own = env::current_exe()?;
+        // All others are compared with the first.
+        if roster.present.is_empty() {
+            roster.add_own(args);
+        }
+        let this = env::current_exe()?;
         for (name, mode) in FLOORS {
-            let kind = Kind::Floor(own.clone(), mode);
+            let kind = Kind::Floor(this.clone(), mode);
             roster.present.push(Contestant::new(name, None, kind));
         }
         for found in peers::find()
@@ -112,12 +116,18 @@ impl Roster {
                 Err(install) => roster.miss(found.name, install),
             }
         }
-        for OwnServer { name, command } in &args.server {
-            let kind = Kind::Own(command.clone(), args.server_path.clone());
-            roster.present.push(Contestant::new(name, None, kind));
+        if !roster.present.iter().any(Contestant::is_own) {
+            roster.add_own(args);
         }
         roster.narrow(args)?;
         Ok(roster)
+    }
+
+    fn add_own(&mut self, args: &SuiteArgs) {
+        for OwnServer { name, command } in &args.server {
+            let kind = Kind::Own(command.clone(), path_of(name, &args.server_path));
+            self.present.push(Contestant::new(name, None, kind));
+        }
     }
 
     /// The one of this name.
@@ -162,7 +172,10 @@ impl Roster {
         self.missing.retain(|it| wanted(&it.name));
         let outright = |it: &&Missing| {
             let name = &it.name;
-            only.contains(name) || args.peers.named().contains(name) || name == "corecast"
+            // Whoever measures a server of their own need not have Corecast.
+            let expected =
+                name == CORECAST[0].0 && (args.server.is_empty() || args.corecast.is_some());
+            only.contains(name) || args.peers.named().contains(name) || expected
         };
         match self.missing.iter().find(outright) {
             // A list is there to tell it, too.
@@ -295,6 +308,16 @@ impl Contestant {
     }
 }
 
+/// The path of a server of the user's: its own, or else that of all.
+fn path_of(name: &str, paths: &[ServerPath]) -> String {
+    let of = |wanted: Option<&str>| {
+        let mut last_first = paths.iter().rev();
+        last_first.find(|path| path.name.as_deref() == wanted)
+    };
+    let found = of(Some(name)).or_else(|| of(None));
+    found.map_or("/".to_owned(), |found| found.path.clone())
+}
+
 fn mentions(command: &[String], placeholder: &str) -> bool {
     command.iter().any(|word| word.contains(placeholder))
 }
@@ -332,6 +355,16 @@ fn check_names(args: &SuiteArgs) -> Result<(), BenchError> {
         }
         known.push(&own.name);
     }
+    let own: Vec<&str> = args.server.iter().map(|own| own.name.as_str()).collect();
+    let mut paths = args
+        .server_path
+        .iter()
+        .filter_map(|path| path.name.as_deref());
+    if let Some(name) = paths.find(|name| !own.contains(name)) {
+        return Err(BenchError::usage(format!(
+            "--server-path {name}=…: there is no --server of that name"
+        )));
+    }
     let unknown = |name: &&String| !known.contains(&name.as_str());
     if let Some(name) = args.contestants.iter().find(unknown) {
         return Err(no_such("--contestants", name, &known));
@@ -354,6 +387,7 @@ pub(crate) fn no_such(flag: &str, name: &str, known: &[&str]) -> BenchError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Cli, Command};
 
     const BROADCAST: Call = Call {
         mode: Mode::Broadcast { payload: 64 },
@@ -380,6 +414,54 @@ mod tests {
         assert_eq!(own(&[]).urls(ECHO, false), (url("echo"), None));
         let floor = Contestant::new("floor-ring", None, Kind::Floor("f".into(), "ring"));
         assert_eq!(floor.urls(ECHO, false).0, "tcp://127.0.0.1:4711");
+    }
+
+    /// What the flags of a suite find where nothing is installed beside this program.
+    fn found(flags: &[&str]) -> Result<Roster, BenchError> {
+        use clap::Parser as _;
+        let all = ["corecast-bench", "suite", "--peers", "none"];
+        let cli = Cli::try_parse_from(all.iter().chain(flags)).unwrap();
+        let Command::Suite(args) = cli.command else {
+            panic!("a suite was asked for");
+        };
+        Roster::find(&args)
+    }
+
+    #[test]
+    fn whoever_has_a_server_need_not_have_corecast() {
+        let mine = ["--server", "mine=./x {port}"];
+        let roster = found(&mine).unwrap();
+        let names: Vec<&str> = roster.present.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["mine", "floor-ring", "floor-epoll"]);
+        assert_eq!(roster.missing[0].name, "corecast");
+        for (flags, why) in [
+            (&[][..], "corecast cannot be started"),
+            (&["--corecast", "/nowhere"], "there is no /nowhere"),
+            (
+                &["--contestants", "corecast,mine"],
+                "corecast cannot be started",
+            ),
+        ] {
+            let with_mine = [&mine[..], flags].concat();
+            let flags = if flags.is_empty() { flags } else { &with_mine };
+            let error = found(flags).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        let stray = found(&[&mine[..], &["--server-path", "other=/x"]].concat());
+        assert!(
+            stray
+                .unwrap_err()
+                .to_string()
+                .contains("no --server of that name")
+        );
+    }
+
+    #[test]
+    fn a_server_has_its_own_path_or_that_of_all() {
+        let paths = ["/all", "a=/a", "a=/again"].map(|path| path.parse().unwrap());
+        assert_eq!(path_of("a", &paths), "/again");
+        assert_eq!(path_of("b", &paths), "/all");
+        assert_eq!(path_of("b", &paths[1..]), "/");
     }
 
     #[test]

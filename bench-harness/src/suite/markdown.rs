@@ -122,6 +122,46 @@ mod tests {
     }
 
     #[test]
+    fn times_that_the_client_has_a_part_in_and_costs_below_the_floor_are_marked() {
+        let mut results = samples::results();
+        let table = &mut results.cases[0];
+        table.metrics[1].key = "p50".to_owned();
+        for run in &mut table.runs {
+            run.figures.insert("p50".to_owned(), 50.0);
+            if run.entrant == "bun" {
+                run.figures.insert("cost".to_owned(), 0.5);
+            }
+        }
+        let page = page(&results);
+        assert!(line(&page, "| corecast |").contains("| ≤ 50.0 |"), "{page}");
+        assert!(line(&page, "| bun |").contains("| 50.0 |"), "{page}");
+        assert!(line(&page, "| bun |").ends_with("| 0.500× † |"), "{page}");
+    }
+
+    #[test]
+    fn a_first_server_of_another_name_is_named() {
+        let mut results = samples::results();
+        results.put(samples::case(
+            "other",
+            &[("bun", &[2.0; 5]), ("slow|peer", &[4.0; 5])],
+        ));
+        let page = page(&results);
+        assert!(
+            line(&page, "| case | figure |").contains("| the first |"),
+            "{page}"
+        );
+        assert!(
+            line(&page, "| the case echo-512").contains("| 1.20 (corecast) |"),
+            "{page}"
+        );
+        let other = line(&page, "| the case other");
+        assert!(
+            other.contains("| 2.00 (bun) | — | 4.00 (slow\\|peer) | 0.500×"),
+            "{page}"
+        );
+    }
+
+    #[test]
     fn a_name_cannot_break_a_table() {
         let page = page(&samples::results());
         assert!(
@@ -162,7 +202,7 @@ mod tests {
         let page = page(&results);
         let told = line(&page, "With the live screen");
         assert!(
-            told.contains("server CPU per message 1.00× (1.00–1.00) ="),
+            told.contains("server CPU per message 1.00× (1.00–1.00), agrees within 5 %"),
             "{told}"
         );
         assert!(told.contains("messages per second 1.00×"), "{told}");

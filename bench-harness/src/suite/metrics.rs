@@ -42,6 +42,11 @@ pub(crate) const COST_KEY: &str = "cost";
 /// The keys of how long a message takes: to come back, or to reach the last subscriber.
 pub(crate) const LATENCY_KEYS: [&str; 2] = ["p50", "last"];
 
+/// Whether a key is that of a time that a message takes.
+pub(crate) fn is_latency(key: &str) -> bool {
+    key == P99.key || LATENCY_KEYS.contains(&key)
+}
+
 const fn metric(key: &'static str, title: &'static str, unit: &'static str) -> Metric {
     Metric { key, title, unit }
 }

@@ -80,6 +80,8 @@ fn measure(
     folder: &Path,
 ) -> Result<Verdict, BenchError> {
     let interrupt = Interrupt::on_signals()?;
+    // Before this process is put on some processors only.
+    let environment = serde_json::to_value(env::collect()).expect("plain structures serialize");
     // What waits here wakes up now and then, and must not do so where a server runs.
     launch::pin(&plan.cores.client)?;
     let begun = Instant::now();
@@ -100,7 +102,6 @@ fn measure(
         );
     }
     note(&mut results, roster, plan);
-    let environment = serde_json::to_value(env::collect()).expect("plain structures serialize");
     let text = serde_json::to_string_pretty(&environment).expect("a value serializes");
     results::write(&folder.join("env.json"), &(text + "\n"))?;
     let mut verdict = Verdict::Valid;
@@ -148,6 +149,9 @@ fn announce(roster: &Roster, plan: &Plan) {
     }
     for line in &plan.skipped {
         println!("left out: {line}");
+    }
+    for line in &plan.warnings {
+        println!("warning: {line}");
     }
     let names: Vec<_> = participants(roster, plan)
         .map(|it| it.name.as_str())
@@ -197,8 +201,10 @@ fn note(results: &mut Results, roster: &Roster, plan: &Plan) {
         name: it.name.clone(),
         install: it.install.clone(),
     });
-    results.missing = missing.collect();
-    results.skipped.clone_from(&plan.skipped);
+    let present = roster.present.iter().map(|it| it.name.as_str());
+    results.note_missing(&present.collect::<Vec<_>>(), missing.collect());
+    let measured = plan.items.iter().map(|item| item.case.name.as_str());
+    results.note_skipped(&measured.collect::<Vec<_>>(), &plan.skipped);
 }
 
 /// Those who take part in any case.

@@ -1,9 +1,11 @@
 //! What is said around the tables of a suite: how the figures were taken, and what is against them.
 
 use super::analysis;
+use super::metrics::is_latency;
 use super::neighbours::NOISY;
 use super::results::{CaseRecord, Results};
-use super::tables::{is_about_the_screen, ratio};
+use super::tables::{interval, is_about_the_screen};
+use crate::stats::rounds::Agreement;
 
 /// Said of a quick suite.
 pub(crate) const QUICK: &str =
@@ -20,7 +22,8 @@ pub(crate) const LEGEND: &str = "\
 A figure is the median over the rounds, with the lowest and the highest. A ratio is the median of the ratios taken within each round, \
 with its interval of 95 % confidence, each for itself (Student's t of their logarithms); of costs, times and memory, below 1 is better for \
 the first. “=” stands where the difference is within 3 % or the interval has 1 in it, “?” where the rounds are too few to tell. “≥” marks a rate that the client \
-or others on the machine set, not the server.";
+or others on the machine set, not the server, and “≤” a time that they have a part in. “†” marks what costs less than the floor, which is no limit: it \
+is the plainest way to do the same, and a server that gathers what it sends in one turn makes fewer calls.";
 
 /// How a measurement of these cases was done: one line for each way.
 pub(crate) fn circumstances(results: &Results) -> Vec<String> {
@@ -102,6 +105,16 @@ pub(crate) fn left_out(results: &Results) -> Vec<String> {
     missing.chain(skipped).collect()
 }
 
+/// The difference with the screen that nobody minds. Percentiles of runs of the same kind lie further apart by themselves, those of
+/// the tail furthest.
+fn margin(key: &str) -> f64 {
+    match key {
+        "p50" => 0.10,
+        key if is_latency(key) => 0.25,
+        _ => 0.05,
+    }
+}
+
 /// What the case about the harness's own screen shows, in a sentence; `None` of other cases, and when it has no valid runs.
 pub(crate) fn about_the_screen(case: &CaseRecord) -> Option<String> {
     if !is_about_the_screen(case) {
@@ -112,7 +125,18 @@ pub(crate) fn about_the_screen(case: &CaseRecord) -> Option<String> {
     };
     let told = case.metrics.iter().filter_map(|metric| {
         let versus = analysis::ratio_of(case, with, without, &metric.key)?;
-        Some(format!("{} {}", metric.title, ratio(Some(&versus))))
+        let margin = margin(&metric.key);
+        let word = match versus.agreement(margin) {
+            Agreement::Agrees => "agrees within",
+            Agreement::Differs => "DIFFERS by more than",
+            Agreement::NotTold => "not told whether within",
+        };
+        let percent = margin * 100.0;
+        Some(format!(
+            "{} {}, {word} {percent:.0} %",
+            metric.title,
+            interval(&versus)
+        ))
     });
     let told: Vec<_> = told.collect();
     (!told.is_empty()).then(|| {

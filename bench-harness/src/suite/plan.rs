@@ -1,5 +1,6 @@
 //! What a suite is going to do, and about how long that takes.
 
+use std::fs;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -46,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) items: Vec<Item>,
     /// What is left out of what was asked for, and why.
     pub(crate) skipped: Vec<String>,
+    /// What will make figures rough.
+    pub(crate) warnings: Vec<String>,
     pub(crate) cores: Cores,
     pub(crate) patience: Patience,
 }
@@ -79,6 +82,7 @@ impl Plan {
         let mut plan = Self {
             items: Vec::new(),
             skipped: Vec::new(),
+            warnings: cores.shared(&siblings).into_iter().collect(),
             patience: Patience {
                 start: args.start_timeout,
                 stop: args.stop_timeout,
@@ -169,6 +173,7 @@ impl Cores {
             &allowed,
             args.server_cores.as_ref(),
             args.client_cores.as_ref(),
+            &siblings,
         )
         .map_err(BenchError::usage)
     }
@@ -177,6 +182,7 @@ impl Cores {
         allowed: &[usize],
         server: Option<&CoreList>,
         client: Option<&CoreList>,
+        siblings: Siblings<'_>,
     ) -> Result<Self, String> {
         if allowed.len() < 2 {
             return Err(
@@ -200,8 +206,7 @@ impl Cores {
         };
         match (server.is_empty(), client.is_empty()) {
             (true, true) => {
-                let (first, second) = allowed.split_at(allowed.len() / 2);
-                (server, client) = (first.to_vec(), second.to_vec());
+                (server, client) = halves(allowed, siblings);
             }
             (true, false) => server = without(&client),
             (false, true) => client = without(&server),
@@ -218,10 +223,54 @@ impl Cores {
         }
     }
 
+    /// What to say when a server and the client would run on threads of one core, which slow each other down.
+    fn shared(&self, siblings: Siblings<'_>) -> Option<String> {
+        let shares = |core: &&usize| siblings(**core).iter().any(|it| self.client.contains(it));
+        let core = self.server.iter().find(shares)?;
+        Some(format!(
+            "processor {core}, the servers', is a thread of the same core as one of the client's: they slow each other down; \
+             name others with --server-cores and --client-cores, where there are others"
+        ))
+    }
+
     /// The servers' first, so that a server that gets more than these shares the client's.
     pub(crate) fn all(&self) -> Vec<usize> {
         [self.server.as_slice(), &self.client].concat()
     }
+}
+
+/// The processors that are threads of the same core as one, with itself.
+type Siblings<'a> = &'a dyn Fn(usize) -> Vec<usize>;
+
+/// As the system tells it; a processor of which it does not is alone.
+fn siblings(core: usize) -> Vec<usize> {
+    let path = format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list");
+    let list = fs::read_to_string(path).ok();
+    let list = list.and_then(|list| list.trim().parse::<CoreList>().ok());
+    list.map_or(vec![core], |list| list.numbers().to_vec())
+}
+
+/// Two halves, with all threads of a core in the same one, unless there is only one core.
+fn halves(allowed: &[usize], siblings: Siblings<'_>) -> (Vec<usize>, Vec<usize>) {
+    let half = allowed.len() / 2;
+    let mut server = Vec::new();
+    for core in allowed {
+        if server.len() < half && !server.contains(core) {
+            let threads = siblings(*core);
+            server.extend(
+                allowed
+                    .iter()
+                    .filter(|it| **it == *core || threads.contains(it)),
+            );
+        }
+    }
+    if server.len() == allowed.len() {
+        server.truncate(half);
+    }
+    server.sort_unstable();
+    let client = allowed.iter().filter(|core| !server.contains(core));
+    let client = client.copied().collect();
+    (server, client)
 }
 
 /// How often a case is measured, and for how long.
@@ -316,11 +365,35 @@ mod tests {
         })
     }
 
+    /// Processors of which each is a core.
+    fn alone(core: usize) -> Vec<usize> {
+        vec![core]
+    }
+
+    #[test]
+    fn threads_of_a_core_stay_on_one_side() {
+        // As most systems number them, and as others do.
+        let apart = |core: usize| vec![core % 4, core % 4 + 4];
+        let beside = |core: usize| vec![core / 2 * 2, core / 2 * 2 + 1];
+        let all: Vec<usize> = (0..8).collect();
+        let of = |allowed: &[usize], siblings: Siblings<'_>| {
+            let cores = Cores::of(allowed, None, None, siblings).unwrap();
+            assert_eq!(cores.shared(siblings), None, "{cores:?}");
+            (cores.server, cores.client)
+        };
+        assert_eq!(of(&all, &apart), (vec![0, 1, 4, 5], vec![2, 3, 6, 7]));
+        assert_eq!(of(&all, &beside), (vec![0, 1, 2, 3], vec![4, 5, 6, 7]));
+        assert_eq!(of(&[0, 4, 6], &apart), (vec![0, 4], vec![6]));
+        let one = Cores::of(&[0, 1], None, None, &beside).unwrap();
+        assert_eq!((&one.server, &one.client), (&vec![0], &vec![1]));
+        assert!(one.shared(&beside).unwrap().contains("processor 0"));
+    }
+
     #[test]
     fn processors_are_halved_unless_named() {
         let of = |allowed: &[usize], server: Option<&str>, client: Option<&str>| {
             let (server, client) = (server.map(list), client.map(list));
-            Cores::of(allowed, server.as_ref(), client.as_ref())
+            Cores::of(allowed, server.as_ref(), client.as_ref(), &alone)
         };
         assert_eq!(of(&[0, 1], None, None), cores(&[0], &[1]));
         assert_eq!(of(&[2, 3, 6, 7], None, None), cores(&[2, 3], &[6, 7]));
@@ -333,7 +406,7 @@ mod tests {
     fn nonsense_about_processors_is_refused() {
         let refused = |allowed: &[usize], server: Option<&str>, client: Option<&str>| {
             let (server, client) = (server.map(list), client.map(list));
-            Cores::of(allowed, server.as_ref(), client.as_ref()).unwrap_err()
+            Cores::of(allowed, server.as_ref(), client.as_ref(), &alone).unwrap_err()
         };
         assert!(refused(&[3], None, None).contains("only one"));
         assert!(refused(&[0, 1], Some("0-1"), None).contains("left for the other"));

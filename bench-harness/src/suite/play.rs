@@ -43,9 +43,7 @@ pub(crate) struct Stage<'a> {
 /// [`Trouble::Interrupted`]; or when its folder cannot be written. A run that fails is an invalid one.
 pub(crate) fn all_rounds(stage: &Stage<'_>, item: &Item) -> Result<Vec<Run>, Trouble> {
     let mut runs = Vec::new();
-    for entrant in &item.entrants {
-        clear(&stage.folder.join(folder_of(&item.case, entrant)))?;
-    }
+    clear(&stage.folder.join(folder_of_case(&item.case)))?;
     for round in 1..=item.rounds {
         // Another one is the first in each round.
         let turn = ((round - 1) % item.entrants.len() as u64) as usize;
@@ -65,7 +63,7 @@ pub(crate) fn all_rounds(stage: &Stage<'_>, item: &Item) -> Result<Vec<Run>, Tro
     Ok(runs)
 }
 
-/// What is there is of an earlier suite: runs of two must not lie side by side.
+/// What is there is of an earlier suite, whose figures of this case are replaced: runs of two must not lie side by side.
 fn clear(folder: &Path) -> Result<(), Trouble> {
     if folder.exists() {
         fs::remove_dir_all(folder)
@@ -77,7 +75,11 @@ fn clear(folder: &Path) -> Result<(), Trouble> {
 /// Where an entrant's runs of a case are, inside the suite's folder.
 fn folder_of(case: &Case, entrant: &Entrant) -> PathBuf {
     let label = entrant.label.replace(", ", "-").replace(' ', "-");
-    Path::new("runs").join(&case.name).join(label)
+    folder_of_case(case).join(label)
+}
+
+fn folder_of_case(case: &Case) -> PathBuf {
+    Path::new("runs").join(&case.name)
 }
 
 fn one(
@@ -87,7 +89,12 @@ fn one(
     round: u64,
     attempt: u64,
 ) -> Result<Run, Trouble> {
-    let again = if attempt > 1 { "-again" } else { "" };
+    let again = if attempt > 1 {
+        format!(".{attempt}")
+    } else {
+        String::new()
+    };
+    // A number, with which `compare` tells no kinds of runs apart.
     let folder = folder_of(&item.case, entrant).join(format!("{round}{again}"));
     let path = stage.folder.join(&folder);
     fs::create_dir_all(&path)

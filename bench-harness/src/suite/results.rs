@@ -225,6 +225,27 @@ impl Results {
         }
     }
 
+    /// Notes which servers could not be started. What an earlier part of the suite could not start still cannot be, unless it is
+    /// `present` now.
+    pub(crate) fn note_missing(&mut self, present: &[&str], missing: Vec<MissingRecord>) {
+        let again = |old: &MissingRecord| missing.iter().any(|it| it.name == old.name);
+        let stays = |old: &MissingRecord| !present.contains(&old.name.as_str()) && !again(old);
+        self.missing.retain(stays);
+        self.missing.extend(missing);
+    }
+
+    /// Notes what is left out, by lines that begin with the name of a case. What an earlier part left out stays, unless it is
+    /// `measured` now.
+    pub(crate) fn note_skipped(&mut self, measured: &[&str], skipped: &[String]) {
+        let case = |line: &str| line.split(": ").next().unwrap_or_default().to_owned();
+        let again: Vec<String> = skipped.iter().map(|line| case(line)).collect();
+        let stays = |line: &String| {
+            !measured.contains(&case(line).as_str()) && !again.contains(&case(line))
+        };
+        self.skipped.retain(stays);
+        self.skipped.extend(skipped.iter().cloned());
+    }
+
     /// Puts a case in the place of what there was of it, or at the end.
     pub(crate) fn put(&mut self, case: CaseRecord) {
         match self.cases.iter_mut().find(|it| it.name == case.name) {
@@ -280,4 +301,37 @@ impl CaseRecord {
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), BenchError> {
     fs::write(path, text)
         .map_err(|error| BenchError::runtime(format!("cannot write {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_part_left_out_stays_until_it_is_measured() {
+        let missing = |name: &str, install: &str| MissingRecord {
+            name: name.to_owned(),
+            install: install.to_owned(),
+        };
+        let mut results = Results::new(false);
+        let first = vec![missing("bun", "old"), missing("ws", "npm")];
+        results.note_missing(&["corecast"], first);
+        results.note_missing(&["corecast", "ws"], vec![missing("bun", "new")]);
+        assert_eq!(results.missing, [missing("bun", "new")]);
+        results.note_missing(&["corecast"], Vec::new());
+        assert_eq!(results.missing.len(), 1, "a part that does not ask for it");
+
+        let lines = |lines: &[&str]| {
+            lines
+                .iter()
+                .map(|&line| line.to_owned())
+                .collect::<Vec<_>>()
+        };
+        results.note_skipped(
+            &["idle"],
+            &lines(&["echo-5000: few descriptors", "cores-4: no"]),
+        );
+        results.note_skipped(&["echo-5000"], &lines(&["cores-4: still no"]));
+        assert_eq!(results.skipped, ["cores-4: still no"]);
+    }
 }

@@ -1,7 +1,7 @@
 //! The tables of a suite: `README.md` and `report.html` are made of the same ones.
 
 use super::analysis::{self, Figure, Row, Versus};
-use super::metrics::{COST_KEY, MetricName, RATE_KEY};
+use super::metrics::{COST_KEY, MetricName, RATE_KEY, is_latency};
 use super::numbers::{grouped, short};
 use super::results::{CaseRecord, Results};
 use crate::report::page::Table;
@@ -12,15 +12,24 @@ const NOTHING: &str = "—";
 
 /// One line for each case: the first server, its floor, and the best of the others.
 pub(crate) fn headlines(results: &Results) -> Table {
-    let cases = results.cases.iter().filter(|case| case.curve.is_none());
-    let rows = cases.filter(|case| !is_about_the_screen(case)).map(|case| {
+    let cases = || {
+        let tables = results.cases.iter().filter(|case| case.curve.is_none());
+        tables.filter(|case| !is_about_the_screen(case))
+    };
+    // Cases that were measured at different times need not have the same one.
+    let mut firsts: Vec<&str> = cases().map(|case| case.entrants[0].as_str()).collect();
+    firsts.dedup();
+    let rows = cases().map(|case| {
         let headline = analysis::headline(results, case);
         let metric = &case.metrics[0];
         let (best, figure) = headline.best.unzip();
         vec![
             case.title.clone(),
             named(metric),
-            median(headline.first),
+            match firsts.as_slice() {
+                [_] => median(headline.first),
+                _ => format!("{} ({})", median(headline.first), case.entrants[0]),
+            },
             median(headline.floor),
             best.map_or(NOTHING.to_owned(), |name| {
                 format!("{} ({name})", median(figure))
@@ -28,10 +37,10 @@ pub(crate) fn headlines(results: &Results) -> Table {
             ratio(headline.versus.as_ref()),
         ]
     });
-    let first = results
-        .cases
-        .first()
-        .map_or("the first", |case| case.entrants[0].as_str());
+    let first = match firsts.as_slice() {
+        [first] => first,
+        _ => "the first",
+    };
     Table {
         head: vec![
             "case".to_owned(),
@@ -61,7 +70,7 @@ pub(crate) fn of_case(case: &CaseRecord) -> Table {
         cells.extend(figures.map(|(figure, metric)| cell(row, *figure, metric)));
         cells.push(ratio(row.versus.as_ref()));
         if has_floor {
-            cells.push(row.over_floor.map_or(NOTHING.to_owned(), times));
+            cells.push(over_floor(row.over_floor.as_ref()));
         }
         cells
     };
@@ -101,14 +110,11 @@ pub(crate) fn of_curve(points: &[&CaseRecord]) -> Table {
 fn place(case: &CaseRecord) -> String {
     let x = case.curve.as_ref().map_or(0.0, |curve| curve.x);
     let it = &case.measured;
-    let shared = it
-        .server_cores
-        .iter()
-        .any(|core| it.client_cores.contains(core));
-    let note = if shared {
-        " (one is the client's, too)"
-    } else {
-        ""
+    let both = |core: &&usize| it.client_cores.contains(core);
+    let note = match it.server_cores.iter().filter(both).count() {
+        0 => String::new(),
+        1 => " (one is the client's, too)".to_owned(),
+        shared => format!(" ({shared} are the client's, too)"),
     };
     format!("{}{note}", grouped(x))
 }
@@ -156,10 +162,11 @@ fn cell(row: &Row, figure: Option<Figure>, metric: &MetricName) -> String {
     let Some(figure) = figure else {
         return NOTHING.to_owned();
     };
-    let sign = if metric.key == RATE_KEY && !row.throughput_valid {
-        "≥ "
-    } else {
-        ""
+    let sign = match metric.key.as_str() {
+        _ if row.throughput_valid => "",
+        RATE_KEY => "≥ ",
+        key if is_latency(key) => "≤ ",
+        _ => "",
     };
     let median = short(figure.median);
     if figure.lowest == figure.highest {
@@ -174,7 +181,7 @@ fn median(figure: Option<Figure>) -> String {
 }
 
 /// A ratio, its interval, and whether it tells anything.
-pub(super) fn ratio(versus: Option<&Versus>) -> String {
+fn ratio(versus: Option<&Versus>) -> String {
     let Some(versus) = versus else {
         return NOTHING.to_owned();
     };
@@ -183,10 +190,27 @@ pub(super) fn ratio(versus: Option<&Versus>) -> String {
         Change::Same => " =",
         Change::Higher | Change::Lower => "",
     };
+    format!("{}{sign}", interval(versus))
+}
+
+/// A ratio and its interval.
+pub(super) fn interval(versus: &Versus) -> String {
     let interval = versus.interval.map_or(String::new(), |(low, high)| {
         format!(" ({}–{})", short(low), short(high))
     });
-    format!("{}{interval}{sign}", times(versus.ratio))
+    format!("{}{interval}", times(versus.ratio))
+}
+
+/// Marked where it is surely below the floor.
+fn over_floor(versus: Option<&Versus>) -> String {
+    let Some(versus) = versus else {
+        return NOTHING.to_owned();
+    };
+    let mark = match versus.change {
+        Change::Lower => " †",
+        _ => "",
+    };
+    format!("{}{mark}", times(versus.ratio))
 }
 
 fn times(ratio: f64) -> String {
