@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use common::patience::run_long_enough;
 use common::{Floor, ring_available, run};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -125,24 +126,9 @@ fn a_baseline_decides() {
         return;
     }
     let floor = Floor::start("epoll");
-    let pid = floor.pid();
     let root = tempfile::tempdir().unwrap();
     let (baseline, made) = (root.path().join("baseline"), root.path().join("made"));
-    // Judged by cost, it is valid however busy the machine is.
-    let echo = |more: &[&str]| {
-        let flags = [
-            "-c",
-            "5",
-            "-z",
-            "200ms",
-            "--warmup",
-            "50ms",
-            "--server-pid",
-            &pid,
-            "--cost",
-        ];
-        run(&[&["echo", &floor.url], &flags[..], more].concat())
-    };
+    let echo = |more: &[&str]| run_long_enough(&floor.echo(more));
     let baseline_name = baseline.to_str().unwrap();
     assert_eq!(echo(&["--output", baseline_name]).status.code(), Some(0));
     let against = [

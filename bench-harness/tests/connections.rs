@@ -2,37 +2,29 @@
 
 mod common;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use common::{Floor, bench, deflating, echo, hub, ring_available, serve, serve_asked};
+use common::apart::Apart;
+use common::patience::{bench_stretched, bench_until, is_cut_short, lengthen};
+use common::{
+    Floor, Outcome, answering, assert_clean, bench, bench_long_enough, choose, deflating, echo,
+    echo_url, hub, load, measure, own_pid, ring_available, serve, serve_asked, strs, url,
+};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 use tungstenite::Message;
-use tungstenite::http::HeaderValue;
-
-fn own_pid() -> String {
-    std::process::id().to_string()
-}
 
 #[test]
 fn connections_are_opened_and_closed_by_handshake() {
     if !ring_available() {
         return;
     }
-    let url = format!("ws://{}/", serve(|_, peer| echo(peer)));
-    let (code, summary, errors) = bench(&[
-        "connect",
-        &url,
-        "-c",
-        "200",
-        "--cost",
-        "--server-pid",
-        &own_pid(),
-    ]);
-    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    let summary = assert_clean(measure(&["connect", &echo_url(), "-c", "200"]));
     let connections = &summary["connections"];
     assert_eq!(connections["count"], 200);
     for phase in ["tcp_us", "upgrade_us", "close_us"] {
@@ -48,22 +40,18 @@ fn a_connect_rate_is_kept() {
     if !ring_available() {
         return;
     }
-    let url = format!("ws://{}/", serve(|_, peer| echo(peer)));
-    let args = [
-        "connect",
-        &url,
-        "-c",
-        "150",
-        "--connect-rate",
-        "300",
-        "--source-ip",
-        "127.0.0.5",
-    ];
-    let flags = ["--cost", "--server-pid", &own_pid()];
-    let (code, summary, errors) = bench(&[&args[..], &flags].concat());
-    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    let url = echo_url();
+    let args = ["connect", &url, "-c", "150", "--connect-rate", "300"];
+    let flags = ["--source-ip", "127.0.0.5"];
+    let summary = assert_clean(measure(&[&args[..], &flags].concat()));
     // 150 connections, the last one due after 149/300 s.
     assert!(summary["window_s"].as_f64().unwrap() >= 0.49, "{summary:#}");
+}
+
+/// Arguments of a churn of half a second.
+fn churn<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let churn = ["connect", url, "--churn", "-z", "500ms", "--warmup"];
+    [&churn[..], &["100ms"], more].concat()
 }
 
 #[test]
@@ -71,13 +59,7 @@ fn churn_counts_whole_cycles() {
     if !ring_available() {
         return;
     }
-    let url = format!("ws://{}/", serve(|_, peer| echo(peer)));
-    let args = [
-        "connect", &url, "--churn", "-z", "500ms", "--warmup", "100ms",
-    ];
-    let flags = ["--concurrency", "8", "--cost", "--server-pid", &own_pid()];
-    let (code, summary, errors) = bench(&[&args[..], &flags].concat());
-    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    let summary = assert_clean(measure(&churn(&echo_url(), &["--concurrency", "8"])));
     assert!(summary["connections"]["count"].as_u64().unwrap() >= 100);
     assert!(
         summary["connections"]["close_us"]["count"]
@@ -92,28 +74,23 @@ fn churning_connections_talk_before_they_close() {
     if !ring_available() {
         return;
     }
-    let heard = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&heard);
-    let address = serve(move |_, mut peer| {
-        while let Ok(message) = peer.read() {
-            if message.is_binary() {
-                counter.fetch_add(1, Ordering::Relaxed);
-                let _ = peer.send(message);
-            }
-        }
-    });
-    let url = format!("ws://{address}/");
-    let args = [
-        "connect", &url, "--churn", "-z", "500ms", "--warmup", "100ms",
-    ];
-    let flags = ["--concurrency", "4", "--messages", "3", "--cost"];
-    let (code, summary, errors) =
-        bench(&[&args[..], &flags, &["--server-pid", &own_pid()]].concat());
-    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    let attempt = |times| {
+        let heard = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&heard);
+        let url = answering(move |_, _, message| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            vec![message]
+        });
+        let (flags, pid) = (["--concurrency", "4", "--messages", "3"], own_pid());
+        let outcome = bench_stretched(&load(&churn(&url, &flags), &pid), times);
+        (outcome, heard.load(Ordering::Relaxed))
+    };
+    let (outcome, heard) = lengthen(attempt, |(outcome, _)| !is_cut_short(outcome));
+    let summary = assert_clean(outcome);
     let cycles = summary["connections"]["count"].as_u64().unwrap();
     assert!(cycles >= 20, "{summary:#}");
     // Those of the warm-up are not among the cycles, and some were under way at the end.
-    assert!(heard.load(Ordering::Relaxed) >= 3 * cycles);
+    assert!(heard >= 3 * cycles);
     assert_eq!(summary["parameters"]["messages"], 3);
 }
 
@@ -122,14 +99,8 @@ fn a_wrong_reply_breaks_a_churning_connection() {
     if !ring_available() {
         return;
     }
-    let address = serve(|_, mut peer| {
-        while peer.read().is_ok() {
-            let _ = peer.send(Message::Binary(vec![0; 64].into()));
-        }
-    });
-    let url = format!("ws://{address}/");
-    let args = ["connect", &url, "--churn", "-z", "300ms", "--messages", "1"];
-    let (code, summary, errors) = bench(&args);
+    let url = answering(|_, _, _| vec![Message::binary(vec![0; 64])]);
+    let (code, summary, errors) = measure(&churn(&url, &["--messages", "1"]));
     assert_eq!(code, 1, "{errors}\n{summary:#}");
     assert!(errors.contains("a reply differs"), "{errors}");
 }
@@ -145,9 +116,7 @@ fn a_doubled_reply_breaks_a_churning_connection() {
             let _ = peer.send(message);
         }
     });
-    let url = format!("ws://{address}/");
-    let args = ["connect", &url, "--churn", "-z", "300ms", "--messages", "2"];
-    let (code, summary, errors) = bench(&args);
+    let (code, summary, errors) = measure(&churn(&url(address), &["--messages", "2"]));
     assert_eq!(code, 1, "{errors}\n{summary:#}");
 }
 
@@ -159,10 +128,9 @@ fn a_server_that_ends_without_a_closing_handshake_is_reported() {
     // Reads one message, our Close, and drops the TCP connection without an answer.
     let address = serve(|_, mut peer| {
         let mut head = [0; 2];
-        let _ = std::io::Read::read_exact(peer.get_mut(), &mut head);
+        let _ = peer.get_mut().read_exact(&mut head);
     });
-    let url = format!("ws://{address}/");
-    let (code, summary, _) = bench(&["connect", &url, "-c", "5"]);
+    let (code, summary, _) = bench(&["connect", &url(address), "-c", "5"]);
     assert_eq!(code, 5, "{summary:#}");
     assert_eq!(summary["errors"]["broken"], 5, "{summary:#}");
 }
@@ -172,24 +140,38 @@ fn idle_connections_are_weighed_and_listened_to() {
     if !ring_available() {
         return;
     }
-    let address = serve(|number, mut peer| {
-        // While the window is open: after the settling time, well before the end.
-        std::thread::sleep(Duration::from_millis(1_200));
-        if number < 5 {
-            peer.send(Message::Ping(vec![7].into())).unwrap();
-            peer.send(Message::text("news")).unwrap();
-            assert!(matches!(peer.read(), Ok(Message::Pong(_))));
-        }
-        echo(peer);
+    const CONNECTIONS: usize = 60;
+    let server = Apart::start("idle_connections_are_weighed_and_listened_to", || {
+        serve(|number, mut peer| {
+            // While the window is open: after the settling time, and well before the end.
+            thread::sleep(time_of(number, CONNECTIONS) * 5 / 4);
+            if number % CONNECTIONS < 5 {
+                peer.send(Message::Ping(vec![7].into())).unwrap();
+                peer.send(Message::text("news")).unwrap();
+                assert!(matches!(peer.read(), Ok(Message::Pong(_))));
+            }
+            echo(peer);
+        })
     });
-    let url = format!("ws://{address}/");
-    let args = ["idle", &url, "-c", "60", "-z", "2s", "--settle", "500ms"];
-    let (code, summary, errors) = bench(&[&args[..], &["--server-pid", &own_pid()]].concat());
-    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    let (count, pid) = (CONNECTIONS.to_string(), server.pid());
+    let args = [
+        "idle",
+        &server.url,
+        "-c",
+        &count,
+        "-z",
+        "2s",
+        "--settle",
+        "500ms",
+    ];
+    let heard = |summary: &Value| summary["connections"]["heard"]["messages"].as_u64();
+    let in_time = |outcome: &Outcome| outcome.0 == 0 && heard(&outcome.1) == Some(5);
+    let attempt = |times| bench_stretched(&load(&args, &pid), times);
+    let summary = assert_clean(lengthen(attempt, in_time));
     let connections = &summary["connections"];
     assert_eq!(
         (&connections["count"], &connections["lost"]),
-        (&60.into(), &0.into())
+        (&CONNECTIONS.into(), &0.into())
     );
     assert_eq!(connections["heard"]["messages"], 5);
     assert_eq!(connections["heard"]["pings"], 5);
@@ -202,6 +184,11 @@ fn idle_connections_are_weighed_and_listened_to() {
     );
 }
 
+/// A second for each of the connections of a first attempt, two for the second one's, and so on: twice the time of before.
+fn time_of(number: usize, connections: usize) -> Duration {
+    Duration::from_secs(1 << (number / connections))
+}
+
 #[test]
 fn an_idle_server_shows_zero() {
     if !ring_available() {
@@ -211,8 +198,9 @@ fn an_idle_server_shows_zero() {
     let args = [
         "idle", &floor.url, "-c", "500", "-z", "500ms", "--settle", "300ms",
     ];
-    let (code, summary, errors) = bench(&[&args[..], &["--server-pid", &floor.pid()]].concat());
-    assert_eq!(code, 0, "{errors}\n{summary:#}");
+    // The system opens connections, and the server may take longer than that to accept them.
+    let is_zero = |outcome: &Outcome| outcome.0 == 0 && outcome.1["server"]["cpu_us"] == 0.0;
+    let summary = assert_clean(bench_until(&load(&args, &floor.pid), is_zero));
     assert_eq!(summary["server"]["cpu_us"], 0.0, "{summary:#}");
     assert_eq!(summary["connections"]["count"], 500);
 }
@@ -222,16 +210,19 @@ fn connections_that_end_are_lost() {
     if !ring_available() {
         return;
     }
+    const CONNECTIONS: usize = 5;
     let address = serve(|number, peer| {
-        if number == 0 {
-            std::thread::sleep(Duration::from_millis(600));
+        if number % CONNECTIONS == 0 {
+            thread::sleep(time_of(number, CONNECTIONS) * 3 / 5);
         } else {
             echo(peer);
         }
     });
-    let url = format!("ws://{address}/");
+    let (url, pid) = (url(address), own_pid());
     let args = ["idle", &url, "-c", "5", "-z", "1s", "--settle", "100ms"];
-    let (code, summary, _) = bench(&[&args[..], &["--server-pid", &own_pid()]].concat());
+    let in_time = |outcome: &Outcome| outcome.1["connections"]["lost"] == 1;
+    let attempt = |times| bench_stretched(&load(&args, &pid), times);
+    let (code, summary, _) = lengthen(attempt, in_time);
     assert_eq!(code, 5, "{summary:#}");
     assert_eq!(summary["connections"]["lost"], 1);
 }
@@ -272,14 +263,14 @@ fn the_schema_describes_the_summaries() {
 
 fn one_of_each_kind() -> Vec<Value> {
     let floor = Floor::start("epoll");
-    let good = format!("ws://{}/", serve(|_, peer| echo(peer)));
+    let good = echo_url();
     // Drops its first connection, for the reasons.
     let bad = serve(|number, peer| {
         if number > 0 {
             echo(peer)
         }
     });
-    let bad = format!("ws://{bad}/");
+    let bad = url(bad);
     let closing = hub::serve(|subscribers, _| {
         for stream in &mut subscribers.streams {
             stream.write_all(&hub::CLOSE_1013).unwrap();
@@ -297,16 +288,9 @@ fn one_of_each_kind() -> Vec<Value> {
         }
     });
     let scenario = scenario_file();
-    let choosing = serve_asked(
-        |_, response| {
-            let chosen = HeaderValue::from_static("chat");
-            let headers = response.headers_mut();
-            headers.insert("Sec-WebSocket-Protocol", chosen);
-        },
-        echo,
-    );
+    let choosing = serve_asked(|_, response| choose(response, "chat"), echo);
     let commands = [
-        format!("scenario {} {bad}", scenario.display()),
+        format!("scenario {} {bad}", scenario.path().display()),
         format!(
             "broadcast ws://{closing}/ --publish-url ws://{closing}/?pub -c 3 --slow 1 -z 200ms"
         ),
@@ -332,33 +316,32 @@ fn one_of_each_kind() -> Vec<Value> {
         format!("idle {good} -c 5 -z 200ms --processes 2"),
         format!("idle {bad} -c 3 -z 100ms"),
     ];
-    let run = |command: &String| {
-        let line = format!("{command} --server-pid {}", own_pid());
-        bench(&line.split(' ').collect::<Vec<_>>()).1
+    let pid = own_pid();
+    let arguments = |command: &str| -> Vec<String> {
+        let line = format!("{command} --server-pid {pid}");
+        line.split(' ').map(str::to_owned).collect()
     };
+    let run = |command: &String| bench_long_enough(&strs(&arguments(command))).1;
     let search = format!(
         "echo {good} -c 1 -z 300ms --warmup 50ms -r 1k --find-max rate<3k --find-max-precision 50% --find-max-confirm 1"
     );
     // On a busy machine it may be that no rate holds.
-    let searches = (0..10).map(|_| run(&search));
-    let searches = searches.filter(|summary| summary["find_max"]["rate"].is_u64());
-    let summaries = commands.iter().map(run).chain(searches.take(1)).collect();
-    std::fs::remove_file(scenario).unwrap();
-    summaries
+    let found = |outcome: &Outcome| outcome.1["find_max"]["rate"].is_u64();
+    let search = bench_until(&strs(&arguments(&search)), found);
+    commands.iter().map(run).chain([search.1]).collect()
 }
 
-/// A scenario in the system's folder for such files.
-fn scenario_file() -> std::path::PathBuf {
-    let name = format!("corecast-bench-schema-{}.toml", std::process::id());
-    let path = std::env::temp_dir().join(name);
+/// A scenario, in a file that is removed in the end.
+fn scenario_file() -> NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
     let role = "[[role]]\nname = 'a'\nkind = 'echo'\nconnections = 3\nrate = 200\n";
     let phase = "[[phase]]\nname = 'p'\nduration = '200ms'\n";
-    std::fs::write(&path, format!("title = 'x'\n{role}{phase}")).unwrap();
-    path
+    write!(file, "title = 'x'\n{role}{phase}").unwrap();
+    file
 }
 
 fn hub_url() -> String {
-    format!("ws://{}/", hub::serve(hub::Subscribers::send_to_all))
+    url(hub::serve(hub::Subscribers::send_to_all))
 }
 
 /// Paths of all properties; `[]` stands for the items of a list.

@@ -3,35 +3,23 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use common::deflating::{
-    self, COMPRESSED_BINARY, COMPRESSED_TEXT, Conn, YES, deflated, frame, inflated,
+    self, COMPRESSED_BINARY, COMPRESSED_TEXT, Conn, YES, broadcasting, deflated, frame, inflated,
 };
-use common::{bench, echo, ring_available, run};
+use common::patience::{bench_stretched, bench_until, lengthen, run_long_enough};
+use common::{Outcome, bench, echo_url, load, own_pid, ring_available, url};
 use serde_json::Value;
 
-/// Runs the harness with --deflate. `--cost`: how much of a busy test machine the client gets must not decide.
-fn measure(command: &str, address: SocketAddr, args: &[&str]) -> (i32, Value, String) {
-    let url = format!("ws://{address}/");
-    let own = std::process::id().to_string();
-    let mut all = vec![command, &url, "--deflate", "--server-pid", &own];
-    if command != "idle" {
-        all.extend(["--cost", "--warmup", "100ms"]);
-    }
-    if !args.contains(&"-z") {
-        all.extend(["-z", "400ms"]);
-    }
-    all.extend(args);
-    bench(&all)
+/// Runs the harness with --deflate.
+fn measure(command: &str, address: SocketAddr, args: &[&str]) -> Outcome {
+    common::measure(&[&[command, &url(address), "--deflate"], args].concat())
 }
 
-fn assert_clean((code, summary, errors): (i32, Value, String)) -> Value {
-    assert_eq!(code, 0, "{errors}\n{summary:#}");
-    assert_eq!(summary["errors"]["broken"], 0, "{summary:#}");
-    assert_eq!(summary["errors"]["lost"], 0, "{summary:#}");
+fn assert_clean(outcome: Outcome) -> Value {
+    let summary = common::assert_clean(outcome);
     assert_eq!(summary["parameters"]["deflate"], true);
     summary
 }
@@ -100,18 +88,35 @@ fn bytes_on_the_wire_are_counted_exactly() {
     if !ring_available() {
         return;
     }
-    let seen = Arc::new(Mutex::new((0, HashMap::new())));
-    let counted = Arc::clone(&seen);
-    let address = echoing(move |first, message| {
-        let payload = deflated(&message);
-        let mut counted = counted.lock().unwrap();
-        counted.0 += 1;
-        counted.1.insert(message, frame(first, &payload).len());
-        (first, payload)
-    });
-    let args = ["-c", "3", "-s", "1000", "--payload", "json"];
-    let summary = assert_clean(measure("echo", address, &args));
-    let (messages, ref frames) = *seen.lock().unwrap();
+    let attempt = |times| {
+        let seen = Arc::new(Mutex::new((0, HashMap::new())));
+        let counted = Arc::clone(&seen);
+        let address = echoing(move |first, message| {
+            let payload = deflated(&message);
+            let mut counted = counted.lock().unwrap();
+            counted.0 += 1;
+            counted.1.insert(message, frame(first, &payload).len());
+            (first, payload)
+        });
+        let (url, pid) = (url(address), own_pid());
+        let args = [
+            "echo",
+            &url,
+            "--deflate",
+            "-c",
+            "3",
+            "-s",
+            "1000",
+            "--payload",
+            "json",
+        ];
+        let outcome = bench_stretched(&load(&args, &pid), times);
+        let seen = seen.lock().unwrap().clone();
+        (outcome, seen)
+    };
+    let valid = |(outcome, _): &(Outcome, _)| outcome.0 == 0;
+    let (outcome, (messages, frames)) = lengthen(attempt, valid);
+    let summary = assert_clean(outcome);
     let part = &summary["compression"];
     assert_eq!(part["compressed"], messages);
     assert_eq!(frames.len(), 7, "payloads that take turns");
@@ -126,12 +131,19 @@ fn a_server_that_compresses_nothing_is_found_out() {
         return;
     }
     let address = echoing(|first, message| (first & !0x40, message));
-    let (code, summary, errors) = measure("echo", address, &["-c", "2", "--payload", "json"]);
+    let url = url(address);
+    let args = ["echo", &url, "--deflate", "-c", "2", "--payload", "json"];
+    let came = |(_, summary, _): &Outcome| summary["compression"]["uncompressed"].as_u64();
+    let enough = |outcome: &Outcome| came(outcome) > Some(100);
+    let outcome = bench_until(&load(&args, &own_pid()), enough);
+    assert!(enough(&outcome), "{:#}", outcome.1);
+    let (code, summary, errors) = outcome;
     assert_eq!(code, 5, "{errors}");
-    assert_eq!(summary["reasons"][0]["kind"], "nothing-compressed");
+    let reasons = summary["reasons"].as_array().unwrap();
+    let is_told = |reason: &Value| reason["kind"] == "nothing-compressed";
+    assert!(reasons.iter().any(is_told), "{errors}");
     assert_eq!(summary["errors"]["broken"], 0, "the replies were right");
     assert_eq!(summary["compression"]["compressed"], 0);
-    assert!(summary["compression"]["uncompressed"].as_u64() > Some(100));
 }
 
 #[test]
@@ -213,34 +225,9 @@ fn without_the_flag_nothing_is_offered() {
     }
     // Agrees to what was not asked for.
     let address = deflating::serve(Some(YES), |mut conn| while conn.read().is_some() {});
-    let (code, _, errors) = bench(&[
-        "echo",
-        &format!("ws://{address}/"),
-        "-c",
-        "2",
-        "-z",
-        "200ms",
-    ]);
+    let (code, _, errors) = bench(&["echo", &url(address), "-c", "2", "-z", "200ms"]);
     assert_eq!(code, 1, "{errors}");
     assert!(errors.contains("not offered"), "{errors}");
-}
-
-/// A server that inflates what is published, compresses it once, and sends it to all; `change` gets the subscriber's
-/// number and the frame.
-fn broadcasting(change: impl Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
-    let subscribers = Mutex::new(Vec::<TcpStream>::new());
-    deflating::serve(Some(YES), move |mut conn| {
-        if !conn.path.contains("pub") {
-            subscribers.lock().unwrap().push(conn.writer());
-        }
-        while let Some((first, payload)) = conn.read() {
-            let frame = frame(first, &deflated(&inflated(&payload)));
-            for (number, stream) in subscribers.lock().unwrap().iter_mut().enumerate() {
-                // Whoever has left is no concern of a test's.
-                let _ = stream.write_all(&change(number, frame.clone()));
-            }
-        }
-    })
 }
 
 fn publish(address: SocketAddr, args: &[&str]) -> (i32, Value, String) {
@@ -305,11 +292,10 @@ fn the_page_tells_the_ratio() {
         return;
     }
     let address = echoing(|first, message| (first, deflated(&message)));
-    let url = format!("ws://{address}/");
-    let own = std::process::id().to_string();
+    let (url, pid) = (url(address), own_pid());
     let flags = ["--deflate", "--payload", "json", "-s", "4k", "-c", "2"];
-    let times = ["-z", "300ms", "--warmup", "50ms", "--cost", "--server-pid"];
-    let output = run(&[&["echo", &url], &flags[..], &times[..], &[own.as_str()]].concat());
+    let args = load(&[&["echo", &url], &flags[..]].concat(), &pid);
+    let output = run_long_enough(&args);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("4096 B JSON") && text.contains(" B compressed, with the frame header"));
@@ -318,7 +304,7 @@ fn the_page_tells_the_ratio() {
 
 #[test]
 fn flags_that_cannot_be_met_are_refused() {
-    let plain = format!("ws://{}/", common::serve(|_, peer| echo(peer)));
+    let plain = echo_url();
     for args in [
         &["echo", "tcp://127.0.0.1:1", "--deflate"][..],
         &[

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Floor, bench, ring_available, run};
+use common::{Floor, assert_clean, bench_long_enough, load, ring_available, run};
 
 fn drive(mode: &str) {
     if !ring_available() {
@@ -17,29 +17,16 @@ fn drive(mode: &str) {
         &["-c", "20", "-r", "2k"],
     ];
     for args in cases {
-        let flags = [
-            "-z",
-            "1s",
-            "--warmup",
-            "100ms",
-            "--cost",
-            "--server-pid",
-            &floor.pid(),
-        ];
-        let (code, summary, errors) = bench(&[&["echo", &floor.url][..], args, &flags].concat());
-        assert_eq!(code, 0, "{mode} {args:?}: {errors}\n{summary:#}");
+        let load = load(
+            &[&["echo", &floor.url, "-z", "1s"], args].concat(),
+            &floor.pid,
+        );
+        let summary = assert_clean(bench_long_enough(&load));
         assert!(summary["server"]["cpu_us_per_message"].as_f64().unwrap() > 0.0);
     }
     let churn = ["--churn", "-z", "1s", "--concurrency", "8"];
-    let (code, summary, errors) = bench(
-        &[
-            &["connect", &floor.url][..],
-            &churn,
-            &["--cost", "--server-pid", &floor.pid()],
-        ]
-        .concat(),
-    );
-    assert_eq!(code, 0, "{mode}: {errors}\n{summary:#}");
+    let load = load(&[&["connect", &floor.url], &churn[..]].concat(), &floor.pid);
+    assert_clean(bench_long_enough(&load));
     assert_eq!(floor.terminate(), Some(0), "SIGTERM ends the floor cleanly");
 }
 
@@ -68,23 +55,12 @@ fn drive_broadcast(mode: &str) {
         let floor = Floor::start_with(mode, &["--broadcast", size]);
         let url = format!("ws://{}/", floor.address());
         let publish = format!("{url}?pub=a");
-        let pid = floor.pid();
-        let mut all = vec![
-            "broadcast",
-            &url,
-            "-s",
-            size,
-            "--cost",
-            "--server-pid",
-            &pid,
-        ];
-        all.extend(["-z", "1s", "--warmup", "100ms"]);
+        let mut all = vec!["broadcast", &url, "-s", size, "-z", "1s"];
         if !args.contains(&"--all-publish") {
             all.extend(["--publish-url", &publish]);
         }
         all.extend(args);
-        let (code, summary, errors) = bench(&all);
-        assert_eq!(code, 0, "{mode} {args:?}: {errors}\n{summary:#}");
+        let summary = assert_clean(bench_long_enough(&load(&all, &floor.pid)));
         assert_eq!(summary["broadcast"]["lost"], 0);
         assert_eq!(summary["broadcast"]["to_publishers"], 0);
         assert!(summary["server"]["cpu_us_per_message"].as_f64().unwrap() > 0.0);
@@ -104,8 +80,7 @@ fn the_ring_fans_out() {
 #[test]
 fn an_address_in_use_is_an_error() {
     let floor = Floor::start("epoll");
-    let address = floor.url.trim_start_matches("tcp://");
-    let output = run(&["floor", "--mode", "epoll", "-l", address]);
+    let output = run(&["floor", "--mode", "epoll", "-l", floor.address()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"));
 }

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::patience::run_long_enough;
 use common::{Floor, ring_available, run};
 use serde_json::Value;
 
@@ -11,23 +12,9 @@ fn text_and_files() {
         return;
     }
     let floor = Floor::start("epoll");
-    let folder = std::env::temp_dir().join(format!("corecast-bench-test-{}", std::process::id()));
-    let folder_name = folder.to_str().unwrap();
-    let output = run(&[
-        "echo",
-        &floor.url,
-        "-c",
-        "5",
-        "-z",
-        "200ms",
-        "--warmup",
-        "50ms",
-        "--server-pid",
-        &floor.pid(),
-        "--cost",
-        "--output",
-        folder_name,
-    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let output = run_long_enough(&floor.echo(&["--output", folder.to_str().unwrap()]));
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     for expected in [
@@ -63,7 +50,6 @@ fn text_and_files() {
         .filter(|line| line.contains(",measuring,"))
         .count();
     assert!(csv.starts_with("at_s,") && measured > 0, "{csv}");
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -86,7 +72,7 @@ fn a_rate_out_of_reach_is_an_invalid_run() {
         "--in-flight",
         "1",
         "--server-pid",
-        &floor.pid(),
+        &floor.pid,
     ]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(5), "{text}");
@@ -98,20 +84,19 @@ fn a_rate_out_of_reach_is_an_invalid_run() {
 
 #[test]
 fn a_manual_page_for_every_command() {
-    let folder = std::env::temp_dir().join(format!("corecast-bench-man-{}", std::process::id()));
-    let output = run(&["man", "--output", folder.to_str().unwrap()]);
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&["man", "--output", folder.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
     for (page, flag) in [
         ("", "help"),
         ("-echo", "rate"),
         ("-broadcast", "publishers"),
     ] {
-        let page = folder.join(format!("corecast-bench{page}.1"));
+        let page = folder.path().join(format!("corecast-bench{page}.1"));
         let text =
             std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{page:?}: {error}"));
         assert!(text.starts_with(".ie") && text.contains(flag), "{text}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

@@ -3,12 +3,12 @@
 mod common;
 
 use common::schema::{faults, schema, undescribed};
-use common::{Floor, bench, echo, ring_available, serve};
+use common::{Floor, bench_long_enough, echo_url, load, own_pid, ring_available};
 use serde_json::{Value, json};
 
 /// Runs the harness for a moment, and checks the summary, valid or not.
 fn described(args: &[&str]) -> Value {
-    let (code, summary, errors) = bench(args);
+    let (code, summary, errors) = bench_long_enough(args);
     assert!(matches!(code, 0 | 5), "{args:?}: {code}: {errors}");
     assert_eq!(
         faults(&summary),
@@ -45,20 +45,9 @@ fn echo_is_described() {
         return;
     }
     let floor = Floor::start("epoll");
-    let pid = floor.pid();
-    let common = [
-        "-c",
-        "3",
-        "-z",
-        "200ms",
-        "--warmup",
-        "50ms",
-        "--server-pid",
-        &pid,
-    ];
-    let closed = described(&[&["echo", &floor.url, "--cost"], &common[..]].concat());
+    let closed = described(&floor.echo(&[]));
     assert!(closed["server"].is_object() && closed["latency_us"]["corrected"].is_object());
-    let open = described(&[&["echo", &floor.url, "-r", "500"], &common[..]].concat());
+    let open = described(&floor.echo(&["-r", "500"]));
     assert!(open["latency_us"]["uncorrected"].is_object());
     // With reasons against it, and without what only a server of known process has.
     let bad = [
@@ -75,18 +64,10 @@ fn echo_is_described() {
     ];
     let invalid = described(&bad);
     assert_eq!(invalid["valid"], false);
-    let url = format!("ws://{}/", serve(|_, peer| echo(peer)));
-    described(&[
-        "connect",
-        &url,
-        "--concurrency",
-        "3",
-        "--churn",
-        "-z",
-        "200ms",
-        "--messages",
-        "1",
-    ]);
+    let (url, pid) = (echo_url(), own_pid());
+    let churn = ["connect", &url, "--churn", "-z", "200ms"];
+    let flags = ["--concurrency", "3", "--messages", "1"];
+    described(&load(&[&churn[..], &flags].concat(), &pid));
 }
 
 #[test]
@@ -97,26 +78,9 @@ fn broadcast_is_described() {
     let floor = Floor::start_with("epoll", &["--broadcast", "64"]);
     let url = format!("ws://{}/?sub=a", floor.address());
     let publish = format!("ws://{}/?pub=a", floor.address());
-    let summary = described(&[
-        "broadcast",
-        &url,
-        "--publish-url",
-        &publish,
-        "-c",
-        "4",
-        "-z",
-        "200ms",
-        "--warmup",
-        "50ms",
-        "-s",
-        "64",
-        "-r",
-        "200",
-        "--slow",
-        "1",
-        "--server-pid",
-        &floor.pid(),
-    ]);
+    let args = ["broadcast", &url, "--publish-url", &publish, "-c", "4"];
+    let flags = ["-s", "64", "-r", "200", "--slow", "1"];
+    let summary = described(&load(&[&args[..], &flags].concat(), &floor.pid));
     assert!(
         summary["broadcast"]["stalled"].is_object() && summary["broadcast"]["memory"].is_object()
     );
@@ -127,21 +91,11 @@ fn connect_and_idle_are_described() {
     if !ring_available() {
         return;
     }
-    let url = format!("ws://{}/", serve(|_, peer| echo(peer)));
-    let pid = std::process::id().to_string();
+    let (url, pid) = (echo_url(), own_pid());
     let connect = described(&["connect", &url, "-c", "5", "--server-pid", &pid]);
     assert!(connect["connections"]["tcp_us"].is_object());
-    let idle = described(&[
-        "idle",
-        &url,
-        "-c",
-        "5",
-        "-z",
-        "200ms",
-        "--settle",
-        "50ms",
-        "--server-pid",
-        &pid,
-    ]);
+    let times = ["-z", "200ms", "--settle", "50ms"];
+    let idle = ["idle", &url, "-c", "5", "--server-pid", &pid];
+    let idle = described(&[&idle[..], &times].concat());
     assert!(idle["memory"].is_object() && idle["connections"]["heard"].is_object());
 }

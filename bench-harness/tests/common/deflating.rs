@@ -1,12 +1,13 @@
 //! A small server that agrees to compression, or to what a test wants, and leaves the frames to the test.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::thread;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tungstenite::http::{HeaderValue, Request, Response};
+
+use super::servers::{accept_on, listener};
 
 /// The answer of a server that agrees to what the harness offers.
 pub(crate) const YES: &str =
@@ -22,8 +23,6 @@ const MOST: usize = 128 << 10;
 /// A connection after the opening handshake.
 pub(crate) struct Conn {
     stream: TcpStream,
-    /// Path and query of the request.
-    pub(crate) path: String,
 }
 
 /// Serves on a free port, each connection on a thread of its own, with `extensions` in the answer to its handshake.
@@ -31,28 +30,48 @@ pub(crate) fn serve(
     extensions: Option<&'static str>,
     talk: impl Fn(Conn) + Send + Sync + 'static,
 ) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let talk = Arc::new(talk);
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let talk = Arc::clone(&talk);
-            thread::spawn(move || {
-                if let Some(conn) = open(stream, extensions) {
-                    talk(conn);
-                }
-            });
+    accept_on(listener(), move |_, stream| {
+        if let Some((conn, ())) = open(stream, extensions, |_| ()) {
+            talk(conn);
         }
-    });
-    address
+    })
 }
 
+/// A server that inflates what is published, compresses it once, and sends it to all but those who asked for a path with
+/// `pub`; `change` gets the subscriber's number and the frame.
+pub(crate) fn broadcasting(
+    change: impl Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
+) -> SocketAddr {
+    let subscribers = Mutex::new(Vec::<TcpStream>::new());
+    accept_on(listener(), move |_, stream| {
+        let joining = |path: &str| (!path.contains("pub")).then(|| subscribers.lock().unwrap());
+        let Some((mut conn, joining)) = open(stream, Some(YES), joining) else {
+            return;
+        };
+        // Held until here: whoever has the answer to its handshake misses nothing.
+        if let Some(mut subscribers) = joining {
+            subscribers.push(conn.stream.try_clone().unwrap());
+        }
+        while let Some((first, payload)) = conn.read() {
+            let frame = frame(first, &deflated(&inflated(&payload)));
+            for (number, stream) in subscribers.lock().unwrap().iter_mut().enumerate() {
+                // Whoever has left is no concern of a test's.
+                let _ = stream.write_all(&change(number, frame.clone()));
+            }
+        }
+    })
+}
+
+/// Reads the request, calls `before` with its path, and answers.
 #[expect(clippy::result_large_err, reason = "tungstenite's signature")]
-fn open(stream: TcpStream, extensions: Option<&'static str>) -> Option<Conn> {
-    stream.set_nodelay(true).unwrap();
-    let mut path = String::new();
+fn open<T>(
+    stream: TcpStream,
+    extensions: Option<&'static str>,
+    before: impl FnOnce(&str) -> T,
+) -> Option<(Conn, T)> {
+    let mut made = None;
     let looked = |request: &Request<()>, mut response: Response<()>| {
-        path = request.uri().to_string();
+        made = Some(before(&request.uri().to_string()));
         if let Some(extensions) = extensions {
             let value = HeaderValue::from_static(extensions);
             let headers = response.headers_mut();
@@ -62,7 +81,7 @@ fn open(stream: TcpStream, extensions: Option<&'static str>) -> Option<Conn> {
     };
     let peer = tungstenite::accept_hdr(stream, looked).ok()?;
     let stream = peer.get_ref().try_clone().unwrap();
-    Some(Conn { stream, path })
+    Some((Conn { stream }, made?))
 }
 
 impl Conn {
@@ -90,11 +109,6 @@ impl Conn {
     /// Sends a frame. Whoever has left is no concern of a test's.
     pub(crate) fn write(&mut self, first: u8, payload: &[u8]) {
         let _ = self.stream.write_all(&frame(first, payload));
-    }
-
-    /// A second handle, for others to write to.
-    pub(crate) fn writer(&self) -> TcpStream {
-        self.stream.try_clone().unwrap()
     }
 
     fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Mutex;
 
 use tungstenite::Message;
 use tungstenite::http::{Request, Response};
+
+use super::servers::{accept_on, listener};
 
 /// Those who receive what is published.
 pub(crate) struct Subscribers {
@@ -19,7 +20,7 @@ pub(crate) struct Subscribers {
 /// Serves on a free port. Whoever asks for a path with `pub` only publishes; the others subscribe, and may publish, too.
 /// `fan_out` is called for every message, under a lock.
 pub(crate) fn serve(fan_out: impl FnMut(&mut Subscribers, &[u8]) + Send + 'static) -> SocketAddr {
-    serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), fan_out)
+    serve_on(listener(), fan_out)
 }
 
 /// The same on a given listener.
@@ -27,38 +28,31 @@ pub(crate) fn serve_on(
     listener: TcpListener,
     fan_out: impl FnMut(&mut Subscribers, &[u8]) + Send + 'static,
 ) -> SocketAddr {
-    let address = listener.local_addr().unwrap();
     let subscribers = Subscribers {
         streams: Vec::new(),
         published: 0,
     };
-    let hub = Arc::new(Mutex::new((subscribers, fan_out)));
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let hub = Arc::clone(&hub);
-            thread::spawn(move || talk(stream, &hub));
-        }
-    });
-    address
+    let hub = Mutex::new((subscribers, fan_out));
+    accept_on(listener, move |_, stream| talk(stream, &hub))
 }
 
 #[expect(clippy::result_large_err, reason = "tungstenite's signature")]
 fn talk<F: FnMut(&mut Subscribers, &[u8])>(stream: TcpStream, hub: &Mutex<(Subscribers, F)>) {
-    stream.set_nodelay(true).unwrap();
     let writer = stream.try_clone().unwrap();
-    let mut only_publishes = false;
+    let mut joining = None;
     let looked = |request: &Request<()>, response: Response<()>| {
-        only_publishes = request
-            .uri()
-            .query()
-            .is_some_and(|query| query.contains("pub"));
+        let query = request.uri().query();
+        // Held until the answer is sent and the subscriber is on the list: whoever has the answer misses nothing.
+        if !query.is_some_and(|query| query.contains("pub")) {
+            joining = Some(hub.lock().unwrap());
+        }
         Ok(response)
     };
     let Ok(mut peer) = tungstenite::accept_hdr(stream, looked) else {
         return;
     };
-    if !only_publishes {
-        hub.lock().unwrap().0.streams.push(writer);
+    if let Some(mut hub) = joining {
+        hub.0.streams.push(writer);
     }
     while let Ok(message) = peer.read() {
         if let Message::Binary(payload) = message {

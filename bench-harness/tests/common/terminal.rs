@@ -2,10 +2,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::num::NonZeroU16;
-use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -14,10 +13,8 @@ use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 use vt100::Parser;
 
-/// Nothing in these tests takes longer, however busy the machine is.
-const LIMIT: Duration = Duration::from_secs(60);
-
-const POLL: Duration = Duration::from_millis(10);
+use super::harness::Process;
+use super::patience::{LIMIT, POLL, until};
 
 /// Lines that have left the screen at the top are kept, to be asked for.
 const SCROLLBACK: usize = 200;
@@ -31,7 +28,7 @@ struct Seen {
 /// A program in a terminal.
 pub(crate) struct Terminal {
     pty: Arc<Pty>,
-    child: Child,
+    child: Process,
     seen: Arc<Mutex<Seen>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -59,7 +56,7 @@ impl Terminal {
         });
         Self {
             pty,
-            child,
+            child: Process(child),
             seen,
             reader: Some(reader),
         }
@@ -67,13 +64,19 @@ impl Terminal {
 
     /// Waits until the screen shows this, and returns all of it.
     pub(crate) fn wait_for(&self, text: &str) -> String {
+        self.wait_until(&format!("{text:?}"), |screen| screen.contains(text))
+    }
+
+    /// Waits until the screen is as it should be, and returns it. What is drawn comes in pieces: one part of a frame may be
+    /// there while another is not.
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let begun = Instant::now();
         loop {
             let screen = self.screen();
-            if screen.contains(text) {
+            if is_so(&screen) {
                 return screen;
             }
-            assert!(begun.elapsed() < LIMIT, "{text:?} does not come:\n{screen}");
+            assert!(begun.elapsed() < LIMIT, "{what} does not come:\n{screen}");
             thread::sleep(POLL);
         }
     }
@@ -119,14 +122,8 @@ impl Terminal {
 
     /// Waits for the program's end: its exit code.
     pub(crate) fn end(&mut self) -> Option<i32> {
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(begun.elapsed() < LIMIT, "no end:\n{}", self.screen());
-            thread::sleep(POLL);
-        };
+        let child = &mut self.child;
+        let status = until("the program's end", || child.try_wait().unwrap());
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
@@ -141,14 +138,6 @@ impl Terminal {
         let flags = tcgetattr(&*self.pty).unwrap().local_flags;
         let cooked = LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
         assert!(flags.contains(cooked), "the terminal is raw: {flags:?}");
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
