@@ -3,49 +3,38 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::io::Read as _;
+use std::process::{Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
+use common::patience::{run_until, until};
 use common::schema::{faults_by, suite_schema, undescribed};
-use common::{ring_available, run};
+use common::{Process, command, ring_available, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-
-/// Far more than anything here takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+use tempfile::TempDir;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_corecast-bench");
 
 /// A folder of its own, gone with the value.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let own = format!("corecast-suite-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(own);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
+        self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
     fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.0.join(name)).unwrap()
+        fs::read_to_string(self.path(name)).unwrap()
     }
 
     fn json(&self, name: &str) -> Value {
         serde_json::from_str(&self.read(name)).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -76,6 +65,24 @@ fn lasting<'a>(duration: &'a str, output: &'a str, more: &[&'a str]) -> Vec<&'a 
 /// command because a server of one's own takes part in broadcasts only then.
 fn scripted(name: &str, script: &str) -> String {
     format!("{name}=env BENCH={BENCH} PORT={{port}} MODE={{mode}} sh -c '{script}'")
+}
+
+/// The flags of a suite of broadcasts at one server, given by [`scripted`], with runs as long as that.
+fn alone<'a>(duration: &'a str, output: &'a str, server: &'a str) -> Vec<&'a str> {
+    let name = server.split('=').next().unwrap();
+    let more = ["--server", server, "--contestants", name];
+    let case = ["--cases", "one-publisher"];
+    lasting(duration, output, &[&more[..], &case].concat())
+}
+
+/// Processes that a script writes into a file, once it has.
+fn pids(file: &str, count: usize) -> Vec<i32> {
+    let number = |word: &str| word.parse::<i32>().ok();
+    until("the numbers of processes", || {
+        let text = fs::read_to_string(file).ok()?;
+        let pids: Vec<i32> = text.split_whitespace().filter_map(number).collect();
+        (text.ends_with('\n') && pids.len() == count).then_some(pids)
+    })
 }
 
 /// As a script has it.
@@ -121,18 +128,6 @@ fn text(output: &Output) -> String {
     )
 }
 
-/// Waits until `look` finds something.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < LIMIT, "{what} does not come");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// A process that has ended and that nobody has waited for yet counts as gone.
 fn gone(pid: i32) -> Option<()> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
@@ -152,7 +147,7 @@ fn floors_are_compared_and_rendered_again() {
     if !available() {
         return;
     }
-    let folder = Folder::new("floors");
+    let folder = Folder::new();
     let path = folder.path("");
     let floors = [
         "--contestants",
@@ -189,7 +184,7 @@ fn floors_are_compared_and_rendered_again() {
     let page = folder.read("report.html");
 
     for name in ["README.md", "report.html"] {
-        fs::remove_file(folder.0.join(name)).unwrap();
+        fs::remove_file(folder.path(name)).unwrap();
     }
     let output = run(&["suite", "--render", &path]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -202,7 +197,7 @@ fn another_case_joins_those_that_are_there() {
     if !available() {
         return;
     }
-    let folder = Folder::new("join");
+    let folder = Folder::new();
     let path = folder.path("");
     let common = [
         "--contestants",
@@ -245,7 +240,7 @@ fn a_server_that_never_listens_is_an_invalid_run() {
     if !available() {
         return;
     }
-    let folder = Folder::new("deaf");
+    let folder = Folder::new();
     let path = folder.path("");
     let deaf = scripted("deaf", "echo out of paper; exec sleep 600");
     let fails = scripted("fails", "echo no such font; exit 3");
@@ -258,7 +253,10 @@ fn a_server_that_never_listens_is_an_invalid_run() {
         "deaf,fails",
     ];
     let patience = ["--cases", "one-publisher", "--start-timeout", "300ms"];
-    let output = run(&short(&path, &[&more[..], &patience].concat()));
+    // In less time than a busy machine takes to start a shell, there is nothing that it could have said.
+    let words = ["out of paper", "no such font"];
+    let said = |output: &Output| words.iter().all(|words| text(output).contains(words));
+    let output = run_until(&short(&path, &[&more[..], &patience].concat()), said);
     let printed = text(&output);
     assert_eq!(output.status.code(), Some(5), "{printed}");
     for (entrant, reason, its_words) in [
@@ -294,7 +292,7 @@ fn a_server_that_dies_in_the_middle_is_an_invalid_run() {
     if !available() {
         return;
     }
-    let folder = Folder::new("dies");
+    let folder = Folder::new();
     let path = folder.path("");
     // It dies some time after it has its 200 subscribers. No further process is in it, which would be taken for a part of the server.
     let script = format!(
@@ -302,16 +300,8 @@ fn a_server_that_dies_in_the_middle_is_an_invalid_run() {
          i=0; while test $i -lt 50000; do i=$((i + 1)); done; kill -9 $!; echo I am out; exit 9"
     );
     let dies = scripted("dies", &script);
-    let more = [
-        "--server",
-        &dies,
-        "--contestants",
-        "dies",
-        "--cases",
-        "one-publisher",
-    ];
     // Long enough that it does not end before.
-    let output = run(&lasting("20s", &path, &more));
+    let output = run(&alone("20s", &path, &dies));
     let printed = text(&output);
     assert_eq!(output.status.code(), Some(5), "{printed}");
     let told = last_run(&folder, "dies")["reasons"].to_string();
@@ -326,20 +316,13 @@ fn a_server_that_ignores_sigterm_is_killed_with_its_children() {
     if !available() {
         return;
     }
-    let folder = Folder::new("stubborn");
+    let folder = Folder::new();
     let path = folder.path("");
-    let pids = folder.path("pids");
-    let script = format!("trap \"\" TERM; {FLOOR} & echo $! $$ > {pids}; sleep 600");
+    let file = folder.path("pids");
+    let script = format!("trap \"\" TERM; {FLOOR} & echo $! $$ > {file}; sleep 600");
     let stubborn = scripted("stubborn", &script);
-    let more = [
-        "--server",
-        &stubborn,
-        "--contestants",
-        "stubborn",
-        "--cases",
-        "one-publisher",
-    ];
-    let output = run(&[&short(&path, &more)[..], &["--stop-timeout", "200ms"]].concat());
+    let flags = alone("200ms", &path, &stubborn);
+    let output = run(&[&flags[..], &["--stop-timeout", "200ms"]].concat());
     let printed = text(&output);
     let run = last_run(&folder, "stubborn");
     assert!(
@@ -350,49 +333,28 @@ fn a_server_that_ignores_sigterm_is_killed_with_its_children() {
     if run["valid"] == true {
         assert!(run["figures"]["cost"].as_f64().unwrap() > 0.0, "{run:#}");
     }
-    let pids = folder.read("pids");
-    for pid in pids.split_whitespace() {
-        until("the end of the server", || gone(pid.parse().unwrap()));
+    for pid in pids(&file, 2) {
+        until("the end of the server", || gone(pid));
     }
 }
 
-/// A suite in the middle of a run, and the process of its server.
-fn in_the_middle(folder: &Folder) -> (Child, i32) {
-    let path = folder.path("");
-    let pid_file = folder.path("pid");
-    let script = format!("{FLOOR} & echo $! > {pid_file}; wait");
-    let server = scripted("mine", &script);
-    let more = [
-        "--server",
-        &server,
-        "--contestants",
-        "mine",
-        "--cases",
-        "one-publisher",
-    ];
-    let flags = lasting("60s", &path, &more);
-    let suite = Command::new(BENCH)
-        .args(flags)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let pid = until("the server's number", || {
-        fs::read_to_string(Path::new(&pid_file))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-    });
+/// A suite that has begun to run this script, in which `{pid}` is a file for the number of the server; and the number.
+fn begun(folder: &Folder, script: &str) -> (Process, i32) {
+    let (path, pid_file) = (folder.path(""), folder.path("pid"));
+    let server = scripted("mine", &script.replace("{pid}", &pid_file));
+    let mut command = command(&alone("60s", &path, &server));
+    let suite = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    (suite, pids(&pid_file, 1)[0])
+}
+
+/// The same, in the middle of a run.
+fn in_the_middle(folder: &Folder) -> (Process, i32) {
+    let (suite, pid) = begun(folder, &format!("{FLOOR} & echo $! > {{pid}}; wait"));
     let sockets = format!("/proc/{pid}/fd");
     until("the load", || {
         (fs::read_dir(&sockets).ok()?.count() > 100).then_some(())
     });
     (suite, pid)
-}
-
-fn ended(suite: &mut Child) -> ExitStatus {
-    until("the end of the suite", || suite.try_wait().unwrap())
 }
 
 #[test]
@@ -401,13 +363,15 @@ fn an_interrupt_leaves_nothing_behind() {
         return;
     }
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let folder = Folder::new(signal.as_str());
+        let folder = Folder::new();
         let (mut suite, server) = in_the_middle(&folder);
         kill(Pid::from_raw(suite.id() as i32), signal).unwrap();
-        let status = ended(&mut suite);
-        let output = suite.wait_with_output().unwrap();
+        let status = until("the end of the suite", || suite.try_wait().unwrap());
+        let mut errors = String::new();
+        let stderr = suite.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut errors).unwrap();
         assert_eq!(status.code(), Some(1), "{signal}");
-        assert!(text(&output).contains("interrupted"), "{}", text(&output));
+        assert!(errors.contains("interrupted"), "{errors}");
         // It is killed by now; the system may take a moment to do it.
         until("the end of the server", || gone(server));
     }
@@ -418,31 +382,9 @@ fn even_a_killed_suite_takes_its_server_along() {
     if !available() {
         return;
     }
-    let folder = Folder::new("killed");
-    let path = folder.path("");
-    let pid_file = folder.path("pid");
+    let folder = Folder::new();
     // The server itself, without a shell around it: the kernel tells only children.
-    let script = format!("echo $$ > {pid_file}; exec {FLOOR}");
-    let server = scripted("mine", &script);
-    let more = [
-        "--server",
-        &server,
-        "--contestants",
-        "mine",
-        "--cases",
-        "one-publisher",
-    ];
-    let flags = lasting("60s", &path, &more);
-    let quiet = Stdio::null;
-    let mut suite = Command::new(BENCH)
-        .args(flags)
-        .stdout(quiet())
-        .stderr(quiet())
-        .spawn()
-        .unwrap();
-    let pid: i32 = until("the server's number", || {
-        fs::read_to_string(&pid_file).ok()?.trim().parse().ok()
-    });
+    let (mut suite, pid) = begun(&folder, &format!("echo $$ > {{pid}}; exec {FLOOR}"));
     suite.kill().unwrap();
     suite.wait().unwrap();
     until("the end of the server", || gone(pid));
