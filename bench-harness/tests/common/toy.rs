@@ -1,7 +1,7 @@
 //! A small server on one thread whose every delay and every fault is known: it tells what it did.
 //!
-//! Replies leave on time to a few microseconds, since it does not sleep when one is nearly due, and it takes the time
-//! of each message itself: from when it was read to when its reply was written.
+//! It takes the time of each message itself: from when it was read to when its reply was written. Where replies have to leave
+//! on time to a few microseconds, it does not sleep when one is nearly due.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -17,12 +17,12 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tungstenite::handshake::derive_accept_key;
 
 use super::hub::frame;
-
-/// When a reply is due so soon, the thread does not sleep any more.
-const AWAKE: Duration = Duration::from_micros(1_500);
+use super::servers::listener;
 
 /// How often it looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(20);
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// The listener's key; connections count from 0.
 const LISTENER: u64 = u64::MAX;
@@ -30,7 +30,10 @@ const LISTENER: u64 = u64::MAX;
 /// What is done to replies.
 pub(crate) struct Behaviour {
     /// How long each is held back, by the message's number over all connections. Those of a connection stay in order.
-    pub(crate) delay: fn(u64) -> Duration,
+    pub(crate) delay: Box<dyn Fn(u64) -> Duration + Send>,
+    /// When a reply is due so soon, the thread does not sleep any more. Sleep takes up to a millisecond too long, and on a busy
+    /// machine a thread that never sleeps has to wait for its turn.
+    pub(crate) awake: Duration,
     /// What is done to every so many messages.
     pub(crate) fault: Option<(Fault, u64)>,
     /// The whole server stands still once, at that message and for so long.
@@ -42,7 +45,8 @@ pub(crate) struct Behaviour {
 impl Default for Behaviour {
     fn default() -> Self {
         Self {
-            delay: |_| Duration::ZERO,
+            delay: Box::new(|_| Duration::ZERO),
+            awake: Duration::ZERO,
             fault: None,
             stall: None,
             core: None,
@@ -94,7 +98,7 @@ pub(crate) struct Toy {
 impl Toy {
     /// Starts one on a free port.
     pub(crate) fn start(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = listener();
         let address = listener.local_addr().unwrap();
         let over = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&over);
@@ -183,9 +187,10 @@ impl Server {
             return EpollTimeout::try_from(GLANCE).unwrap();
         };
         let left = due.saturating_duration_since(Instant::now());
-        match left.checked_sub(AWAKE) {
-            None => EpollTimeout::ZERO,
-            Some(rest) => EpollTimeout::try_from(rest.min(GLANCE)).unwrap(),
+        match left.checked_sub(self.behaviour.awake) {
+            None | Some(Duration::ZERO) => EpollTimeout::ZERO,
+            // A timeout has whole milliseconds, rounded down.
+            Some(rest) => EpollTimeout::try_from(rest.min(GLANCE) + MILLISECOND).unwrap(),
         }
     }
 
