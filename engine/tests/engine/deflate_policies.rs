@@ -10,7 +10,7 @@ use corecast::{
 use crate::common::client::{Frame, PING, PONG, TEXT};
 use crate::common::errands::{Errands, Member, Offers, Seen};
 use crate::common::payload::{record, record_of};
-use crate::common::{PATIENCE, eventually, over_every_transport};
+use crate::common::{PATIENCE, eventually, next, over_every_transport};
 
 over_every_transport![
     dropping_the_newest_leaves_the_rest_whole,
@@ -157,8 +157,15 @@ fn dropping_the_oldest_leaves_the_rest_whole(io: Io) {
     for _ in 0..BACKLOGS {
         audience.outcomes.clear();
         audience.flood(|_| Publish::new());
-        for (_, member) in &mut audience.slow {
+        let pinged = audience.slow.iter_mut().map(|(_, member)| {
             member.send(PING, b"in between");
+            member.begin(|_| ())
+        });
+        let pinged: Vec<_> = pinged.collect();
+        // What peers send whose receive buffer is full is seen to come by its retransmission only, 200 ms later: that may be
+        // after the flood, and with the ping behind it, and then the server answers one of the two.
+        for is_handled in &pinged {
+            next(is_handled);
         }
         audience.flood(|_| Publish::new());
         assert_eq!(audience.count(|outcome| outcome.dropped), 0);
