@@ -16,6 +16,7 @@ pub(crate) mod deflate;
 pub(crate) mod errands;
 pub(crate) mod flood;
 pub(crate) mod payload;
+pub(crate) mod stopwatch;
 pub(crate) mod transports;
 
 use std::net::SocketAddr;
@@ -100,10 +101,14 @@ pub(crate) fn serve_with<H: Handler>(
     start(io, |server| settings(server).route("*", make))
 }
 
-/// A server with routes of its own; on one core unless it says otherwise.
+/// A server with routes of its own; on one core unless it says otherwise. Unless it asks for them it sends no pings, and nobody
+/// is idle for too long, while a test lasts: the clients here say nothing for as long as a busy machine makes them wait.
 pub(crate) fn start(io: Io, build: impl FnOnce(Server) -> Server) -> Running {
     let server = Server::bind("127.0.0.1:0").expect("loopback");
     let server = server.io(io).cores([processors()[0]]);
+    let server = server
+        .ping_interval(2 * TEST_TIME)
+        .idle_timeout(3 * TEST_TIME);
     Running(Some(build(server).spawn().expect("the server starts")))
 }
 
