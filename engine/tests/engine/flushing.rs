@@ -1,12 +1,12 @@
 //! What is published in a burst goes out before there is more of it than may wait.
 
-use std::time::Duration;
+use std::sync::mpsc;
 
 use corecast::{Io, Message};
 
 use crate::common::errands::{Errands, Member};
 use crate::common::payload::{number_of, numbered};
-use crate::common::{next, over_every_transport};
+use crate::common::{TEST_TIME, next, over_every_transport};
 
 over_every_transport![a_burst_of_many_publishers_makes_nobody_too_slow];
 
@@ -29,13 +29,21 @@ fn a_burst_of_many_publishers_makes_nobody_too_slow(io: Io) {
     let mut subscribers: Vec<Member> = (0..CROWD).map(|_| patient()).collect();
     let mut publishers: Vec<Member> = (0..MANY).map(|_| server.member()).collect();
     // All that is sent meanwhile is there at once.
-    let nap = subscribers[0].begin(|_| std::thread::sleep(Duration::from_millis(500)));
+    let (wake, woken) = mpsc::channel::<()>();
+    let (falls, has_fallen) = mpsc::channel();
+    let nap = subscribers[0].begin(move |_| {
+        falls.send(()).expect("the test waits");
+        // Ends when the sender is dropped.
+        let _ = woken.recv_timeout(TEST_TIME);
+    });
+    next(&has_fallen);
     let publishers = publishers.iter_mut().zip(0..);
     let published: Vec<_> = publishers
         .map(|(publisher, number)| {
             publisher.begin(move |ws| ws.publish("t", Message::Binary(&numbered(number, PIECE))))
         })
         .collect();
+    drop(wake);
     next(&nap);
     for published in &published {
         assert_eq!(next(published).dropped, 0);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use corecast::{Conn, Handler, Io, Message, Publisher, Server, SlowPolicy, Stats};
 
-use crate::common::client::{BINARY, Client, reset_when_dropped};
+use crate::common::client::{BINARY, Client, raw_frame, reset_when_dropped};
 use crate::common::payload::{Numbers, pattern};
 use crate::common::transports::skip;
 use crate::common::{PATIENCE, Running, eventually, run, serve_with, within};
@@ -304,12 +304,14 @@ fn connections_and_servers_end_while_bytes_are_lent() {
         let Some(_alone) = alone() else { return };
         let settings = |server: Server| {
             let server = server.slow(SlowPolicy::DropNewest).backlog(256 << 10);
-            server
-                .close_timeout(Duration::from_millis(100))
-                .idle_timeout(Duration::from_millis(500))
+            server.close_timeout(Duration::from_millis(100))
         };
         let (server, publisher) = hall(settings);
         let mut stalled = pinned(&server, &publisher, 5);
+        for client in &mut stalled {
+            // Which breaks the protocol.
+            client.write(&raw_frame(0x83, b"reserved"));
+        }
         eventually("the server ends them", || server.stats().connections == 0);
         // What their sockets have taken is still theirs to read.
         for client in &mut stalled {
