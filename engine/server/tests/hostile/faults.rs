@@ -256,7 +256,6 @@ fn connect_on(address: SocketAddr, core: usize, path: &str) -> Client {
 /// did take is bounded, and arrives.
 fn core_mailbox_full(io: &'static str) {
     const MESSAGES: usize = 1500;
-    const STALL: &str = "/stall?ms=4000";
     let process = Process::start(
         Program::Victim,
         &["--io", io, "--cores", "2", "--backlog", "256m"],
@@ -266,8 +265,10 @@ fn core_mailbox_full(io: &'static str) {
     let trial = Trial::watched_by(process, connect_on(address, 0, "/echo"));
     let mut subscriber = connect_on(address, 1, "/topics?sub=news");
     let mut publisher = connect_on(address, 0, "/topics?pub=news");
-    let mut stalled = connect_on(address, 1, STALL);
+    let mut release = connect_on(address, 0, "/release");
+    let mut stalled = connect_on(address, 1, "/stall");
     stalled.text("sleep");
+    trial.logs("a core stalls", 1);
     let mut writer = publisher.writer();
     let writing = std::thread::spawn(move || {
         for number in 0..MESSAGES {
@@ -295,6 +296,7 @@ fn core_mailbox_full(io: &'static str) {
     );
     assert!(trial.grown() < (80 << 20) + 2 * MEMORY, "{}", trial.grown());
     trial.witnessed(10);
+    release.round_trip("wake up");
     stalled.expect_text("sleep");
     for number in taken {
         let message = subscriber.frame().payload;
@@ -308,6 +310,6 @@ fn core_mailbox_full(io: &'static str) {
     publisher.text("awake?");
     publisher.expect_text("sent=0 queued=0 dropped=0 forwarded=1 refused=0");
     subscriber.expect_text("awake?");
-    drop((subscriber, publisher, stalled));
+    drop((subscriber, publisher, stalled, release));
     trial.over_within(4 * MEMORY);
 }

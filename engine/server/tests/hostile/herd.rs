@@ -1,6 +1,6 @@
 //! Thousands of connections at once.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -65,9 +65,13 @@ impl Herd {
 
     /// Sends the same bytes on every connection.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        for stream in &mut self.streams {
-            stream.write_all(bytes).expect("the server reads");
-        }
+        self.try_write(bytes).expect("the server reads");
+    }
+
+    /// The same, up to the first that has ended.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut streams = self.streams.iter_mut();
+        streams.try_for_each(|stream| stream.write_all(bytes))
     }
 
     /// Reads so many bytes from every connection, which must be these.

@@ -29,8 +29,12 @@ mod messages;
 #[path = "../../../tests/common/payload.rs"]
 mod payload;
 mod process;
+#[path = "../../../tests/common/queued.rs"]
+mod queued;
 mod requests;
 mod slow;
+#[path = "../../../tests/common/stopwatch.rs"]
+mod stopwatch;
 #[path = "../../../tests/common/transports.rs"]
 mod transports;
 mod trial;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::stopwatch::Threads;
 use crate::{PATIENCE, eventually};
 
 /// Which program is attacked.
@@ -52,9 +53,13 @@ impl Process {
     }
 
     fn spawn(command: &mut Command, args: &[&str]) -> Self {
+        // Neither comes while a test lasts, unless it is what the row is about: the clients here expect no pings.
+        let long = [("--ping-interval", "10m"), ("--idle-timeout", "15m")];
+        let long = long.into_iter().filter(|(flag, _)| !args.contains(flag));
         let mut child = command
             .args(["-l", "127.0.0.1:0"])
             .args(args)
+            .args(long.flat_map(|(flag, time)| [flag, time]))
             // What a peer did is said at debug: at the default level a flood of bad peers must not fill a disk.
             .env("CORECAST_LOG", "info,corecast=debug")
             // Looking up the names for a trace takes more memory than any attack.
@@ -82,6 +87,11 @@ impl Process {
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("our child").is_none()
+    }
+
+    /// The threads that it has now.
+    pub(crate) fn threads(&self) -> Threads {
+        Threads::of_process(self.child.id())
     }
 
     /// What it logged so far.

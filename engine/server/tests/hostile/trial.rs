@@ -55,7 +55,7 @@ impl Trial {
 
     /// The same with a witness of the row's own choice, connected to an application that echoes.
     pub(crate) fn watched_by(process: Process, witness: Client) -> Self {
-        let witness = Witness::start(witness);
+        let witness = Witness::start(witness, process.threads());
         witness.rounds(3);
         let mut trial = Self {
             descriptors: 0,
@@ -101,7 +101,7 @@ impl Trial {
         let witness = self.witness.take().expect("running");
         witness.end(self.allowance);
         run(self);
-        self.witness = Some(Witness::start(self.connect()));
+        self.witness = Some(Witness::start(self.connect(), self.process.threads()));
     }
 
     /// The row makes the witness's core sleep in a callback for so long.

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::client::{BINARY, Client};
 use crate::eventually;
+use crate::stopwatch::Threads;
 
-/// How long one round trip may take. Generous, for machines that do ten other things: a peer that is starved waits
-/// for seconds, or for ever.
+/// How long one round trip may take. A peer that is starved waits for seconds, or for ever.
 const LATENCY: Duration = Duration::from_secs(2);
 
 /// Between round trips.
@@ -22,7 +22,7 @@ pub(crate) struct Witness {
     thread: JoinHandle<()>,
 }
 
-/// How long each round trip took.
+/// How long each round trip took, but for what the server and the witness waited for a processor.
 #[derive(Default)]
 struct Times(Mutex<Vec<Duration>>);
 
@@ -34,12 +34,12 @@ impl Times {
 
 impl Witness {
     /// With a connection to an application that echoes.
-    pub(crate) fn start(client: Client) -> Self {
+    pub(crate) fn start(client: Client, server: Threads) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let times = Arc::<Times>::default();
         let (stopped, noted) = (Arc::clone(&stop), Arc::clone(&times));
         let thread = thread::Builder::new().name("the witness".to_owned());
-        let thread = thread.spawn(move || echo(client, &stopped, &noted));
+        let thread = thread.spawn(move || echo(client, server, &stopped, &noted));
         Self {
             stop,
             times,
@@ -73,16 +73,17 @@ impl Witness {
     }
 }
 
-fn echo(mut client: Client, stop: &AtomicBool, times: &Times) {
+fn echo(mut client: Client, server: Threads, stop: &AtomicBool, times: &Times) {
+    let threads = server.and(Threads::this());
     for round in 0_u64.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let payload: Vec<u8> = (0..64).map(|at| (round * 7 + at) as u8).collect();
-        let start = Instant::now();
+        let time = threads.start();
         client.send(BINARY, &payload);
         client.expect(BINARY, &payload);
-        times.all().push(start.elapsed());
+        times.all().push(time.elapsed());
         sleep(PAUSE);
     }
     client.close(1000);

@@ -1,7 +1,7 @@
 //! The application: what a connection's path asks for is what happens to it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use corecast::{
@@ -52,7 +52,9 @@ impl Victim {
 pub(crate) enum Peer {
     Echo,
     Panic(String),
-    Stall(Duration),
+    /// For so long, or until it is released.
+    Stall(Option<Duration>),
+    Release,
     Topics {
         subscribe: Vec<String>,
         publish: Option<String>,
@@ -75,7 +77,8 @@ impl Peer {
                 let at = request.query("at");
                 Ok(Self::Panic(at.as_deref().unwrap_or("message").to_owned()))
             }
-            "/stall" => Ok(Self::Stall(time.unwrap_or_default())),
+            "/stall" => Ok(Self::Stall(time)),
+            "/release" => Ok(Self::Release),
             "/topics" => Ok(Self::Topics {
                 subscribe: request.query_all("sub").map(Into::into).collect(),
                 publish: request.query("pub").map(Into::into),
@@ -120,8 +123,12 @@ impl Handler for Victim {
         ws.data().panics("message");
         match (ws.data(), message) {
             (&Peer::Stall(time), _) => {
-                // What no callback may do.
-                std::thread::sleep(time);
+                stall(time);
+                echo(ws, message);
+            }
+            (Peer::Release, _) => {
+                *RELEASED.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                RELEASE.notify_all();
                 echo(ws, message);
             }
             (Peer::Topics { publish, .. }, _) => {
@@ -195,6 +202,22 @@ impl Victim {
             }
         });
     }
+}
+
+/// How often stalled cores were released, and what tells them.
+static RELEASED: Mutex<usize> = Mutex::new(0);
+static RELEASE: Condvar = Condvar::new();
+
+/// Does what no callback may do: waits.
+fn stall(time: Option<Duration>) {
+    if let Some(time) = time {
+        return std::thread::sleep(time);
+    }
+    let released = RELEASED.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = *released;
+    tracing::info!("a core stalls");
+    let result = RELEASE.wait_while(released, |released| *released == before);
+    drop(result.unwrap_or_else(PoisonError::into_inner));
 }
 
 fn echo(ws: &mut Conn<'_, Peer>, message: Message<'_>) {

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `/echo` | every message comes back |
 //! | `/panic?at=WHEN` | panics in `upgrade`, `open`, `message` or `close`; echoes otherwise |
-//! | `/stall?ms=N` | each message blocks its core so long, and comes back then |
+//! | `/stall?ms=N` | each message blocks its core so long, or without `ms` until a message comes to `/release`, and comes back then |
+//! | `/release` | every message comes back, and ends what blocks a core for ever |
 //! | `/topics?sub=T&pub=T` | subscribes; a message is published, and answered with what publishing said, as text |
 //! | `/pause?ms=N` | reads nothing for so long after it opened, or for ever without `ms`; echoes otherwise |
 //! | `/orders` | text: `close CODE`, `send COUNT BYTES`, `pause`, `pause MS`, `resume` (all that paused for ever); anything else comes back |
