@@ -4,5 +4,7 @@
 mod each_io;
 mod io;
 mod process;
+#[path = "../../../tests/common/queued.rs"]
+mod queued;
 mod running;
 mod topics;

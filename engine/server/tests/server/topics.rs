@@ -1,12 +1,14 @@
 //! The `topics` application over all cores, on each transport.
 
 use std::fs;
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::queued::queued_bytes;
 use crate::running::{Client, Running, close_code, text};
 
 on_each_io! {
@@ -207,6 +209,14 @@ fn large_messages() -> u32 {
 /// Publishes large messages to a subscriber that reads each of them, beside one that reads nothing, which is returned
 /// with the publisher.
 fn flooded(server: &Running) -> (Client, Client) {
+    flooded_while(server, |_| true)
+}
+
+/// The same for as long as it is to go on, of which the connection is asked that reads nothing.
+fn flooded_while(
+    server: &Running,
+    mut goes_on: impl FnMut(&TcpStream) -> bool,
+) -> (Client, Client) {
     let stalled = server.connect_narrow("/topics?sub=a");
     let mut reader = server.connect("/topics?sub=a");
     let mut publisher = server.connect("/topics?pub=a");
@@ -215,6 +225,9 @@ fn flooded(server: &Running) -> (Client, Client) {
         payload[..4].copy_from_slice(&number.to_be_bytes());
         publisher.send(Message::binary(payload)).unwrap();
         assert_eq!(numbered(&reader.read().unwrap()), number);
+        if !goes_on(stalled.get_ref()) {
+            break;
+        }
     }
     (stalled, publisher)
 }
@@ -231,8 +244,16 @@ fn numbered(message: &Message) -> u32 {
 }
 
 fn a_slow_subscriber_is_closed_and_delays_nobody(io: &str) {
+    const BACKLOG: usize = 512 << 10;
     let server = Running::start(&["--io", io, "--backlog", "512k"]);
-    let (mut stalled, _publisher) = flooded(&server);
+    // Until the kernel has taken nothing for longer than the backlog had room, and not for much longer: from then on it has
+    // five seconds for its Close frame.
+    let (mut queued, mut refused) = (0, 0);
+    let (mut stalled, _publisher) = flooded_while(&server, |stalled| {
+        let before = std::mem::replace(&mut queued, bytes_on_the_way_to(stalled));
+        refused = if queued == before { refused + LARGE } else { 0 };
+        refused <= BACKLOG + 2 * LARGE
+    });
     // What was queued before the policy met it may arrive, whole and in order.
     let mut next = 0;
     let code = loop {
@@ -246,6 +267,15 @@ fn a_slow_subscriber_is_closed_and_delays_nobody(io: &str) {
     };
     assert_eq!(code, CloseCode::Again);
     assert!(next < large_messages(), "all of it was taken");
+}
+
+/// Bytes that the kernel has of the server's for a connection of ours.
+fn bytes_on_the_way_to(client: &TcpStream) -> u64 {
+    let ours = client.local_addr().unwrap();
+    let theirs = client.peer_addr().unwrap();
+    let (unacknowledged, _) = queued_bytes(theirs, ours).expect("the connection is open");
+    let (_, unread) = queued_bytes(ours, theirs).expect("the connection is open");
+    unacknowledged + unread
 }
 
 fn a_slow_subscriber_misses_whole_messages_if_the_policy_says_so(io: &str) {
