@@ -14,7 +14,8 @@ pub(crate) struct HandshakeArgs {
     #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     pub(crate) subprotocol: Vec<String>,
     /// Send this header with the handshake, such as 'Authorization: Bearer abc'; may be given several times. Host replaces
-    /// the one of the URL.
+    /// the one of the URL. In values, in --hello and in the URL's path and query, {connection} is the number of the
+    /// connection, from 0, and {line:FILE} that line of a file.
     #[arg(short = 'H', long, value_name = "'NAME: VALUE'")]
     pub(crate) header: Vec<HeaderLine>,
     /// Send this Origin with the handshake, as browsers do.

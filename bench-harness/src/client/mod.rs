@@ -11,6 +11,7 @@ pub(crate) mod links;
 pub(crate) mod listen;
 mod message;
 pub(crate) mod payload;
+pub(crate) mod placeholders;
 pub(crate) mod publication;
 pub(crate) mod recent;
 mod rejection;

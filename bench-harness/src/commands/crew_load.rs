@@ -45,6 +45,11 @@ pub(crate) trait CrewLoad: Sized + Sync + 'static {
         self.connections()
     }
 
+    /// Paths that connections are made to, beside the URL's.
+    fn more_paths(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Messages or connections per second asked for; the most, when that climbs.
     fn rate(&self) -> Option<u64>;
 
@@ -182,6 +187,7 @@ impl<L: CrewLoad> Load for L {
     fn measure(&self, stage: &mut Stage<'_>) -> Result<Record, BenchError> {
         self.check()?;
         let mut setup = Setup::new(self.flags(), self.connections())?;
+        setup.learn(&self.more_paths())?;
         setup.connections = self.ports();
         self.check_crew(&setup)?;
         let material = self.material(&setup)?;
@@ -214,6 +220,7 @@ impl<L: CrewLoad> Load for L {
 impl<L: CrewLoad> Shared for L {
     fn serve(&self, post: &Post) -> Result<(), BenchError> {
         let mut setup = Setup::at(post, self.flags(), self.connections())?;
+        setup.learn(&self.more_paths())?;
         setup.connections = self.ports();
         let material = self.material(&setup)?;
         post.run(|member| self.drive(&setup, &material, &member))

@@ -50,6 +50,7 @@ pub(crate) struct Setup<'a> {
 struct Place {
     target: Target,
     address: SocketAddr,
+    wishes: Wishes,
 }
 
 /// How a summary names an opcode of data.
@@ -67,8 +68,13 @@ fn servers(common: &Common) -> Result<Vec<Place>, BenchError> {
     let also = common.also.iter();
     let targets = iter::once(common.target.clone()).chain(also.map(|at| common.target.at(at)));
     let place = |target: Target| {
+        let wishes = Wishes::new(&target, &common.handshake).map_err(BenchError::usage)?;
         let address = target.resolve(reaches)?;
-        Ok(Place { target, address })
+        Ok(Place {
+            target,
+            address,
+            wishes,
+        })
     };
     targets.map(place).collect()
 }
@@ -109,7 +115,7 @@ impl<'a> Setup<'a> {
                 crew.members()
             )));
         }
-        Ok(Self {
+        let setup = Self {
             common,
             servers,
             cores: common.core_list(),
@@ -121,7 +127,9 @@ impl<'a> Setup<'a> {
             },
             connections,
             run: std::process::id(),
-        })
+        };
+        setup.note_lines_that_repeat();
+        Ok(setup)
     }
 
     /// The same for an agent's part of the run.
@@ -139,6 +147,24 @@ impl<'a> Setup<'a> {
             connections,
             run: post.run_number(),
         })
+    }
+
+    /// Connections are made to these paths, too: the files that their placeholders name are read.
+    fn learn(&mut self, paths: &[&str]) -> Result<(), BenchError> {
+        let all = |place: &mut Place| paths.iter().try_for_each(|path| place.wishes.learn(path));
+        let learned = self.servers.iter_mut().try_for_each(all);
+        learned.map_err(BenchError::usage)
+    }
+
+    /// Tells when several connections have the same line of a file.
+    fn note_lines_that_repeat(&self) {
+        let placeholders = self.servers[0].wishes.placeholders();
+        for (file, lines) in placeholders.shorter_than(self.connections) {
+            eprintln!(
+                "corecast-bench: note: {file} has {lines} lines for {} connections, which take them in turn",
+                self.connections
+            );
+        }
     }
 
     /// Threads that put the load on, in all processes.
@@ -213,7 +239,7 @@ impl<'a> Setup<'a> {
         );
         Links::new(
             &server.target,
-            Wishes::new(&server.target, &self.common.handshake),
+            server.wishes.clone(),
             server.address,
             sources,
             slots,

@@ -5,6 +5,7 @@
 //! under way.
 
 mod driver;
+mod numbering;
 mod outbox;
 
 use std::io;
@@ -27,6 +28,7 @@ use crate::rng::Rng;
 use crate::target::{Target, Wire};
 use crate::telemetry::progress::Progress;
 pub(crate) use driver::{Driver, End, OpenTimes};
+use numbering::Numbering;
 pub(crate) use outbox::Outbox;
 
 /// Receive buffer that a connection that stalls asks for, in bytes: as good as none, so that what is sent to it stays with
@@ -52,6 +54,7 @@ pub(crate) struct Links<'a> {
     links: Vec<Link>,
     target: Target,
     wishes: Wishes,
+    numbering: Numbering,
     /// By slot; the slots beyond have the target's path and do not stall.
     manners: Vec<Rc<Manner>>,
     /// Connections that stall are read all the same.
@@ -120,6 +123,7 @@ impl<'a> Links<'a> {
             links,
             target: target.clone(),
             wishes,
+            numbering: Numbering::of(member),
             manners: Vec::new(),
             reads_stalled: false,
             sources,
@@ -144,6 +148,11 @@ impl<'a> Links<'a> {
     /// Says how the connection of each slot is made. To be called before any is dialled.
     pub(crate) fn set_manners(&mut self, manners: Vec<Rc<Manner>>) {
         self.manners = manners;
+    }
+
+    /// The connections of this slot and those after it are numbered on their own, from `number` on over all threads.
+    pub(crate) fn number_from(&mut self, slot: u32, number: u64) {
+        self.numbering.begin_second(slot, number);
     }
 
     /// From now on the connections that stalled are read.
@@ -317,7 +326,7 @@ impl<'a> Links<'a> {
             driver.opened(slot, times, now, &mut self.outbox);
             return Ok(());
         }
-        let upgrade = Upgrade::new(self.rng.bytes());
+        let upgrade = Upgrade::new(self.numbering.number(slot), self.rng.bytes());
         let path = path_of(&self.manners, &self.target, slot);
         let request = upgrade.request(&self.wishes, path);
         link.stage = Stage::Upgrading(Box::new(upgrade));
@@ -382,8 +391,9 @@ impl<'a> Links<'a> {
                         tcp: link.tcp,
                         upgrade: Some(now - link.since),
                     };
-                    if !self.wishes.hello().is_empty() {
-                        self.outbox.send(slot, self.wishes.hello().to_vec());
+                    let hello = self.wishes.hello(self.numbering.number(slot));
+                    if !hello.is_empty() {
+                        self.outbox.send(slot, hello);
                     }
                     driver.opened(slot, times, now, &mut self.outbox);
                     if early.is_empty() {

@@ -142,6 +142,11 @@ impl CrewLoad for BroadcastArgs {
         self.connections + self.only_publish()
     }
 
+    fn more_paths(&self) -> Vec<&str> {
+        let url = self.publish_url.iter();
+        url.map(|url| url.path.as_str()).collect()
+    }
+
     fn rate(&self) -> Option<u64> {
         self.pace.rate.map(Rate::peak)
     }
@@ -304,6 +309,7 @@ fn drive(
     let cast = Cast::new(args, member);
     let mut links = setup.links(member, cast.slots() as usize)?;
     links.set_manners(cast.manners(args));
+    links.number_from(cast.subscribers, args.connections);
     if args.deflate {
         links.insist_on_deflate();
     }
