@@ -75,7 +75,7 @@ fn nonsense_is_refused_before_the_run() {
     // Nobody listens there: a run would say so, with exit code 1.
     let unreachable = "ws://127.0.0.1:1/";
     for (command, expect, why) in [
-        ("echo", "p9x<5ms", "the nearest first: p90"),
+        ("echo", "p9x<5ms", "the nearest are p90"),
         ("echo", "p99<5", "expected a time"),
         ("echo", "last.p99<1s", "echo does not measure last.p99"),
         ("echo", "cpu<5us", "--server-pid"),

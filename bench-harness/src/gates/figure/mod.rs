@@ -311,14 +311,19 @@ fn statistic(name: &str) -> Option<Statistic> {
     }
 }
 
+/// Names that an error tells.
+const NEAREST: usize = 5;
+
 fn unknown(name: &str) -> String {
     let mut known: Vec<String> = names().map(|figure| figure.to_string()).collect();
     // Stable: names that are equally near keep their order.
     known.sort_by(|one, other| {
         strsim::jaro_winkler(other, name).total_cmp(&strsim::jaro_winkler(one, name))
     });
+    known.truncate(NEAREST);
     format!(
-        "no figure is called {name:?}; known, the nearest first: {} (any percentile goes, such as p99.99)",
+        "no figure is called {name:?}; the nearest are {} (any percentile goes, such as p99.99; the manual has all: \
+         bench-harness/README.md, Gates)",
         known.join(", ")
     )
 }

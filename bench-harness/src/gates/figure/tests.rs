@@ -33,8 +33,9 @@ fn unknown_names_tell_the_nearest() {
         ("upgrade.p9x", "upgrade.p90"),
     ] {
         let error = wrong.parse::<Figure>().unwrap_err();
-        let first = error.split("first: ").nth(1).unwrap();
+        let first = error.split("nearest are ").nth(1).unwrap();
         assert!(first.starts_with(nearest), "{error}");
+        assert!(error.len() < 250, "{error}");
     }
     for bad in [
         "", "p0", "p100", "p-1", "pnan", "pinf", "p1e1", "P99", "tcp.",
