@@ -47,7 +47,7 @@ pub(crate) struct BroadcastArgs {
     pub(crate) payload: PayloadArgs,
     /// Offer permessage-deflate without context takeover, send compressed, and take compressed messages. A server that
     /// does not agree makes the run fail.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["answer", "ignore"])]
     pub(crate) deflate: bool,
     /// Messages on the way per publisher in the closed loop: the next is sent when all subscribers have one.
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count, conflicts_with = "rate")]

@@ -46,7 +46,7 @@ pub(crate) struct EchoArgs {
     pub(crate) payload: PayloadArgs,
     /// Offer permessage-deflate without context takeover, send compressed, and take compressed messages. A server that
     /// does not agree makes the run fail.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["answer", "ignore"])]
     pub(crate) deflate: bool,
     /// How much of each reply's content is compared. Length, type and order always are.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Sample)]

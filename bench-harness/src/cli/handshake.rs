@@ -1,5 +1,6 @@
-//! What the opening handshake of every connection says beside the URL.
+//! What the opening handshake of every connection says beside the URL, and how a connection keeps to a protocol of the server's.
 
+use std::fmt;
 use std::str::FromStr;
 
 use clap::Args;
@@ -25,6 +26,22 @@ pub(crate) struct HandshakeArgs {
     /// times.
     #[arg(long, value_name = "TEXT")]
     pub(crate) hello: Vec<String>,
+    /// Answer every text message that is PING with the text PONG, such as 2=3; may be given several times. These messages are
+    /// none of the load's, and do not count for --skip.
+    #[arg(long, value_name = "PING=PONG")]
+    pub(crate) answer: Vec<Heartbeat>,
+    /// Messages that begin with this text are none of the load's; may be given several times.
+    #[arg(long, value_name = "TEXT", value_parser = beginning)]
+    pub(crate) ignore: Vec<String>,
+}
+
+/// A heartbeat of the application: text messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Heartbeat {
+    /// What the server sends.
+    pub(crate) ping: String,
+    /// What it is answered.
+    pub(crate) pong: String,
 }
 
 /// A header as users type it, checked.
@@ -68,8 +85,15 @@ impl HandshakeArgs {
             header,
             origin,
             hello,
+            answer,
+            ignore,
         } = self;
-        subprotocol.is_empty() && header.is_empty() && origin.is_none() && hello.is_empty()
+        subprotocol.is_empty()
+            && header.is_empty()
+            && origin.is_none()
+            && hello.is_empty()
+            && answer.is_empty()
+            && ignore.is_empty()
     }
 }
 
@@ -102,6 +126,34 @@ impl FromStr for HeaderLine {
             value: value.to_owned(),
         })
     }
+}
+
+impl FromStr for Heartbeat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=').filter(|(ping, _)| !ping.is_empty());
+        let (ping, pong) = parts.ok_or(
+            "expected what the server sends, a sign of equality, and what it is answered, such as 2=3",
+        )?;
+        Ok(Self {
+            ping: ping.to_owned(),
+            pong: pong.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Heartbeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.ping, self.pong)
+    }
+}
+
+fn beginning(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("every message begins with nothing: give its first letters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn subprotocol(text: &str) -> Result<String, String> {
@@ -162,6 +214,19 @@ mod tests {
             let error = text.parse::<HeaderLine>().unwrap_err();
             assert!(error.contains(why), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn heartbeats_are_a_message_and_its_answer() {
+        let json: Heartbeat = "{\"type\":\"ping\"}={\"a\":\"=\"}".parse().unwrap();
+        assert_eq!(json.ping, "{\"type\":\"ping\"}");
+        assert_eq!(json.pong, "{\"a\":\"=\"}");
+        assert_eq!("2=".parse::<Heartbeat>().unwrap().pong, "");
+        for text in ["", "2", "=3"] {
+            let error = text.parse::<Heartbeat>().unwrap_err();
+            assert!(error.contains("such as 2=3"), "{text:?}: {error}");
+        }
+        assert!(beginning("").is_err() && beginning("42").is_ok());
     }
 
     #[test]

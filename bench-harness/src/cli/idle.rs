@@ -21,7 +21,7 @@ pub(crate) struct IdleArgs {
     #[arg(short = 'z', visible_short_alias = 'd', long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     pub(crate) duration: Duration,
     /// Offer permessage-deflate without context takeover. A server that does not agree makes the run fail.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["answer", "ignore"])]
     pub(crate) deflate: bool,
     /// Time to settle between opening and measuring.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]

@@ -1,5 +1,6 @@
 //! The load client: connections on a ring, one thread per core.
 
+pub(crate) mod asides;
 pub(crate) mod contents;
 pub(crate) mod deflate;
 pub(crate) mod delivery;

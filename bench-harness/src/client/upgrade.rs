@@ -6,6 +6,7 @@ use corecast_protocol::deflate::{ClientWindow, Offer};
 use corecast_protocol::handshake::{ClientHandshake, ClientRequest, HeaderError};
 use corecast_protocol::{Opcode, encode_client};
 
+use super::asides::Asides;
 use super::placeholders::{self, Placeholders};
 use super::rejection::Rejection;
 use crate::cli::HandshakeArgs;
@@ -35,6 +36,7 @@ pub(crate) struct Wishes {
     hello: Vec<String>,
     hello_frames: Option<Vec<u8>>,
     placeholders: Arc<Placeholders>,
+    asides: Option<Arc<Asides>>,
 }
 
 /// Whose request it is.
@@ -70,6 +72,7 @@ impl Wishes {
             hello: flags.hello.clone(),
             hello_frames: None,
             placeholders: Arc::default(),
+            asides: Asides::new(flags).map(Arc::new),
         };
         wishes.learn(&target.path)?;
         for text in &flags.hello {
@@ -106,6 +109,11 @@ impl Wishes {
     /// Offers permessage-deflate without context takeover, and takes no other answer than yes.
     pub(super) fn insist_on_deflate(&mut self) {
         self.deflate = true;
+    }
+
+    /// Messages that are none of the load's, if there are any.
+    pub(super) fn asides(&self) -> Option<Arc<Asides>> {
+        self.asides.clone()
     }
 
     /// Frames to send once the connection of this number is open; empty when there are none.

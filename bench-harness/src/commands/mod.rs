@@ -102,8 +102,7 @@ impl<'a> Setup<'a> {
             return Err(BenchError::usage("that many connections cannot be counted"));
         }
         if common.target.wire == Wire::Raw && !common.handshake.is_empty() {
-            let problem =
-                "--subprotocol, --header, --origin and --hello are for WebSockets: use ws://";
+            let problem = "--subprotocol, --header, --origin, --hello, --answer and --ignore are for WebSockets: use ws://";
             return Err(BenchError::usage(problem));
         }
         let pids = &common.server_pid;
@@ -194,6 +193,8 @@ impl<'a> Setup<'a> {
             subprotocols: given(flags.subprotocol.clone()),
             origin: flags.origin.clone(),
             headers: given(names.collect()),
+            answers: given(flags.answer.iter().map(ToString::to_string).collect()),
+            ignored: given(flags.ignore.clone()),
             hello: (!flags.hello.is_empty()).then_some(flags.hello.len() as u64),
             also: several(self.common.also.len()),
             processes: several(self.crew.parts().len()),

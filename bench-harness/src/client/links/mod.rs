@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use socket2::Socket;
 
+use super::asides::{Sieves, Sifted};
 use super::sources::Sources;
 use super::team::Member;
 use super::upgrade::{Upgrade, Wishes};
@@ -55,6 +56,8 @@ pub(crate) struct Links<'a> {
     target: Target,
     wishes: Wishes,
     numbering: Numbering,
+    /// Leave out what is none of the load's, where there can be such messages.
+    sieves: Option<Sieves>,
     /// By slot; the slots beyond have the target's path and do not stall.
     manners: Vec<Rc<Manner>>,
     /// Connections that stall are read all the same.
@@ -122,6 +125,7 @@ impl<'a> Links<'a> {
             ring: Ring::new(Some(address.into()))?,
             links,
             target: target.clone(),
+            sieves: wishes.asides().map(|asides| Sieves::new(asides, slots)),
             wishes,
             numbering: Numbering::of(member),
             manners: Vec::new(),
@@ -375,7 +379,7 @@ impl<'a> Links<'a> {
         }
         let bytes = self.ring.bytes_mut(&mut lent);
         let outcome = match &mut link.stage {
-            Stage::Open => driver.received(slot, bytes, now, &mut self.outbox),
+            Stage::Open => hand_on(&mut self.sieves, slot, bytes, now, driver, &mut self.outbox),
             Stage::Upgrading(upgrade) => match upgrade.answered(
                 &self.wishes,
                 path_of(&self.manners, &self.target, slot),
@@ -395,11 +399,15 @@ impl<'a> Links<'a> {
                     if !hello.is_empty() {
                         self.outbox.send(slot, hello);
                     }
+                    if let Some(sieves) = &mut self.sieves {
+                        sieves.begin(slot);
+                    }
                     driver.opened(slot, times, now, &mut self.outbox);
                     if early.is_empty() {
                         Ok(())
                     } else {
-                        driver.received(slot, &mut early, now, &mut self.outbox)
+                        let out = &mut self.outbox;
+                        hand_on(&mut self.sieves, slot, &mut early, now, driver, out)
                     }
                 }
             },
@@ -582,6 +590,29 @@ impl<'a> Links<'a> {
             self.progress.show_failures(failures);
         }
     }
+}
+
+/// Bytes have come on an open connection: the driver gets those that are the load's.
+#[inline]
+fn hand_on(
+    sieves: &mut Option<Sieves>,
+    slot: u32,
+    bytes: &mut [u8],
+    now: Nanos,
+    driver: &mut impl Driver,
+    out: &mut Outbox,
+) -> Result<(), String> {
+    let Some(sieves) = sieves else {
+        return driver.received(slot, bytes, now, out);
+    };
+    sieves.sift(slot, bytes, |sifted| match sifted {
+        Sifted::Load(bytes) => driver.received(slot, bytes, now, out),
+        // As a ping of the protocol: a server that does not read must not make answers many.
+        Sifted::Answer(frame) => {
+            out.pong(slot, frame);
+            Ok(())
+        }
+    })
 }
 
 /// Why there is no TCP connection, and what to do about it where that is known.

@@ -238,6 +238,12 @@ pub(crate) struct Parameters {
     /// Messages that every connection sent once it was open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hello: Option<u64>,
+    /// Messages of the server that were answered and did not count, with their answers: `PING=PONG`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answers: Option<Vec<String>>,
+    /// Begins of messages of the server that did not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ignored: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verify: Option<Verify>,
     #[serde(skip_serializing_if = "Option::is_none")]
