@@ -109,6 +109,24 @@ impl DeliveryReader {
         }
     }
 
+    /// What came of the message that is not as it should be: `rest` has not been read, and is not compressed.
+    pub(crate) fn unexpected<'b>(
+        &'b self,
+        error: &DeliveryError,
+        rest: &'b [u8],
+        publication: &Publication,
+    ) -> &'b [u8] {
+        match error {
+            DeliveryError::Length { .. } | DeliveryError::Opcode { .. } => {
+                &rest[..rest.len().min(self.message.left())]
+            }
+            DeliveryError::Content { .. } | DeliveryError::Foreign => {
+                &self.head[..publication.head_len]
+            }
+            _ => &[],
+        }
+    }
+
     /// Whether messages must still come before deliveries do.
     pub(crate) fn awaits_greeting(&self) -> bool {
         self.greeting.is_awaited()

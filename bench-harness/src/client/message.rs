@@ -59,9 +59,10 @@ impl MessageFrames {
         piece
     }
 
-    /// Whether a data frame may come now, as part of a message of this type.
+    /// Whether a data frame may come now, as part of a message of this type. Its payload is what comes next.
     #[inline]
-    pub(super) fn check(&self, header: &Header, expected: Opcode) -> Result<(), Misplaced> {
+    pub(super) fn check(&mut self, header: &Header, expected: Opcode) -> Result<(), Misplaced> {
+        self.left = header.payload_len as usize;
         match (self.state, header.opcode) {
             (State::Fragment, Opcode::Continuation) => Ok(()),
             (State::Fragment, _) => Err(Misplaced::Order(ProtocolError::NestedMessage)),
@@ -71,10 +72,9 @@ impl MessageFrames {
         }
     }
 
-    /// A data frame begins.
+    /// A data frame begins that was checked.
     #[inline]
     pub(super) fn begin(&mut self, header: &Header) {
-        self.left = header.payload_len as usize;
         self.state = if header.fin {
             State::Last
         } else {

@@ -19,6 +19,7 @@ mod rejection;
 pub(crate) mod reply;
 pub(crate) mod schedule;
 pub(crate) mod sources;
+pub(crate) mod surprise;
 pub(crate) mod team;
 pub(crate) mod think;
 pub(crate) mod upgrade;

@@ -193,6 +193,26 @@ impl ReplyReader {
         self.message.is_within()
     }
 
+    /// What came of the message that is not as it should be, up to the end of a frame: `bytes` were read up to `rest`, and not
+    /// compressed.
+    pub(crate) fn unexpected<'b>(
+        &self,
+        error: &ReplyError,
+        bytes: &'b [u8],
+        rest: &'b [u8],
+    ) -> &'b [u8] {
+        match error {
+            ReplyError::Length { .. } | ReplyError::Opcode { .. } => {
+                &rest[..rest.len().min(self.message.left())]
+            }
+            &ReplyError::Content { at: 0, len } => {
+                let read = bytes.len() - rest.len();
+                &bytes[read - len..read]
+            }
+            _ => &[],
+        }
+    }
+
     /// From now on this variant is due; to be called between messages.
     pub(crate) fn expect(&mut self, variant: usize) {
         self.variant = variant;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Setup;
-use super::opening::nothing_opened;
+use super::opening::nothing_stayed_open;
 use crate::agents::{Order, Post};
 use crate::cli::Common;
 use crate::client::fates::Fates;
@@ -112,7 +112,7 @@ pub(crate) trait CrewLoad: Sized + Sync + 'static {
 
     /// What to say when there is nothing to summarize.
     fn futile(outcome: &Self::Outcome) -> BenchError {
-        nothing_opened(&outcome.fates().refused)
+        nothing_stayed_open(outcome.fates().failures())
     }
 
     /// The figures of the run.

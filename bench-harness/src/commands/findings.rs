@@ -5,7 +5,7 @@ use crate::cli::PaceArgs;
 use crate::client::fates::Fates;
 use crate::report::summary::{ConnectPhases, Errors, Parameters, Summary};
 use crate::stats::faults::Faults;
-use crate::stats::validity::{JudgedBy, Judgement};
+use crate::stats::validity::{Evidence, JudgedBy, Judgement, Kind};
 use crate::telemetry::window::Window;
 
 /// What was found, whatever the load was.
@@ -18,6 +18,16 @@ pub(super) struct Findings<'a> {
     pub(super) fates: &'a Fates,
     /// What was wrong with messages, where they are checked.
     pub(super) faults: Option<Faults>,
+}
+
+/// Says what is most likely wrong when nothing at all was counted; `silence`: when nothing came either.
+pub(super) fn explain_nothing(judgement: &mut Judgement, seen: &Evidence, silence: &str) {
+    let text = match (seen.messages, seen.broken) {
+        (0, 0) => silence,
+        (0, _) => "nothing came in the window that was as it should be: the errors tell what did",
+        _ => return,
+    };
+    judgement.reword(Kind::TooFewMessages, text);
 }
 
 impl Setup<'_> {

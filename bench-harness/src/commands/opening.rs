@@ -52,9 +52,19 @@ impl Opening {
         open_all(links, driver, &plan)?;
         greeting::await_all(links, driver)?;
         if links.open_now() == 0 && member.count == 1 {
-            return Err(nothing_opened(driver.failures()[0]));
+            return Err(nothing_stayed_open(driver.failures()));
         }
         member.rendezvous(links.open_now())
+    }
+}
+
+/// An error that names the most frequent reason why connections could not be opened, or else why they broke at once.
+pub(super) fn nothing_stayed_open([refused, broken]: [&Failures; 2]) -> BenchError {
+    match broken.by_count().first() {
+        Some((reason, _)) if refused.total() == 0 => {
+            BenchError::runtime(format!("no connection stayed open: {reason}"))
+        }
+        _ => nothing_opened(refused),
     }
 }
 

@@ -156,6 +156,19 @@ pub(crate) struct Judgement {
 }
 
 impl Judgement {
+    /// Words for a reason, where it is known better what may be wrong.
+    pub(crate) fn reword(&mut self, kind: Kind, text: &str) {
+        let reasons = [
+            &mut self.against_all,
+            &mut self.against_throughput,
+            &mut self.against_cost,
+        ];
+        let all = reasons.into_iter().flatten();
+        for reason in all.filter(|reason| reason.kind == kind) {
+            text.clone_into(&mut reason.text);
+        }
+    }
+
     /// Throughput and latency are the server's.
     pub(crate) fn throughput_valid(&self) -> bool {
         self.against_all.is_empty() && self.against_throughput.is_empty()

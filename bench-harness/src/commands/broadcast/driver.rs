@@ -9,13 +9,14 @@ use super::publishers::{Pace, Publishers};
 use super::shared::Published;
 use super::stalled::Stalled;
 use super::{Cast, Outcome};
-use crate::client::delivery::{Delivery, DeliveryReader};
+use crate::client::delivery::{Delivery, DeliveryError, DeliveryReader};
 use crate::client::dial::Failures;
 use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
 use crate::client::publication::{Publication, Stamp};
 use crate::client::recent::Recent;
 use crate::client::reply::Verify;
+use crate::client::surprise::Surprises;
 use crate::clock::{Nanos, nanos};
 use crate::error::BenchError;
 use crate::ring::Wait;
@@ -27,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Other threads may still publish: how often to look.
 const GLANCE: Duration = Duration::from_millis(5);
+
+/// What to do about a server that sends something else than what is published.
+const UNCHANGED: &str = "the payload has to come unchanged, without an envelope; what the server says first is left out by \
+                         --skip COUNT, what it says besides by --ignore TEXT";
 
 /// One thread's connections.
 pub(super) struct BroadcastDriver<'a> {
@@ -51,6 +56,7 @@ pub(super) struct BroadcastDriver<'a> {
     closing: bool,
     deliveries: u64,
     outcome: Outcome,
+    surprises: Surprises,
     /// From the begin of the load on.
     recorder: Option<Recorder<'a>>,
 }
@@ -87,6 +93,7 @@ impl<'a> BroadcastDriver<'a> {
             closing: false,
             deliveries: 0,
             outcome: Outcome::default(),
+            surprises: Surprises::default(),
             recorder: None,
         }
     }
@@ -330,6 +337,22 @@ impl<'a> BroadcastDriver<'a> {
         Ok(())
     }
 
+    /// A message came that cannot be a delivery.
+    #[cold]
+    fn unexpected(&mut self, slot: u32, error: &DeliveryError, rest: &[u8]) -> String {
+        if matches!(
+            error,
+            DeliveryError::Protocol(_) | DeliveryError::Inflate(_)
+        ) {
+            return error.to_string();
+        }
+        let came = match self.publication.deflate {
+            true => &[],
+            false => self.readers[slot as usize].unexpected(error, rest, self.publication),
+        };
+        self.surprises.tell(error.to_string(), UNCHANGED, came)
+    }
+
     /// A subscriber is gone: nobody waits for it.
     fn left(&mut self, slot: u32) {
         self.listening -= 1;
@@ -377,7 +400,11 @@ impl Driver for BroadcastDriver<'_> {
         loop {
             let reader = &mut self.readers[slot as usize];
             let delivery = reader.next(&mut input, self.publication, self.verify, &mut self.recent);
-            match delivery.map_err(|error| error.to_string())? {
+            let delivery = match delivery {
+                Ok(delivery) => delivery,
+                Err(error) => return Err(self.unexpected(slot, &error, input)),
+            };
+            match delivery {
                 Some(Delivery::Message(_)) if stalls => self.stalled.message(),
                 Some(Delivery::Message(stamp)) => self.delivered(slot, &stamp, now)?,
                 Some(Delivery::Control(Control::Close(code))) if stalls => {

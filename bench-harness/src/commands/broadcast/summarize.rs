@@ -5,7 +5,7 @@ use crate::cli::BroadcastArgs;
 use crate::client::dial::Failures;
 use crate::client::publication::Publication;
 use crate::commands::crew_load::CrewLoad as _;
-use crate::commands::findings::{Findings, judged_by};
+use crate::commands::findings::{Findings, explain_nothing, judged_by};
 use crate::commands::{Setup, opcode_name};
 use crate::report::summary::{
     Broadcast, BroadcastMemory, CompressionCounts, ErrorReason, Latencies, Messages, Parameters,
@@ -15,6 +15,11 @@ use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
 use crate::stats::validity::{Evidence, judge};
 use crate::telemetry::recorder::Recorded;
+
+/// Why nothing was delivered, most likely.
+const NOTHING_CAME: &str = "nothing reached a subscriber in the window: does the server send to all what one has sent, and do \
+                            publishers reach the subscribers' topic (--publish-url)? For a server that answers only whoever \
+                            has sent, there is `echo`";
 
 pub(super) fn summary(
     args: &BroadcastArgs,
@@ -48,9 +53,11 @@ pub(super) fn summary(
         faults: *counts,
         compressed: args.deflate.then(|| compressed(outcome)),
     };
+    let mut judgement = judge(&evidence);
+    explain_nothing(&mut judgement, &evidence, NOTHING_CAME);
     let mut summary = setup.summarize(
         BroadcastArgs::NAME,
-        judge(&evidence),
+        judgement,
         judged_by(args.pace.cost),
         parameters(args, setup, publication),
         &Findings {

@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::account::{Account, Displaced, Missing};
+use super::unexpected;
 use crate::client::dial::Failures;
 use crate::client::fates::Fates;
 use crate::client::frames::Control;
 use crate::client::links::{Driver, End, Links, OpenTimes, Outbox};
-use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
+use crate::client::reply::{Replies, Reply, ReplyError, ReplyReader, Verify};
 use crate::client::schedule::Schedule;
+use crate::client::surprise::Surprises;
 use crate::client::think::Thinking;
 use crate::client::workload::Workload;
 use crate::clock::{Clock, Nanos, nanos};
 use crate::error::BenchError;
 use crate::ring::{Region, Wait};
+use crate::target::Wire;
 use crate::telemetry::progress::Progress;
 use crate::telemetry::recorder::{Recorded, Recorder};
 
@@ -72,6 +75,7 @@ pub(super) struct EchoDriver<'a> {
     answered: u64,
     closing: bool,
     fates: Fates,
+    surprises: Surprises,
     account: Account,
     /// Messages without a reply at the end of their connection, or of the run.
     unanswered: u64,
@@ -158,6 +162,7 @@ impl<'a> EchoDriver<'a> {
             answered: 0,
             closing: false,
             fates: Fates::default(),
+            surprises: Surprises::default(),
             account: Account::new(load.variants),
             unanswered: 0,
             interval_end: 0,
@@ -375,7 +380,7 @@ impl<'a> EchoDriver<'a> {
     fn answer(&mut self, slot: u32, now: Nanos) -> Result<(), String> {
         let talk = &mut self.talks[slot as usize];
         if talk.answered == talk.sent {
-            return Err("a reply came that nothing was sent for".to_owned());
+            return Err(self.uncalled_for(slot));
         }
         let number = talk.answered;
         talk.answered += 1;
@@ -437,7 +442,7 @@ impl<'a> EchoDriver<'a> {
                 self.record(due, missing.sent, now);
             }
             Displaced::Again => {}
-            Displaced::Unknown => return Err("a reply came that nothing was sent for".to_owned()),
+            Displaced::Unknown => return Err(self.uncalled_for(slot)),
         }
         let talk = &mut self.talks[slot as usize];
         let variants = self.load.variants as u64;
@@ -488,6 +493,29 @@ impl<'a> EchoDriver<'a> {
                 self.pass_over(slot, talk.sent);
             }
         }
+    }
+
+    /// A message came that cannot be a reply.
+    #[cold]
+    fn unexpected(&mut self, slot: u32, error: &ReplyError, bytes: &[u8], rest: &[u8]) -> String {
+        let talk = &self.talks[slot as usize];
+        let hint = unexpected::hint(error, talk.answered > 0);
+        let Some(hint) = hint.filter(|_| self.load.wire == Wire::WebSocket) else {
+            return error.to_string();
+        };
+        let came = match self.load.deflate {
+            true => &[],
+            false => talk.reader.unexpected(error, bytes, rest),
+        };
+        self.surprises.tell(error.to_string(), hint, came)
+    }
+
+    /// A reply came where none could.
+    #[cold]
+    fn uncalled_for(&mut self, slot: u32) -> String {
+        let error = "a reply came that nothing was sent for".to_owned();
+        let hint = unexpected::hint_on_words(self.talks[slot as usize].answered > 0);
+        self.surprises.tell(error, hint, &[])
     }
 
     #[inline]
@@ -554,7 +582,11 @@ impl Driver for EchoDriver<'_> {
         loop {
             let reader = &mut self.talks[slot as usize].reader;
             let reply = reader.next(&mut input, self.load, self.verify, &mut self.replies);
-            match reply.map_err(|error| error.to_string())? {
+            let reply = match reply {
+                Ok(reply) => reply,
+                Err(error) => return Err(self.unexpected(slot, &error, bytes, input)),
+            };
+            match reply {
                 Some(Reply::Message) => self.answer(slot, now)?,
                 Some(Reply::Displaced(variant)) => self.displaced(slot, variant, now)?,
                 // What follows a Close frame does not count (RFC 6455 §5.5.1).

@@ -2,13 +2,14 @@
 
 pub(crate) mod account;
 mod driver;
+mod unexpected;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::crew_load::{self, CrewLoad, Podium};
-use super::findings::{Findings, judged_by};
+use super::findings::{Findings, explain_nothing, judged_by};
 use super::opening::{self, Opening};
 use super::{Setup, opcode_name};
 use crate::agents::Order;
@@ -49,6 +50,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Connections may take this long to close in the end.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// Why nothing came back, most likely.
+const NOTHING_CAME: &str = "nothing came back in the window: does the server send back every message as it is? `connect` and `idle` \
+                            ask for no replies, `broadcast` that what one sends reaches all";
 
 /// What a thread brings home.
 #[derive(Serialize, Deserialize)]
@@ -305,9 +310,11 @@ fn summarize(
         faults: outcome.faults,
         compressed: compression.as_ref().map(|part| part.compressed),
     };
+    let mut judgement = judge(&evidence);
+    explain_nothing(&mut judgement, &evidence, NOTHING_CAME);
     let mut summary = setup.summarize(
         EchoArgs::NAME,
-        judge(&evidence),
+        judgement,
         judged_by(args.pace.cost),
         parameters(args, setup, load),
         &Findings {
