@@ -25,6 +25,9 @@ Examples:
     corecast-bench echo ws://127.0.0.1:9001/echo -c 1k -r 20k -z 30s --cores 1 --server-pid 4711
   Compressed JSON:
     corecast-bench echo ws://127.0.0.1:9001/echo -c 100 -s 4k --payload json --deflate
+  Every connection a user of its own, with a server that greets and sends heartbeats (Socket.IO):
+    corecast-bench echo 'ws://127.0.0.1:3000/socket.io/?EIO=4&transport=websocket&user={connection}' --hello 40 \
+--skip 2 --answer 2=3 --payload lines:events.txt
   What the kernel's TCP alone costs:
     corecast-bench echo tcp://127.0.0.1:9100 -c 100 -s 512";
 
