@@ -144,7 +144,7 @@ fn a_baseline_decides() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(
-        text.contains("too few runs to tell") && text.contains("(--repeat)"),
+        text.contains("too few runs to tell") && text.contains("(--repeat "),
         "{text}"
     );
     assert!(!text.contains("WORSE"), "{text}");

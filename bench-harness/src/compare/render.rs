@@ -58,25 +58,39 @@ impl Report {
     /// How verdicts came about, and what to do where there are none.
     fn rule(&self) -> String {
         let rows = || self.pairs.iter().flat_map(|pair| &pair.figures);
-        let noise = self.noise * 100.0;
         let mut rule = format!(
-            "A change counts beyond {noise} % of noise, and when it is significant at 5 % (Mann–Whitney), adjusted for {} that are \
-             compared together (Holm). Intervals are of each figure alone.",
-            counted(self.tested, "figure")
+            "A change counts beyond {} % of noise, and when it is significant at 5 % (Mann–Whitney)",
+            self.noise * 100.0
         );
-        if rows().any(|row| row.verdict == Word::TooFewRuns) {
-            // Those that are too few to be tested now will be, with more runs.
-            let all = rows().count();
+        if self.tested > 0 {
             rule += &format!(
-                "\nToo few runs to tell: with {} to compare, it takes {} on each side (--repeat), or fewer figures: one alone \
-                 (--figures cpu) takes {}. Nothing is called better or worse on less.",
-                counted(all, "figure"),
-                counted(runs_needed(all), "run"),
-                runs_needed(1)
+                ", adjusted for {} compared together (Holm); intervals are of each figure alone",
+                counted(self.tested, "figure")
             );
+        }
+        rule.push('.');
+        if rows().any(|row| row.verdict == Word::TooFewRuns) {
+            rule += "\n";
+            // Those that are too few to be tested now will be, with more runs.
+            rule += &too_few(rows().count());
         }
         rule
     }
+}
+
+/// What to do about too few runs to tell of so many figures.
+fn too_few(figures: usize) -> String {
+    let needed = runs_needed(figures);
+    let mut text = format!(
+        "Too few runs to tell: {} to compare {} at least {needed} runs before and {needed} after (--repeat {needed})",
+        counted(figures, "figure"),
+        if figures == 1 { "takes" } else { "take" }
+    );
+    let alone = runs_needed(1);
+    if needed > alone {
+        text += &format!(", one alone (such as --figures cpu of `compare`) {alone}");
+    }
+    text + ". Nothing is called better or worse on less."
 }
 
 fn counted(count: usize, thing: &str) -> String {

@@ -126,8 +126,11 @@ fn only_the_figures_asked_for_decide() {
 #[test]
 fn too_few_runs_are_no_regression_and_say_how_many_it_takes() {
     for (count, text) in [
-        (1, "with 5 figures to compare, it takes 5 runs on each side"),
-        (3, "one alone (--figures cpu) takes 4"),
+        (
+            1,
+            "5 figures to compare take at least 5 runs before and 5 after (--repeat 5)",
+        ),
+        (3, "one alone (such as --figures cpu of `compare`) 4."),
         (4, "too few runs to tell"),
     ] {
         let (before, after) = (

@@ -22,6 +22,7 @@ mod servers;
 mod tables;
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &SuiteArgs) -> Result<Verdict, BenchError> {
     let roster = Roster::find(args)?;
     let plan = Plan::new(args, &roster)?;
     if args.list {
-        list(&roster, &plan);
+        list(&roster, &plan)?;
         return Ok(Verdict::Valid);
     }
     let folder = folder(args);
@@ -173,19 +174,22 @@ fn minutes(plan: &Plan) -> String {
     format!("{} minutes", seconds.div_ceil(60))
 }
 
-fn list(roster: &Roster, plan: &Plan) {
-    println!("servers:");
+fn list(roster: &Roster, plan: &Plan) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "servers:")?;
     for it in &roster.present {
-        println!("  {:20} {}", it.name, it.version.as_deref().unwrap_or(""));
+        let version = it.version.as_deref().unwrap_or("");
+        writeln!(out, "  {:20} {version}", it.name)?;
     }
     for missing in &roster.missing {
-        println!("  {:20} {}", missing.name, missing.install);
+        writeln!(out, "  {:20} {}", missing.name, missing.install)?;
     }
-    println!("cases, with how many servers take part:");
+    writeln!(out, "cases, with how many servers take part:")?;
     for Item { case, entrants, .. } in &plan.items {
-        println!("  {:20} {:3}  {}", case.name, entrants.len(), case.title);
+        let count = entrants.len();
+        writeln!(out, "  {:20} {count:3}  {}", case.name, case.title)?;
     }
-    println!("in all {} runs, about {}", plan.runs(), minutes(plan));
+    writeln!(out, "in all {} runs, about {}", plan.runs(), minutes(plan))
 }
 
 /// Notes who takes part, who does not, and what is left out.

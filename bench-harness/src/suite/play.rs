@@ -12,7 +12,7 @@ use super::contestants::{Call, Contestant, Mode, Roster};
 use super::metrics;
 use super::plan::{Cores, Item};
 use super::process::{Interrupt, Trouble};
-use super::results::Run;
+use super::results::{RUNS, Run};
 use super::servers::{Patience, Running, free_port};
 use crate::procfs::{Detail, Watch};
 
@@ -79,7 +79,7 @@ fn folder_of(case: &Case, entrant: &Entrant) -> PathBuf {
 }
 
 fn folder_of_case(case: &Case) -> PathBuf {
-    Path::new("runs").join(&case.name)
+    Path::new(RUNS).join(&case.name)
 }
 
 fn one(

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub(crate) const SCHEMA: u32 = 1;
 
 /// Its name in the folder.
 pub(crate) const FILE: &str = "suite.json";
+
+/// The folder of all runs in it, by case and server.
+pub(crate) const RUNS: &str = "runs";
 
 /// All that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,8 +200,31 @@ impl Results {
                 "{} holds a full suite, which --quick does not replace: choose another --output",
                 folder.display()
             ))),
-            (_, true) => Ok(Self::new(quick)),
+            (_, true) => {
+                found.remove_runs(folder)?;
+                Ok(Self::new(quick))
+            }
         }
+    }
+
+    /// Removes the runs of all cases: without their figures, they would be taken for runs of the next suite.
+    fn remove_runs(&self, folder: &Path) -> Result<(), BenchError> {
+        for case in &self.cases {
+            // A file that somebody else has written leads nowhere else.
+            let mut parts = Path::new(&case.name).components();
+            let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else {
+                continue;
+            };
+            let runs = folder.join(RUNS).join(name);
+            match fs::remove_dir_all(&runs) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    let text = format!("cannot remove {}: {error}", runs.display());
+                    return Err(BenchError::runtime(text));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Writes the file.
@@ -306,6 +332,25 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), BenchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quick_suite_leaves_no_runs_of_the_one_before() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("suite");
+        let mut results = Results::new(true);
+        for name in ["echo-512", "../../aside"] {
+            results.put(super::super::samples::case(name, &[("corecast", &[1.0])]));
+        }
+        let runs = ["suite/runs/echo-512/corecast/1", "suite/runs/mine", "aside"];
+        for run in runs {
+            fs::create_dir_all(root.path().join(run)).unwrap();
+        }
+        results.save(&folder).unwrap();
+        let again = Results::load_or_new(&folder, true).unwrap();
+        assert!(again.cases.is_empty());
+        let left = runs.map(|run| root.path().join(run).exists());
+        assert_eq!(left, [false, true, true]);
+    }
 
     #[test]
     fn what_an_earlier_part_left_out_stays_until_it_is_measured() {
