@@ -4,5 +4,6 @@ pub(crate) mod compare;
 pub(crate) mod faults;
 pub(crate) mod latency;
 pub(crate) mod phases;
+mod ranks;
 pub(crate) mod rounds;
 pub(crate) mod validity;
