@@ -3,16 +3,15 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use common::deflating::{self, YES, deflated, frame, inflated};
+use common::deflating::broadcasting;
 use common::hub;
-use common::{bench, echo, ring_available, serve_asked};
+use common::{bench, echo, ring_available, serve};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 const SIZES: [usize; 3] = [64, 512, 4096];
 
@@ -158,36 +157,16 @@ fn a_delivery_of_another_length_is_found() {
     assert_eq!(reason, "a delivery has 512 bytes, expected 4096");
 }
 
-/// A file that is removed in the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, text: &str) -> Self {
-        let name = format!("corecast-bench-cast-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left of a failed test does no harm.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 #[test]
 fn lines_of_a_file_are_published_in_turn() {
     if !ring_available() {
         return;
     }
-    let file = Scratch::new(
-        "lines",
-        "{\"join\": \"café\"}\n\nx\r\n{\"say\": \"hello there\"}\n",
-    );
-    let lines = format!("lines:{}", file.0.display());
-    let address = serve_asked(|_, _| {}, echo);
+    let mut file = NamedTempFile::new().unwrap();
+    let text = "{\"join\": \"café\"}\n\nx\r\n{\"say\": \"hello there\"}\n";
+    file.write_all(text.as_bytes()).unwrap();
+    let lines = format!("lines:{}", file.path().display());
+    let address = serve(|_, peer| echo(peer));
     // One that publishes to itself: then everybody has it.
     let alone = ["-c", "1", "--all-publish", "-r", "300", "--payload", &lines];
     for (flag, head) in [("--text", 57), ("--binary", 28)] {
@@ -211,23 +190,13 @@ type Sent = Arc<Mutex<BTreeMap<usize, (usize, usize)>>>;
 fn compressing_hub() -> (SocketAddr, Sent) {
     let sent = Sent::default();
     let counted = Arc::clone(&sent);
-    let subscribers = Mutex::new(Vec::<TcpStream>::new());
-    let address = deflating::serve(Some(YES), move |mut conn| {
-        if !conn.path.contains("pub") {
-            subscribers.lock().unwrap().push(conn.writer());
-        }
-        while let Some((first, payload)) = conn.read() {
-            let message = inflated(&payload);
-            let frame = frame(first, &deflated(&message));
-            let mut subscribers = subscribers.lock().unwrap();
+    let address = broadcasting(move |subscriber, message, frame| {
+        if subscriber == 0 {
             let mut counted = counted.lock().unwrap();
             let (bytes, messages) = counted.entry(message.len()).or_default();
             (*bytes, *messages) = (*bytes + frame.len(), *messages + 1);
-            for stream in subscribers.iter_mut() {
-                // Whoever has left is no concern of a test's.
-                let _ = stream.write_all(&frame);
-            }
         }
+        frame
     });
     (address, sent)
 }

@@ -243,7 +243,7 @@ fn compressed_broadcasts_are_inflated_once() {
     if !ring_available() {
         return;
     }
-    let address = broadcasting(|_, frame| frame);
+    let address = broadcasting(|_, _, frame| frame);
     let cases: [&[&str]; 4] = [
         &["-c", "20", "-s", "4k", "--payload", "json"],
         &["-c", "20", "-s", "200", "--payload", "json", "-r", "200"],
@@ -273,7 +273,7 @@ fn a_broadcast_that_differs_for_one_is_found() {
     if !ring_available() {
         return;
     }
-    let address = broadcasting(|number, frame| {
+    let address = broadcasting(|number, _, frame| {
         if number == 3 {
             deflating::frame(COMPRESSED_BINARY, &deflated(&[7; 1024]))
         } else {

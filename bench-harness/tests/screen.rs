@@ -250,11 +250,8 @@ fn without_a_terminal_standard_output_has_the_result_alone() {
         !text.contains('\x1b') && !text.contains("measuring"),
         "{text}"
     );
-    // On standard error there is progress, once in five seconds, and why the run is invalid, if it is.
+    // On standard error there is progress, once in five seconds: of a run that takes less, nothing.
     let errors = String::from_utf8(output.stderr).unwrap();
-    let is_reason = |line: &&str| line.starts_with("corecast-bench: invalid run: ");
-    let progress = errors.lines().filter(|line| !is_reason(line)).count();
-    assert!(progress as u64 <= begun.elapsed().as_secs() / 5, "{errors}");
-    let reasons = errors.lines().filter(is_reason).count();
-    assert_eq!(reasons > 0, output.status.code() == Some(5), "{errors}");
+    let lines = errors.lines().count() as u64;
+    assert!(lines <= begun.elapsed().as_secs() / 5, "{errors}");
 }

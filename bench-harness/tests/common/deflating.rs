@@ -38,9 +38,9 @@ pub(crate) fn serve(
 }
 
 /// A server that inflates what is published, compresses it once, and sends it to all but those who asked for a path with
-/// `pub`; `change` gets the subscriber's number and the frame.
+/// `pub`; `change` gets the subscriber's number, the message and its frame.
 pub(crate) fn broadcasting(
-    change: impl Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
+    change: impl Fn(usize, &[u8], Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
 ) -> SocketAddr {
     let subscribers = Mutex::new(Vec::<TcpStream>::new());
     accept_on(listener(), move |_, stream| {
@@ -53,10 +53,11 @@ pub(crate) fn broadcasting(
             subscribers.push(conn.stream.try_clone().unwrap());
         }
         while let Some((first, payload)) = conn.read() {
-            let frame = frame(first, &deflated(&inflated(&payload)));
+            let message = inflated(&payload);
+            let frame = frame(first, &deflated(&message));
             for (number, stream) in subscribers.lock().unwrap().iter_mut().enumerate() {
                 // Whoever has left is no concern of a test's.
-                let _ = stream.write_all(&change(number, frame.clone()));
+                let _ = stream.write_all(&change(number, &message, frame.clone()));
             }
         }
     })
