@@ -409,17 +409,21 @@ fn one_run_at_a_time() {
 #[test]
 fn both_sides_tell_of_another_version() {
     let agent = Agent::start("");
-    let mut stream = agent.connect();
-    let hello = receive(&mut stream);
-    assert_eq!(hello["hello"]["version"], env!("CARGO_PKG_VERSION"));
-    let protocol = &hello["hello"]["protocol"];
-    send(
-        &mut stream,
-        &json!({ "join": { "protocol": protocol, "version": "0.0.1", "signature": "" } }),
-    );
-    let answer = receive(&mut stream);
-    let text = answer["failed"]["text"].as_str().unwrap();
-    assert!(text.contains("both must be the same"), "{text}");
+    // Another version, and another build of the same.
+    for version in ["0.0.1", env!("CARGO_PKG_VERSION")] {
+        let mut stream = agent.connect();
+        let hello = receive(&mut stream);
+        let own = hello["hello"]["version"].as_str().unwrap();
+        assert!(own.starts_with(&format!("{}+", env!("CARGO_PKG_VERSION"))));
+        let protocol = &hello["hello"]["protocol"];
+        send(
+            &mut stream,
+            &json!({ "join": { "protocol": protocol, "version": version, "signature": "" } }),
+        );
+        let answer = receive(&mut stream);
+        let text = answer["failed"]["text"].as_str().unwrap();
+        assert!(text.contains("both must be the same"), "{text}");
+    }
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

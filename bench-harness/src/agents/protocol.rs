@@ -20,8 +20,9 @@ use crate::telemetry::progress::{Counts, Cut};
 /// Raised with every change of the messages. Coordinator and agent must agree.
 pub(super) const PROTOCOL: u32 = 2;
 
-/// The version of the program; both sides must have the same, since the flags of commands go over the wire.
-pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of the program, and what it was built from. Both sides must have the same, since the flags of commands go over
+/// the wire: one that an agent of another build does not know would be left out without a word.
+pub(super) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("SOURCES"));
 
 /// Messages before the other side has proved itself are at most so long: they hold a few words.
 pub(super) const STRANGER_LIMIT: u32 = 4 << 10;
