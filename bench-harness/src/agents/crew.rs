@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,16 @@ impl Crew {
             round_trip_us: micros(agent.remote.round_trip()),
         };
         agents.iter().map(part).collect()
+    }
+
+    /// The most that the clocks of two of the processes may be apart.
+    pub(crate) fn clock_error(&self) -> Duration {
+        let Self::Agents(agents) = self else {
+            return Duration::ZERO;
+        };
+        let mut errors: Vec<Duration> = agents.iter().map(|it| it.remote.clock_error()).collect();
+        errors.sort();
+        errors.iter().rev().take(2).sum()
     }
 
     /// A few words about the processes, for whoever watches; empty for one.

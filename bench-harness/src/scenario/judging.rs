@@ -32,6 +32,18 @@ pub(super) fn against(role: &Role, phase: &Phase, part: &Figures) -> Vec<Reason>
     reasons.into_iter().flatten().map(place).collect()
 }
 
+/// What is against the latencies of broadcasts when clocks of several machines took them, which may be apart by `error`.
+pub(super) fn heed_clocks(roles: &mut [RoleFigures], error: Duration) {
+    for role in roles.iter_mut().filter(|role| role.kind == Kind::Broadcast) {
+        let latency = role.total.latency_us.corrected.as_ref();
+        if let Some(mut reason) = validity::clocks_apart(error, latency) {
+            reason.text = format!("{}: {}", role.name, reason.text);
+            role.reasons.push(reason);
+            role.valid = false;
+        }
+    }
+}
+
 /// The judgement of the whole. Whether the rates were reached is judged role by role, and only there: a role that does more than
 /// was due must not make up for another that does less.
 pub(super) fn judged(
@@ -87,7 +99,9 @@ fn with_those_of_roles(mut judgement: Judgement, roles: &[RoleFigures]) -> Judge
     for reason in roles.iter().flat_map(|role| &role.reasons) {
         match reason.kind {
             validity::Kind::ConnectionsMissing => judgement.against_all.push(reason.clone()),
-            validity::Kind::RateMissed => judgement.against_throughput.push(reason.clone()),
+            validity::Kind::RateMissed | validity::Kind::ClocksApart => {
+                judgement.against_throughput.push(reason.clone());
+            }
             // Counted with those of the whole.
             _ => {}
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::account::Closed;
 use super::figures::{PhaseFigures, RoleFigures, ScenarioFigures};
-use super::judging::{faults, judged};
+use super::judging::{faults, heed_clocks, judged};
 use super::plan::{Phase, Plan, Role, Task};
 use super::role_figures;
 use super::run::{Play, Seen};
@@ -27,9 +27,10 @@ pub(super) fn summary(
 ) -> Summary {
     let plan = &play.plan;
     let pairs = plan.roles.iter().zip(roles);
-    let figures: Vec<RoleFigures> = pairs
+    let mut figures: Vec<RoleFigures> = pairs
         .map(|(role, notes)| role_figures::of(plan, role, notes))
         .collect();
+    heed_clocks(&mut figures, setup.crew.clock_error());
     let (mut refused, mut broken) = (Failures::default(), Failures::default());
     for role in roles {
         refused.merge(role.refused.clone());

@@ -13,7 +13,7 @@ use crate::report::summary::{
 };
 use crate::stats::faults::Faults;
 use crate::stats::latency::Latency;
-use crate::stats::validity::{Evidence, judge};
+use crate::stats::validity::{Evidence, clocks_apart, judge};
 use crate::telemetry::recorder::Recorded;
 
 /// Why nothing was delivered, most likely.
@@ -55,6 +55,8 @@ pub(super) fn summary(
     };
     let mut judgement = judge(&evidence);
     explain_nothing(&mut judgement, &evidence, NOTHING_CAME);
+    let apart = clocks_apart(setup.crew.clock_error(), latencies.corrected.as_ref());
+    judgement.against_throughput.extend(apart);
     let mut summary = setup.summarize(
         BroadcastArgs::NAME,
         judgement,

@@ -29,6 +29,9 @@ const LATE: f64 = 0.10;
 /// of are too short to be told apart by a client that sleeps (`--busy-poll`).
 const LATE_AT_LEAST: f64 = 1_000.0;
 
+/// Clocks of machines may be apart by this share of a latency that one of them begins and another ends.
+const APART: f64 = 0.10;
+
 /// The achieved rate may fall short of the wanted one by so much…
 const RATE_TOLERANCE: f64 = 0.01;
 
@@ -111,6 +114,8 @@ pub(crate) enum Kind {
     ClientSaturated,
     /// The client was late by itself, and that is a considerable part of the latencies.
     ClientLate,
+    /// Latencies were taken by clocks of several machines, which agree too little for them.
+    ClocksApart,
     /// Others kept the server or the client from running.
     Starved,
     /// Cost was not measured.
@@ -344,6 +349,20 @@ fn client_late((lag, latency): &(Distribution, Distribution)) -> Option<Reason> 
              of {:.2} ms; give it processors of its own (--cores), or ask for less",
             lag / 1e3,
             latency / 1e3
+        ),
+    })
+}
+
+/// What is against latencies from one process to another, whose clocks may be apart by `error`.
+pub(crate) fn clocks_apart(error: Duration, latency: Option<&Distribution>) -> Option<Reason> {
+    let (error, median) = (error.as_secs_f64() * 1e6, latency?.p50);
+    (error > median * APART).then(|| Reason {
+        kind: Kind::ClocksApart,
+        text: format!(
+            "the clocks of two agents may be {:.2} ms apart, of a latency of {:.2} ms (p50): take agents that are nearer, \
+             or one machine (--processes)",
+            error / 1e3,
+            median / 1e3
         ),
     })
 }

@@ -40,6 +40,19 @@ fn kinds(judgement: &Judgement) -> Vec<Kind> {
 }
 
 #[test]
+fn clocks_may_be_apart_by_little() {
+    let latency = Distribution {
+        p50: 1_000.0,
+        ..Distribution::default()
+    };
+    let apart = |micros| clocks_apart(Duration::from_micros(micros), Some(&latency));
+    assert_eq!(apart(0), None);
+    assert_eq!(apart(95), None);
+    assert_eq!(apart(120).unwrap().kind, Kind::ClocksApart);
+    assert_eq!(clocks_apart(Duration::from_secs(1), None), None);
+}
+
+#[test]
 fn a_good_run_is_good_for_everything() {
     let judgement = judge(&good());
     assert!(judgement.throughput_valid() && judgement.cost_valid());
