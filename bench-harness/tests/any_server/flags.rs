@@ -66,19 +66,6 @@ fn flags_that_make_no_sense_are_refused() {
         (&["echo", "tcp://127.0.0.1:1", "--skip", "1"], "use ws://"),
         (&["echo", "tcp://127.0.0.1:1", "--hello", "x"], "use ws://"),
         (
-            &["broadcast", "ws://127.0.0.1:1/", "-s", "64,128"],
-            "give one --size",
-        ),
-        (
-            &[
-                "broadcast",
-                "ws://127.0.0.1:1/",
-                "--payload",
-                "lines:Cargo.toml",
-            ],
-            "file:PATH",
-        ),
-        (
             &["broadcast", "ws://127.0.0.1:1/", "--text", "-s", "56"],
             "at least 57",
         ),
