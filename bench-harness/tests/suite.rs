@@ -271,6 +271,8 @@ fn a_server_that_never_listens_is_an_invalid_run() {
         let told = run["reasons"][0].as_str().unwrap();
         assert!(told.contains(reason) && told.contains(its_words), "{told}");
         assert_eq!((&run["valid"], &run["attempt"]), (&false.into(), &2.into()));
+        // A number, which is no other kind of run to `compare`.
+        assert!(run["folder"].as_str().unwrap().ends_with("/1.2"), "{run:#}");
         assert!(run["figures"].as_object().unwrap().is_empty(), "{run:#}");
         assert!(printed.contains(its_words), "{printed}");
     }

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fs;
 use std::io::Write as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -220,7 +221,18 @@ fn faults(part: &Value) -> [Option<u64>; 3] {
     ["lost", "duplicated", "reordered"].map(|name| part[name].as_u64())
 }
 
+/// What a fault must not pass.
+const EXPECT: &str = "--expect errors==0";
+
+fn assert_not_as_expected(summary: &Value, faults: [u64; 3]) {
+    let expected = &summary["expectations"][0];
+    let total: u64 = faults.iter().sum();
+    assert_eq!(expected["value"].as_f64(), Some(total as f64), "{expected}");
+    assert_eq!(expected["held"], false, "{expected}");
+}
+
 fn assert_echo_faults(fault: Fault, every: u64, args: &str) {
+    let args = &format!("{args} {EXPECT}");
     let attempt = |times| {
         let toy = Toy::start(Behaviour {
             fault: Some((fault, every)),
@@ -239,6 +251,7 @@ fn assert_echo_faults(fault: Fault, every: u64, args: &str) {
         "{args}: {errors}"
     );
     assert_eq!(summary["errors"]["broken"], 0, "{errors}");
+    assert_not_as_expected(&summary, done);
     assert_eq!(code, 5, "{fault:?} with {args} spoils the run: {errors}");
 }
 
@@ -254,6 +267,39 @@ fn an_echo_that_loses_repeats_or_swaps_is_told_so() {
     }
 }
 
+#[test]
+fn faults_are_in_the_course_of_a_run() {
+    if !ring_available() {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let args = format!("-c 10 -z 500ms -s 100 --output {}", folder.path().display());
+    let attempt = |times| {
+        let toy = Toy::start(Behaviour {
+            fault: Some((Fault::Duplicate, 100)),
+            ..Behaviour::default()
+        });
+        let outcome = echo(&toy, &args, times);
+        (outcome, toy.finish().duplicated)
+    };
+    let (_, duplicated) = lengthen(attempt, |(_, duplicated)| *duplicated > 0);
+    let rows = fs::read_to_string(folder.path().join("timeseries.csv")).unwrap();
+    let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let column = cells(rows.lines().next().unwrap());
+    let column = column.iter().position(|name| name == "errors").unwrap();
+    let errors = rows
+        .lines()
+        .skip(1)
+        .map(|row| cells(row)[column].parse::<u64>().unwrap());
+    let errors: u64 = errors.sum();
+    // The last may come when nobody looks any more.
+    assert!(
+        0 < errors && errors <= duplicated,
+        "{errors} of {duplicated}\n{rows}"
+    );
+}
+
 /// One message at a time: a connection that lost it would be silent for the rest of the run.
 #[test]
 fn a_connection_that_lost_its_only_message_goes_on() {
@@ -267,6 +313,7 @@ fn a_connection_that_lost_its_only_message_goes_on() {
 
 /// One delivery of so many is lost, repeated or swapped with the next one of its subscriber.
 fn assert_broadcast_faults(fault: Fault, every: u64, args: &str) {
+    let args = &format!("{args} {EXPECT}");
     let attempt = |times| {
         let counts = Arc::new(Mutex::new(Counts::default()));
         let shared = Arc::clone(&counts);
@@ -297,6 +344,7 @@ fn assert_broadcast_faults(fault: Fault, every: u64, args: &str) {
         "{args}: {errors}"
     );
     assert_eq!(faults(&summary["errors"]), expected.map(Some), "{args}");
+    assert_not_as_expected(&summary, expected);
     assert_eq!(code, 5, "{fault:?} with {args} spoils the run: {errors}");
 }
 
