@@ -508,7 +508,7 @@ fn what_a_message_costs_the_server_is_told_first() {
         text.find(&format!("\n  {label} "))
             .unwrap_or_else(|| panic!("{label}: {text}"))
     };
-    for label in ["messages", "latency", "tcp", "server", "client"] {
+    for label in ["messages", "latency", "tcp", "server mem", "client"] {
         assert!(at("server cpu") < at(label), "{label}: {text}");
     }
 }
