@@ -221,13 +221,7 @@ impl DeliveryReader {
         publication: &Publication,
         recent: &mut Recent,
     ) -> Result<(), DeliveryError> {
-        let expected = publication.opcode;
-        self.message
-            .check(header, expected)
-            .map_err(|misplaced| match misplaced {
-                Misplaced::Order(error) => error.into(),
-                Misplaced::Opcode(found) => DeliveryError::Opcode { found, expected },
-            })?;
+        self.message.check(header, publication.opcode)?;
         if publication.deflate {
             self.current.frame(header);
         }
@@ -317,6 +311,15 @@ fn compressed(lengths: Lengths) -> Lengths {
     Lengths {
         least: 0,
         most: deflate::bound(lengths.most),
+    }
+}
+
+impl From<Misplaced> for DeliveryError {
+    fn from(misplaced: Misplaced) -> Self {
+        match misplaced {
+            Misplaced::Order(error) => Self::Protocol(error),
+            Misplaced::Opcode { found, expected } => Self::Opcode { found, expected },
+        }
     }
 }
 
