@@ -53,6 +53,15 @@ impl PaceArgs {
         }
     }
 
+    /// The same at another rate, and for another time when one is given.
+    pub(crate) fn at_rate(&self, rate: u64, length: Option<Duration>) -> Self {
+        Self {
+            rate: Some(rate.into()),
+            duration: length.unwrap_or(self.duration),
+            ..self.clone()
+        }
+    }
+
     /// Refuses what cannot be measured.
     ///
     /// # Errors

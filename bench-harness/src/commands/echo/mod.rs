@@ -95,10 +95,10 @@ impl CrewLoad for EchoArgs {
     }
 
     fn with_rate(&self, rate: u64, length: Option<Duration>) -> Option<Self> {
-        let mut load = self.clone();
-        load.pace.rate = Some(rate.into());
-        load.pace.duration = length.unwrap_or(self.pace.duration);
-        Some(load)
+        Some(Self {
+            pace: self.pace.at_rate(rate, length),
+            ..self.clone()
+        })
     }
 
     fn order(&self) -> Order {
