@@ -43,7 +43,11 @@ pub(crate) fn run_bounded(command: &mut Command) -> Output {
 
 /// Runs the harness with JSON output.
 pub(crate) fn bench(args: &[&str]) -> Outcome {
-    let output = run(&[args, &["--json"]].concat());
+    outcome(run(&[args, &["--json"]].concat()))
+}
+
+/// What a run with JSON output came to.
+pub(crate) fn outcome(output: Output) -> Outcome {
     let summary = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     let code = output.status.code().expect("ended by itself");

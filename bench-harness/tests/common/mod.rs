@@ -20,7 +20,7 @@ pub(crate) mod toy;
 pub(crate) use floor::Floor;
 pub(crate) use harness::{
     Outcome, Process, assert_clean, assert_unharmed, assert_usage, bench, command, due, load,
-    measure, own_pid, run, run_bounded, strs,
+    measure, outcome, own_pid, run, run_bounded, strs,
 };
 pub(crate) use patience::bench_long_enough;
 pub(crate) use servers::{

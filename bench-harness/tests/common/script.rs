@@ -1,25 +1,26 @@
 //! Scenarios for the harness to play, and what its summaries say of them.
 
-use std::path::PathBuf;
+use std::io::Write as _;
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use super::bench;
 use super::town::Town;
 
 /// A file with a scenario; it goes with the value.
-pub(crate) struct Script(PathBuf);
+pub(crate) struct Script(NamedTempFile);
 
 impl Script {
     pub(crate) fn new(name: &str, text: &str) -> Self {
-        let file = format!("corecast-bench-{name}-{}.toml", std::process::id());
-        let path = std::env::temp_dir().join(file);
-        std::fs::write(&path, text).unwrap();
-        Self(path)
+        let mut builder = tempfile::Builder::new();
+        let mut file = builder.prefix(name).suffix(".toml").tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Self(file)
     }
 
     pub(crate) fn path(&self) -> &str {
-        self.0.to_str().unwrap()
+        self.0.path().to_str().unwrap()
     }
 
     /// Plays it. `--cost`: how much of a busy test machine the client gets must not decide.
@@ -32,12 +33,6 @@ impl Script {
         let own = std::process::id().to_string();
         let args = ["scenario", self.path(), url, "--server-pid", &own, "--cost"];
         bench(&[&args[..], flags].concat())
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 

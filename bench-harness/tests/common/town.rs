@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +12,7 @@ use tungstenite::handshake::server::{Request, Response};
 use tungstenite::{Message, WebSocket};
 
 use super::hub::frame;
+use super::servers::{accept_on, listener};
 
 /// What is done to a message that is published: the frames that a subscriber gets for message `n`, counted over all topics.
 pub(crate) type Treatment = dyn Fn(u64, &[u8]) -> Vec<Vec<u8>> + Send + Sync;
@@ -36,7 +37,7 @@ impl Town {
     pub(crate) fn serve(
         treatment: impl Fn(u64, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = listener();
         let town = Arc::new(Self {
             address: listener.local_addr().unwrap(),
             joined: Mutex::default(),
@@ -45,18 +46,12 @@ impl Town {
             treatment: Box::new(treatment),
         });
         let served = Arc::clone(&town);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let town = Arc::clone(&served);
-                thread::spawn(move || town.talk(stream));
-            }
-        });
+        accept_on(listener, move |_, stream| served.talk(stream));
         town
     }
 
     #[expect(clippy::result_large_err, reason = "tungstenite's signature")]
     fn talk(&self, stream: TcpStream) {
-        stream.set_nodelay(true).unwrap();
         let writer = stream.try_clone().unwrap();
         let mut path = String::new();
         let mut topics = None;
