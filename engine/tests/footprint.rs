@@ -16,7 +16,7 @@ use common::alone::resident;
 use common::client::{Client, TEXT, frame, header, raw_frame, request_with, tcp};
 use common::errands::{Errands, Member, Offers};
 use common::payload::record;
-use common::{Echo, PATIENCE, Running, eventually, next, over_every_transport, serve_with};
+use common::{Echo, Running, TEST_TIME, eventually, next, over_every_transport, serve_with};
 
 over_every_transport![
     a_million_subscriptions_are_small_and_gone_at_once,
@@ -179,7 +179,7 @@ fn what_waits_for_a_stalled_core_is_not_kept_with_what_it_waited_with(io: Io) {
             let (begins, has_begun) = mpsc::channel();
             let stalled = subscriber.begin(move |_| {
                 begins.send(()).expect("the test waits");
-                let _ = released.recv_timeout(PATIENCE);
+                let _ = released.recv_timeout(TEST_TIME);
             });
             next(&has_begun);
             let before = resident();

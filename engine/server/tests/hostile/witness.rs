@@ -51,10 +51,12 @@ impl Witness {
     #[track_caller]
     pub(crate) fn rounds(&self, more: usize) -> Vec<Duration> {
         let before = self.times.all().len();
-        eventually("the witness is served", || {
-            assert!(!self.thread.is_finished(), "the witness failed");
-            self.times.all().len() >= before + more
-        });
+        for so_far in before..before + more {
+            eventually("the witness is served", || {
+                assert!(!self.thread.is_finished(), "the witness failed");
+                self.times.all().len() > so_far
+            });
+        }
         let mut times = self.times.all()[before..before + more].to_vec();
         times.sort();
         times
