@@ -196,7 +196,7 @@ fn subscribers_may_leave_at_any_time(io: &str) {
     }
 }
 
-const LARGE: usize = 256 << 10;
+const LARGE: usize = 64 << 10;
 
 /// More than a socket and a backlog of 1 MiB take, and not so many more that a server that has begun to close a connection would
 /// have given it up (after 5 s) before they are through.
@@ -204,6 +204,12 @@ fn large_messages() -> u32 {
     let sizes = fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").unwrap();
     let largest: usize = sizes.split_whitespace().last().unwrap().parse().unwrap();
     ((largest + (4 << 20)) / LARGE) as u32
+}
+
+/// A server that pings nobody while a test lasts, and to whom nobody is idle.
+fn patient(args: &[&str]) -> Running {
+    let long = ["--ping-interval", "10m", "--idle-timeout", "15m"];
+    Running::start(&[args, &long].concat())
 }
 
 /// Publishes large messages to a subscriber that reads each of them, beside one that reads nothing, which is returned
@@ -245,14 +251,14 @@ fn numbered(message: &Message) -> u32 {
 
 fn a_slow_subscriber_is_closed_and_delays_nobody(io: &str) {
     const BACKLOG: usize = 512 << 10;
-    let server = Running::start(&["--io", io, "--backlog", "512k"]);
-    // Until the kernel has taken nothing for longer than the backlog had room, and not for much longer: from then on it has
-    // five seconds for its Close frame.
+    let server = patient(&["--io", io, "--backlog", "512k"]);
+    // Until the kernel has taken nothing for longer than the backlog had room, and no longer: from then on it has five seconds
+    // for its Close frame.
     let (mut queued, mut refused) = (0, 0);
     let (mut stalled, _publisher) = flooded_while(&server, |stalled| {
         let before = std::mem::replace(&mut queued, bytes_on_the_way_to(stalled));
         refused = if queued == before { refused + LARGE } else { 0 };
-        refused <= BACKLOG + 2 * LARGE
+        refused <= BACKLOG
     });
     // What was queued before the policy met it may arrive, whole and in order.
     let mut next = 0;
@@ -279,7 +285,7 @@ fn bytes_on_the_way_to(client: &TcpStream) -> u64 {
 }
 
 fn a_slow_subscriber_misses_whole_messages_if_the_policy_says_so(io: &str) {
-    let server = Running::start(&["--io", io, "--backlog", "512k", "--slow", "drop-newest"]);
+    let server = patient(&["--io", io, "--backlog", "512k", "--slow", "drop-newest"]);
     let (mut stalled, mut publisher) = flooded(&server);
     publisher.send(Message::text("the end")).unwrap();
     let mut received = Vec::new();
@@ -303,7 +309,7 @@ fn a_slow_subscriber_misses_whole_messages_if_the_policy_says_so(io: &str) {
 
 fn a_slow_subscriber_gets_the_latest_if_the_policy_says_so(io: &str) {
     for policy in ["drop-oldest", "conflate"] {
-        let server = Running::start(&["--io", io, "--backlog", "1m", "--slow", policy]);
+        let server = patient(&["--io", io, "--backlog", "1m", "--slow", policy]);
         let (mut stalled, _publisher) = flooded(&server);
         // The end of what it gets is the end of what there was.
         let mut received = Vec::new();
