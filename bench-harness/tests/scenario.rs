@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::net::TcpListener;
 use std::sync::Mutex;
 
 use common::hub::frame;
@@ -251,7 +252,13 @@ fn lost_and_repeated_deliveries_are_found() {
     let (code, summary, _) = Script::new("faults", ONE_FEED).play(&town);
     assert_eq!(code, 5, "{summary:#}");
     assert_eq!(faults(&summary), [2 * 5, 3 * 5, 0], "{summary:#}");
-    assert_eq!(role(&summary, "feed")["valid"], false);
+    let feed = role(&summary, "feed");
+    assert_eq!(feed["valid"], false);
+    // What came again is no delivery more.
+    let phases = feed["phases"].as_array().unwrap();
+    let sum = |what: &str| phases.iter().map(|part| number(part, what)).sum::<u64>();
+    let done = sum("done") + number(&feed["after_end"], "done");
+    assert_eq!(done, 5 * (sum("due") - 2), "{feed:#}");
 }
 
 #[test]
@@ -332,6 +339,134 @@ duration = "1s"
     assert_eq!(number(total, "late"), number(after, "done"));
     assert_eq!(kinds(slow), ["rate-missed"]);
     assert_eq!(summary["throughput_valid"], false);
+}
+
+/// A scenario of one role and one phase.
+fn one_role(role: &str, duration: &str) -> String {
+    format!(
+        "title = 'One'\n[[role]]\nname = 'one'\n{role}\n[[phase]]\nname = 'only'\nduration = '{duration}'\n"
+    )
+}
+
+#[test]
+fn visitors_who_are_not_answered_are_counted() {
+    if !ring_available() {
+        return;
+    }
+    let town = Town::honest();
+    let churn = "kind = 'churn'\nconnections = 12\nrate = 40\nmessages = 2\npath = ";
+    let visit = |path: &str| {
+        let script = Script::new(&path[1..], &one_role(&format!("{churn}'{path}'"), "300ms"));
+        let (code, summary, errors) = script.play(&town);
+        (code, summary, errors)
+    };
+    // Each has sent a message, and waits for ever.
+    let (code, summary, _) = visit("/mute");
+    let total = &role(&summary, "one")["total"];
+    assert_eq!(
+        (code, number(total, "due"), number(total, "lost")),
+        (5, 12, 12),
+        "{summary:#}"
+    );
+    assert_eq!(kinds(role(&summary, "one"))[0], "errors");
+    assert_eq!(number(&summary["errors"], "lost"), 12);
+    // None is ever open: there is nothing to judge.
+    let (code, _, errors) = visit("/hang");
+    assert_eq!(code, 1, "{errors}");
+    assert!(errors.contains("no connection could be opened"), "{errors}");
+}
+
+#[test]
+fn visitors_who_only_come_and_go_are_what_is_done() {
+    if !ring_available() {
+        return;
+    }
+    let visitors = one_role(
+        "kind = 'churn'\nconnections = 50\nrate = 200\npath = '/echo'",
+        "800ms",
+    );
+    let script = Script::new("visitors", &visitors);
+    let town = Town::honest();
+    let (code, summary, errors) = script.play(&town);
+    assert_played(code, &summary, &errors);
+    let all = number(&summary["connections"], "count");
+    assert!((100..=160).contains(&all), "{summary:#}");
+    assert!(summary["messages"].is_null());
+    assert!(summary["server"]["cpu_us_per_message"].as_f64().unwrap() > 0.0);
+    // There are no latencies, which is said before the run.
+    let (code, _, errors) = bench(&["scenario", script.path(), &town.url(), "--expect", "p99<1s"]);
+    assert_eq!(code, 2, "{errors}");
+    assert!(
+        errors.contains("without replies does not measure p99"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn connections_and_attempts_at_them_are_two_things() {
+    if !ring_available() {
+        return;
+    }
+    let text = r#"
+title = "Full"
+[[role]]
+name = "inside"
+kind = "idle"
+connections = 2
+[[role]]
+name = "outside"
+kind = "idle"
+connections = 4
+path = "/full"
+[[phase]]
+name = "before"
+duration = "100ms"
+role.outside = { connections = 0 }
+[[phase]]
+name = "only"
+duration = "2s"
+role.outside = { connections = 1 }
+"#;
+    let (code, summary, errors) = Script::new("full", text).play(&Town::honest());
+    assert_eq!(code, 5, "{errors}");
+    let outside = &role(&summary, "outside")["total"];
+    let (refused, attempts) = (number(outside, "refused"), number(outside, "attempts"));
+    assert_eq!(refused, 4, "{outside:#}");
+    // After 0.1 s, 0.2 s, 0.4 s and so on; opening takes some time, too.
+    assert!((8..=4 * 9).contains(&attempts), "{attempts}");
+    assert_eq!(number(&summary["errors"], "refused"), 4);
+    assert_eq!(number(&role(&summary, "inside")["total"], "refused"), 0);
+}
+
+#[test]
+fn a_server_that_is_not_there_ends_the_run_before_it_begins() {
+    if !ring_available() {
+        return;
+    }
+    let script = Script::new("nobody", &one_role("kind = 'idle'\nconnections = 9", "60m"));
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let url = format!("ws://{}/", free.unwrap());
+    let (code, _, errors) = bench(&["scenario", script.path(), &url]);
+    assert_eq!(code, 1, "{errors}");
+    assert!(
+        errors.contains("no connection could be opened: connect:"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_server_that_closes_what_it_opens_does_not_hold_up_the_run() {
+    if !ring_available() {
+        return;
+    }
+    let brief = "kind = 'idle'\nconnections = 300\npath = '/brief'";
+    let script = Script::new("brief", &one_role(brief, "60m"));
+    let (code, _, errors) = script.play(&Town::honest());
+    assert_eq!(code, 1, "{errors}");
+    assert!(
+        errors.contains("the server ended the connection"),
+        "{errors}"
+    );
 }
 
 #[test]

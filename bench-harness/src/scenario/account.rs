@@ -56,7 +56,9 @@ pub(super) struct Counts {
     pub(super) done: u64,
     pub(super) opened: u64,
     pub(super) closed: u64,
+    /// Connections that could not be opened; dialling them again that failed, too, is in `attempts`.
     pub(super) refused: u64,
+    pub(super) attempts: u64,
     pub(super) broken: u64,
     pub(super) lost: u64,
     pub(super) duplicated: u64,
@@ -190,7 +192,13 @@ impl Account {
     /// A connection could not be opened.
     pub(super) fn refuse(&mut self, reason: impl Into<String>) {
         self.faults().refused += 1;
+        self.faults().attempts += 1;
         self.refused.add(reason);
+    }
+
+    /// One that could not be opened before could not be opened again.
+    pub(super) fn refuse_again(&mut self) {
+        self.faults().attempts += 1;
     }
 
     /// A connection broke.
@@ -244,6 +252,12 @@ impl Account {
 }
 
 impl Closed {
+    /// Connections that were opened, whenever.
+    pub(super) fn opened(&self) -> u64 {
+        let phases: u64 = self.notes.iter().map(|notes| notes.counts.opened).sum();
+        phases + self.after.opened
+    }
+
     /// Adds what another thread noted of the same role.
     pub(super) fn merge(&mut self, other: Self) {
         for (all, one) in self.notes.iter_mut().zip(&other.notes) {
@@ -279,6 +293,7 @@ impl Counts {
             opened: self.opened - before.opened,
             closed: self.closed - before.closed,
             refused: self.refused - before.refused,
+            attempts: self.attempts - before.attempts,
             broken: self.broken - before.broken,
             // What was taken for lost may come after all.
             lost: self.lost.saturating_sub(before.lost),
@@ -298,6 +313,7 @@ impl Counts {
             opened,
             closed,
             refused,
+            attempts,
             broken,
             lost,
             duplicated,
@@ -311,6 +327,7 @@ impl Counts {
         self.opened += opened;
         self.closed += closed;
         self.refused += refused;
+        self.attempts += attempts;
         self.broken += broken;
         self.lost += lost;
         self.duplicated += duplicated;

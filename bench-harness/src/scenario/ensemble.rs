@@ -31,8 +31,14 @@ use crate::telemetry::recorder::{Recorded, Recorder};
 /// Mask key of control frames and of churn's messages: any will do.
 pub(super) const CONTROL_KEY: [u8; 4] = [0x1f, 0x8b, 0x5c, 0xa7];
 
-/// Opening gives up when nothing happens for this long.
+/// Opening gives up when there have not been more connections than before for so long…
 const STALL: Duration = Duration::from_secs(10);
+
+/// …or none at all, where some could not be opened: nobody is there…
+const NOBODY: Duration = Duration::from_secs(3);
+
+/// …and when it has taken so long in all.
+const OPENING_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// What is on the way at the end is waited for until nothing has come for so long…
 const DRAIN_QUIET: Duration = Duration::from_secs(5);
@@ -155,20 +161,25 @@ impl<'a> Ensemble<'a> {
     /// Opens what is wanted at the begin; what cannot be opened stays away.
     pub(super) fn open(&mut self, links: &mut Links<'_>) -> Result<(), BenchError> {
         let clock = links.clock();
-        let (mut moved, mut open) = (clock.now(), links.open_now());
+        let begin = clock.now();
+        let (mut moved, mut most) = (begin, links.open_now());
         loop {
             let now = clock.now();
             self.act(links, now)?;
             if !self.is_waiting(now) {
                 return Ok(());
             }
-            if now.saturating_sub(moved) > nanos(STALL) {
-                links.give_up_opening(STALL);
+            let nobody = most == 0 && self.refused.total() > 0;
+            let patience = nanos(if nobody { NOBODY } else { STALL });
+            if now.saturating_sub(moved) > patience || now - begin > nanos(OPENING_LIMIT) {
+                links.give_up_opening(Duration::from_nanos(now.saturating_sub(moved)));
                 return links.turn(Wait::No, self);
             }
             links.turn(Wait::AtMost(GLANCE), self)?;
-            if links.open_now() != open {
-                (moved, open) = (clock.now(), links.open_now());
+            self.show();
+            // A server that closes what it has opened gets nowhere, however busy it is.
+            if links.open_now() > most {
+                (moved, most) = (clock.now(), links.open_now());
             }
         }
     }

@@ -122,8 +122,12 @@ pub(crate) struct Figures {
     /// Connections opened, and closed in order, in it.
     pub(crate) opened: u64,
     pub(crate) closed: u64,
-    /// Connections that could not be opened, or that broke.
+    /// Connections that could not be opened; a connection counts once, however often it was tried.
     pub(crate) refused: u64,
+    /// Attempts at them that failed.
+    #[serde(default)]
+    pub(crate) attempts: u64,
+    /// Connections that broke.
     pub(crate) broken: u64,
     /// Messages that had no reply or did not come to a subscriber; noticed in it, what was missing in the end in the last phase.
     pub(crate) lost: u64,

@@ -1,10 +1,11 @@
 //! Keeps as many connections of a role open as the plan wants: dials what is missing, and names those to close.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::account::Account;
 use super::curve::Curve;
+use super::openings::Openings;
 use super::partings::Partings;
 use crate::client::links::{End, Links, OpenTimes, Outbox};
 use crate::clock::{Nanos, nanos};
@@ -13,8 +14,11 @@ use crate::error::BenchError;
 /// Connections on the way at once, of one role on one thread: fast, and far below any listen backlog.
 const OPENING: usize = 64;
 
-/// After a connection that could not be opened or that broke, the next one is dialled so much later.
-const RETRY: Duration = Duration::from_millis(100);
+/// A connection that could not be opened, or that broke, is dialled again so much later…
+pub(super) const RETRY: Duration = Duration::from_millis(100);
+
+/// …and twice as much later each time that it fails again, up to this power of two: 6.4 s.
+const MOST_DOUBLINGS: u32 = 6;
 
 /// On a ramp the wanted number is looked at so often.
 const STEP: Duration = Duration::from_millis(5);
@@ -48,13 +52,28 @@ pub(super) struct Fleet {
     start: Nanos,
     length: Nanos,
     free: BTreeSet<u32>,
-    dialing: usize,
+    openings: Openings,
     /// Open, and meant to stay so.
     open: BTreeSet<u32>,
     pub(super) partings: Partings,
-    /// When each of the connections that failed may be dialled again.
-    retries: VecDeque<Nanos>,
+    /// When each of those that failed may be dialled again.
+    waiting: BTreeSet<(Nanos, u32)>,
+    /// By place.
+    trials: Vec<Trial>,
+    /// No socket was to be had: none is asked for before.
+    sockets_from: Nanos,
     stopped: bool,
+}
+
+/// What has come of dialling a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trial {
+    /// Failures in a row, of opening or soon after.
+    failures: u32,
+    /// It has been told that it cannot be opened.
+    told: bool,
+    /// When it opened.
+    opened: Nanos,
 }
 
 /// How a connection of a fleet ended.
@@ -85,10 +104,12 @@ impl Fleet {
             start: Nanos::MAX,
             length,
             free: (base..base + slots).collect(),
-            dialing: 0,
+            openings: Openings::default(),
             open: BTreeSet::new(),
             partings: Partings::new(key),
-            retries: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            trials: vec![Trial::default(); slots as usize],
+            sockets_from: 0,
             stopped: false,
         }
     }
@@ -137,30 +158,62 @@ impl Fleet {
         account: &mut Account,
     ) -> Result<Nanos, BenchError> {
         let patience = self.partings.enforce(now, links.outbox());
+        let patience = patience.min(self.openings.enforce(now, links));
         if self.stopped {
             return Ok(patience);
         }
-        while self.retries.front().is_some_and(|&due| due <= now) {
-            self.retries.pop_front();
+        let retry = self.look_at_waiting(now);
+        if now < self.sockets_from {
+            return Ok(patience.min(self.sockets_from));
         }
         let wanted = self.wanted_at(now);
-        // Those that wait for their retry count as if they were on the way.
-        while self.open.len() + self.dialing + self.retries.len() < wanted && self.dialing < OPENING
+        // Those that wait for their next trial count as if they were on the way.
+        while self.open.len() + self.openings.count() + self.waiting.len() < wanted
+            && self.openings.count() < OPENING
         {
             let Some(slot) = self.free.pop_first() else {
                 break;
             };
-            match links.dial(slot) {
-                Ok(()) => self.dialing += 1,
-                Err(error) => {
-                    account.refuse(format!("socket: {error}"));
-                    self.free.insert(slot);
-                    self.retries.push_back(now + nanos(RETRY));
-                }
+            if let Err(error) = links.dial(slot) {
+                // The next one would not have a socket either.
+                self.sockets_from = now + nanos(RETRY);
+                self.failed(slot, now, format!("socket: {error}"), account);
+                return Ok(patience.min(self.sockets_from));
             }
+            self.openings.begin(slot, now);
         }
-        let retry = self.retries.front().copied().unwrap_or(Nanos::MAX);
         Ok(patience.min(retry).min(self.next_change(now)))
+    }
+
+    /// Those whose time has come may be dialled again. Returns when the next one's will.
+    fn look_at_waiting(&mut self, now: Nanos) -> Nanos {
+        while let Some(&(time, slot)) = self.waiting.first() {
+            if time > now {
+                return time;
+            }
+            self.waiting.pop_first();
+            self.free.insert(slot);
+        }
+        Nanos::MAX
+    }
+
+    /// A connection could not be opened: it waits for its next trial.
+    fn failed(&mut self, slot: u32, now: Nanos, reason: String, account: &mut Account) {
+        let trial = &mut self.trials[(slot - self.base) as usize];
+        if std::mem::replace(&mut trial.told, true) {
+            account.refuse_again();
+        } else {
+            account.refuse(reason);
+        }
+        self.wait(slot, now);
+    }
+
+    fn wait(&mut self, slot: u32, now: Nanos) {
+        let trial = &mut self.trials[(slot - self.base) as usize];
+        let pause = nanos(RETRY) << trial.failures.min(MOST_DOUBLINGS);
+        trial.failures += 1;
+        self.free.remove(&slot);
+        self.waiting.insert((now + pause, slot));
     }
 
     /// The highest slot that is open, when there are too many: it leaves the fleet, and is to be closed with
@@ -179,9 +232,17 @@ impl Fleet {
     }
 
     /// A connection is ready.
-    pub(super) fn opened(&mut self, slot: u32, times: OpenTimes, account: &mut Account) {
-        self.dialing -= 1;
+    pub(super) fn opened(
+        &mut self,
+        slot: u32,
+        times: OpenTimes,
+        now: Nanos,
+        account: &mut Account,
+    ) {
+        self.openings.end(slot);
         self.open.insert(slot);
+        let trial = &mut self.trials[(slot - self.base) as usize];
+        (trial.opened, trial.told) = (now, false);
         account.connected(times.tcp + times.upgrade.unwrap_or(0));
     }
 
@@ -194,32 +255,36 @@ impl Fleet {
         now: Nanos,
         account: &mut Account,
     ) -> Ended {
-        self.free.insert(slot);
         self.open.remove(&slot);
-        let outcome = self.partings.ended(slot, end);
-        let (reason, ended) = match (outcome, opened) {
+        self.openings.end(slot);
+        match (self.partings.ended(slot, end), opened) {
             (Ok(()), _) => {
+                self.free.insert(slot);
+                self.trials[(slot - self.base) as usize] = Trial::default();
                 account.counts().closed += 1;
-                return Ended::Closed;
+                Ended::Closed
             }
-            (Err(reason), true) => (reason, Ended::Broken),
-            (Err(reason), false) => (reason, Ended::Refused),
-        };
-        self.retries.push_back(now + nanos(RETRY));
-        if opened {
-            account.break_off(reason);
-        } else {
-            self.dialing -= 1;
-            account.refuse(reason);
+            (Err(reason), true) => {
+                account.break_off(reason);
+                let trial = &mut self.trials[(slot - self.base) as usize];
+                if now.saturating_sub(trial.opened) > nanos(RETRY) << MOST_DOUBLINGS {
+                    trial.failures = 0;
+                }
+                self.wait(slot, now);
+                Ended::Broken
+            }
+            (Err(reason), false) => {
+                self.failed(slot, now, reason, account);
+                Ended::Refused
+            }
         }
-        ended
     }
 
     /// A connection is gone after the end, when nothing counts any more.
-    pub(super) fn forget(&mut self, slot: u32, opened: bool) {
+    pub(super) fn forget(&mut self, slot: u32) {
         self.open.remove(&slot);
         self.partings.forget(slot);
-        self.dialing -= usize::from(!opened);
+        self.openings.end(slot);
     }
 
     /// Place of a slot in the fleet.

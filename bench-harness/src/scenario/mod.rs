@@ -67,6 +67,7 @@ pub(crate) mod figures;
 mod file;
 mod fleet;
 mod judging;
+mod openings;
 mod partings;
 mod plan;
 mod role_figures;

@@ -65,6 +65,7 @@ fn part(notes: &Notes, seconds: f64, wanted: Option<u64>) -> Figures {
         opened: counts.opened,
         closed: counts.closed,
         refused: counts.refused,
+        attempts: counts.attempts,
         broken: counts.broken,
         lost: counts.lost,
         duplicated: counts.duplicated,

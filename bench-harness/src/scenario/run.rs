@@ -34,6 +34,9 @@ const LEAD: Duration = SETTLE.saturating_add(Duration::from_millis(50));
 /// Connections per source address matter per TIME_WAIT interval, not at once.
 const TIME_WAIT: Nanos = 60_000_000_000;
 
+/// Minutes are looked at that begin so far apart.
+const STEP: Nanos = 5_000_000_000;
+
 /// A scenario and how to play it.
 pub(crate) struct Play<'a> {
     pub(super) script: &'a Script,
@@ -93,7 +96,7 @@ impl Load for Play<'_> {
         let order = Order::Scenario(Box::new(self.script.clone()));
         let (outcomes, (seen, history)) = setup.crew.run(order, clock, work, conduct)?;
         let outcome = merge(outcomes)?;
-        if seen.open == 0 && self.plan.roles.iter().any(|role| wanted(role, 0) > 0) {
+        if outcome.roles.iter().all(|role| role.opened() == 0) {
             let mut refused = Failures::default();
             outcome
                 .roles
@@ -145,11 +148,17 @@ impl Play<'_> {
         clock: Clock,
     ) -> Result<(Seen, History), BenchError> {
         let command = format!("scenario \"{}\"", self.plan.title);
-        let plan = setup.plan(&command, self.plan.connections(), None);
+        let at_begin = self.plan.roles.iter().map(|role| wanted(role, 0)).sum();
+        let plan = setup.plan(&command, at_begin, None);
         let mut monitor =
             Monitor::begin(conductor, setup.watch.as_ref(), clock, plan, stage.screen)?;
         conductor.go(clock.now());
         let reports = monitor.gather(Phase::Opening)?;
+        let open = reports.iter().map(|report| report.open).sum();
+        if open == 0 && at_begin > 0 {
+            return Err(nothing_opened(&monitor.failures()));
+        }
+        monitor.ask_for(self.plan.connections());
         let start = clock.now() + nanos(conductor.lead(LEAD));
         conductor.go(start);
         let measured = self.plan.measured();
@@ -168,7 +177,7 @@ impl Play<'_> {
             .rfind(is_measured)
             .expect("at least one is");
         let seen = Seen {
-            open: reports.iter().map(|report| report.open).sum(),
+            open,
             whole: monitor.window(&moments[first], &moments[last + 1]),
             phases,
         };
@@ -220,15 +229,19 @@ pub(super) fn wanted(role: &Role, time: Nanos) -> u64 {
     }
 }
 
-/// Connections that churn opens within a minute.
+/// Connections that churn opens within its busiest minute, or a few more.
 fn churned(plan: &Plan) -> u64 {
-    let churns = plan
-        .roles
-        .iter()
-        .filter(|role| matches!(role.task, Task::Churn { .. }));
-    churns
-        .map(|role| role.rate.sum(0..plan.length().min(TIME_WAIT)) as u64)
-        .sum()
+    let churns = || {
+        let churns = |role: &&Role| matches!(role.task, Task::Churn { .. });
+        plan.roles.iter().filter(churns)
+    };
+    // Whenever that minute begins, it lies in one of these.
+    let starts = (0..plan.length()).step_by(STEP as usize);
+    let within = |start: Nanos| -> f64 {
+        let span = start..start + STEP + TIME_WAIT;
+        churns().map(|role| role.rate.sum(span.clone())).sum()
+    };
+    starts.map(within).fold(0.0, f64::max).ceil() as u64
 }
 
 /// A role that has messages to send needs a connection for them.
@@ -267,5 +280,26 @@ impl Outcome {
     fn shape(&self) -> impl Iterator<Item = (usize, usize)> {
         let roles = self.roles.iter();
         roles.map(|role| (role.notes.len(), role.course.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_ports_are_for_the_busiest_minute() {
+        let text = |begin: f64| {
+            format!(
+                "title = 'x'\n[[role]]\nname = 'a'\nkind = 'churn'\nconnections = 5\nrate = 100\n\
+                 [[phase]]\nname = 'p'\nduration = '10m'\nrate = {begin}\n\
+                 [[phase]]\nname = 'q'\nduration = '10m'\nrate = 1\n"
+            )
+        };
+        let churned = |begin| churned(&Plan::parse(&text(begin), 1).unwrap());
+        assert_eq!((churned(0.0), churned(2.0)), (6_500, 13_000));
+        let short = "title = 'x'\n[[role]]\nname = 'a'\nkind = 'churn'\nconnections = 5\nrate = 100\n\
+             [[phase]]\nname = 'p'\nduration = '1s'\n";
+        assert_eq!(super::churned(&Plan::parse(short, 1).unwrap()), 100);
     }
 }

@@ -98,5 +98,8 @@ fn figures(kind: Kind, part: &Figures, seconds: f64) -> String {
     ];
     let errors = errors.into_iter().filter(|(count, _)| *count > 0);
     parts.extend(errors.map(|(count, what)| format!("{count} {what}")));
+    if part.attempts > part.refused {
+        parts.push(format!("{} attempts to connect failed", part.attempts));
+    }
     parts.join("; ")
 }

@@ -107,6 +107,19 @@ impl<'a> Monitor<'a> {
         })
     }
 
+    /// From now on there are to be so many connections.
+    pub(crate) fn ask_for(&mut self, connections: u64) {
+        self.plan.connections = connections;
+    }
+
+    /// Why connections could not be opened, or broke, so far.
+    pub(crate) fn failures(&self) -> Failures {
+        let mut failures = Failures::default();
+        let progress = self.conductor.progress().iter();
+        progress.for_each(|thread| failures.merge(thread.failures()));
+        failures
+    }
+
     /// The last look that was taken for a row: after [`Monitor::gather`], when the threads had met.
     pub(crate) fn latest(&self) -> Moment {
         self.last.1.clone()
@@ -345,11 +358,7 @@ impl<'a> Monitor<'a> {
                 seconds(length),
             )
         };
-        let mut failures = Failures::default();
-        let progress = self.conductor.progress();
-        progress
-            .iter()
-            .for_each(|thread| failures.merge(thread.failures()));
+        let failures = self.failures();
         let so_far = self.so_far.as_ref().map_or(SoFar::default(), |sum| SoFar {
             corrected: sum.corrected.distribution(),
             uncorrected: sum.uncorrected.as_ref().and_then(Latency::distribution),

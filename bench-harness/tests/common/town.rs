@@ -59,7 +59,14 @@ impl Town {
             path = request.uri().to_string();
             // Who is told that it has joined is there before anything else is published, however long this thread has to wait.
             topics = value(&path, "sub").map(|topic| (topic, self.topics.lock().unwrap()));
-            Ok(response)
+            match path.as_str() {
+                "/full" => Err(Response::builder().status(503).body(None).unwrap()),
+                "/hang" => {
+                    thread::sleep(Duration::from_secs(600));
+                    Ok(response)
+                }
+                _ => Ok(response),
+            }
         };
         let Ok(mut peer) = tungstenite::accept_hdr(stream, looked) else {
             return;
@@ -68,6 +75,10 @@ impl Town {
             topics.entry(topic).or_default().push(writer);
         }
         *self.joined.lock().unwrap().entry(path.clone()).or_default() += 1;
+        if path == "/brief" {
+            thread::sleep(Duration::from_millis(5));
+            return;
+        }
         self.listen(&mut peer, &path, value(&path, "pub").as_deref());
         // The topic holds the connection, too.
         let _ = peer.get_ref().shutdown(Shutdown::Both);

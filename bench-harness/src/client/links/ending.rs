@@ -11,15 +11,20 @@ use crate::clock::Nanos;
 impl Links<'_> {
     /// Ends all connections that are still being opened, which has taken too long.
     pub(crate) fn give_up_opening(&mut self, waited: Duration) {
-        let why = format!("nothing came for {} s", waited.as_secs());
-        for slot in 0..self.links.len() as u32 {
-            let reason = match &self.links[slot as usize].stage {
-                Stage::Connecting => format!("connect: no answer for {} s", waited.as_secs()),
-                Stage::Upgrading(upgrade) => upgrade.unanswered(&why),
-                Stage::Free | Stage::Open | Stage::Ended(_) => continue,
-            };
-            self.fail(slot, End::Failed(reason));
-        }
+        (0..self.links.len() as u32).for_each(|slot| self.give_up(slot, waited));
+    }
+
+    /// Ends a connection, if it is still being opened after so long.
+    pub(crate) fn give_up(&mut self, slot: u32, waited: Duration) {
+        let seconds = waited.as_secs();
+        let reason = match &self.links[slot as usize].stage {
+            Stage::Connecting => format!("connect: no answer for {seconds} s"),
+            Stage::Upgrading(upgrade) => {
+                upgrade.unanswered(&format!("nothing came for {seconds} s"))
+            }
+            Stage::Free | Stage::Open | Stage::Ended(_) => return,
+        };
+        self.fail(slot, End::Failed(reason));
     }
 
     /// Begins the end of a connection.

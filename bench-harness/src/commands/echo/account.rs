@@ -94,6 +94,13 @@ impl Account {
         self.faults.lost += (before - list.len()) as u64;
     }
 
+    /// A connection has ended: none of its replies comes any more.
+    #[cold]
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let missing = self.missing.remove(&slot).map_or(0, |list| list.len());
+        self.faults.lost += missing as u64;
+    }
+
     /// Messages that are still missing of those right before `due`, with none in between that has come.
     pub(crate) fn silent(&self, slot: u32, due: u64) -> u64 {
         let list = self.missing.get(&slot).map_or(&[][..], Vec::as_slice);

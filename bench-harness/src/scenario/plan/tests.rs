@@ -163,3 +163,28 @@ fn only_who_is_always_there_is_counted_on_to_send() {
         [100, 4, 5]
     );
 }
+
+#[test]
+fn scenarios_that_differ_have_another_digest() {
+    let plain = plan(TEXT, 1);
+    assert_eq!(
+        (plain.digest.len(), &plain.digest),
+        (16, &plan(TEXT, 5).digest)
+    );
+    let faster = TEXT.replace("rate = \"1k\"", "rate = \"2k\"");
+    assert_ne!(plain.digest, plan(&faster, 1).digest);
+    let mut elsewhere = plain.clone();
+    elsewhere.change_path("talkers=/other").unwrap();
+    assert_ne!(plain.digest, elsewhere.digest);
+}
+
+#[test]
+fn what_a_scenario_counts_follows_from_its_roles() {
+    let both = |plan: &Plan| (plan.has_replies(), plan.opens_connections());
+    assert_eq!(both(&plan(TEXT, 1)), (true, true));
+    let mut visitors = plan(TEXT, 1);
+    visitors.roles.drain(..2);
+    assert_eq!(both(&visitors), (false, true), "they send nothing");
+    visitors.roles.clear();
+    assert_eq!(both(&visitors), (false, false));
+}

@@ -238,7 +238,6 @@ impl<'a> Broadcast<'a> {
         let Some(heard) = heard else {
             return Ok(());
         };
-        self.account.counts().done += 1;
         match heard {
             Heard::New { missed } => self.account.faults().lost += missed,
             Heard::Late { missed } => {
@@ -250,6 +249,7 @@ impl<'a> Broadcast<'a> {
                 return Ok(());
             }
         }
+        self.account.counts().done += 1;
         self.account.answered(stamp.due, stamp.sent, now);
         if let Some(recorder) = recorder {
             recorder.record(stamp.due, stamp.sent, now);
@@ -346,7 +346,7 @@ impl Actor for Broadcast<'_> {
                 .as_mut()
                 .expect("who does not subscribe publishes")
         };
-        fleet.opened(slot, times, &mut self.account);
+        fleet.opened(slot, times, now, &mut self.account);
         if subscribes {
             self.audience.join(place as u32, now);
         }
@@ -399,7 +399,7 @@ impl Actor for Broadcast<'_> {
         self.turns.leave(slot);
         self.leaving.retain(|&other| other != slot);
         if self.over {
-            self.fleet(slot).forget(slot, opened);
+            self.fleet(slot).forget(slot);
             return;
         }
         self.audience.leave(self.subscribers.place(slot));

@@ -14,6 +14,8 @@ use crate::error::BenchError;
 use crate::rng::Rng;
 use crate::scenario::account::{Account, Closed};
 use crate::scenario::ensemble::CONTROL_KEY;
+use crate::scenario::fleet::RETRY;
+use crate::scenario::openings::Openings;
 use crate::scenario::partings::Partings;
 use crate::telemetry::recorder::Recorder;
 
@@ -29,8 +31,14 @@ pub(crate) struct Churn {
     /// Slots without a connection.
     free: Vec<u32>,
     dues: Dues,
-    /// Connections that have said all and stay until then, with their number.
+    /// No socket was to be had: none is asked for before.
+    sockets_from: Nanos,
+    openings: Openings,
+    /// Connections that have said all and stay until then, with their number. Entries of those that broke stay until their time
+    /// has passed.
     holding: VecDeque<(Nanos, u32, u64)>,
+    /// How many of them are there.
+    held: usize,
     partings: Partings,
     open: usize,
     account: Account,
@@ -49,6 +57,10 @@ struct Place {
     unanswered: u64,
     /// It has a connection, which has not ended.
     busy: bool,
+    /// The connection has been open…
+    opened: bool,
+    /// …and stays for a while.
+    held: bool,
 }
 
 impl Churn {
@@ -80,7 +92,10 @@ impl Churn {
             places,
             free: (base..base + slots).rev().collect(),
             dues,
+            sockets_from: 0,
+            openings: Openings::default(),
             holding: VecDeque::new(),
+            held: 0,
             partings: Partings::new(CONTROL_KEY),
             open: 0,
             account,
@@ -93,12 +108,25 @@ impl Churn {
         &mut self.places[(slot - self.base) as usize]
     }
 
-    /// Dials for those that are due, as long as there are places.
-    fn dial(&mut self, links: &mut Links<'_>, now: Nanos) {
+    /// Dials for those that are due, as long as there are places. Returns when to look again.
+    fn dial(&mut self, links: &mut Links<'_>, now: Nanos) -> Nanos {
+        if now < self.sockets_from {
+            return self.sockets_from;
+        }
         while let Some(&slot) = self.free.last() {
             let Some(due) = self.dues.take() else {
-                return;
+                return Nanos::MAX;
             };
+            if let Err(error) = links.dial(slot) {
+                // The next one would not have a socket either: it stays due.
+                self.dues.give_back(due);
+                self.account.refuse(format!("socket: {error}"));
+                self.sockets_from = now + nanos(RETRY);
+                return self.sockets_from;
+            }
+            self.free.pop();
+            self.openings.begin(slot, now);
+            self.account.counts().sent += 1;
             let messages = self.messages;
             let place = self.place(slot);
             *place = Place {
@@ -109,17 +137,8 @@ impl Churn {
                 busy: true,
                 ..Place::default()
             };
-            match links.dial(slot) {
-                Ok(()) => {
-                    self.free.pop();
-                    self.account.counts().sent += 1;
-                }
-                Err(error) => {
-                    self.place(slot).busy = false;
-                    self.account.refuse(format!("socket: {error}"));
-                }
-            }
         }
+        Nanos::MAX
     }
 
     /// The next message, or the pause before the end when all have come back.
@@ -130,6 +149,8 @@ impl Churn {
         if place.unanswered > 0 {
             out.send(slot, self.message.clone());
         } else if hold > 0 {
+            place.held = true;
+            self.held += 1;
             self.holding.push_back((now + hold, slot, cycle));
         } else {
             self.part(slot, now, out);
@@ -137,16 +158,14 @@ impl Churn {
     }
 
     fn part(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
+        self.let_go(slot);
         self.open -= 1;
         self.partings.begin(slot, now, out);
     }
 
-    /// The same, when it still is that connection and nobody has.
-    fn part_if_there(&mut self, slot: u32, cycle: u64, now: Nanos, out: &mut Outbox) {
-        let place = self.place(slot);
-        if place.busy && place.cycle == cycle && !self.partings.has(slot) {
-            self.part(slot, now, out);
-        }
+    /// It does not stay any longer, if it did.
+    fn let_go(&mut self, slot: u32) {
+        self.held -= usize::from(std::mem::take(&mut self.place(slot).held));
     }
 
     /// Closes those whose pause is over. Returns when the next one's is.
@@ -156,9 +175,24 @@ impl Churn {
                 return until;
             }
             self.holding.pop_front();
-            self.part_if_there(slot, cycle, now, out);
+            let place = self.place(slot);
+            if place.held && place.cycle == cycle {
+                self.part(slot, now, out);
+            }
         }
         Nanos::MAX
+    }
+
+    /// The end of the notes: what a connection waits for now, it has waited for in vain.
+    fn write_off(&mut self, place: usize) {
+        let Place {
+            opened, unanswered, ..
+        } = self.places[place];
+        if !opened {
+            self.account.refuse("no answer by the end");
+        } else if unanswered > 0 {
+            self.account.faults().lost += 1;
+        }
     }
 }
 
@@ -176,10 +210,11 @@ impl Actor for Churn {
     ) -> Result<Nanos, BenchError> {
         self.account.look(now, self.open);
         let next = self.dues.fall(now, &mut self.account, recorder);
-        self.dial(links, now);
+        let patience = self.openings.enforce(now, links);
+        let dial = self.dial(links, now);
         let release = self.release(now, links.outbox());
-        let patience = self.partings.enforce(now, links.outbox());
-        Ok(next.min(release).min(patience))
+        let patience = patience.min(self.partings.enforce(now, links.outbox()));
+        Ok(next.min(dial).min(release).min(patience))
     }
 
     fn stop(&mut self, now: Nanos) {
@@ -189,19 +224,34 @@ impl Actor for Churn {
 
     fn is_waiting(&self, _now: Nanos) -> bool {
         let busy = self.places.len() - self.free.len();
-        self.stopped && (self.dues.waiting() > 0 || busy > self.holding.len())
+        self.stopped && (self.dues.waiting() > 0 || busy > self.held)
     }
 
     fn leave(&mut self, now: Nanos, out: &mut Outbox) {
         self.over = true;
-        for (_, slot, cycle) in std::mem::take(&mut self.holding) {
-            self.part_if_there(slot, cycle, now, out);
+        for index in 0..self.places.len() {
+            let Place { busy, opened, .. } = self.places[index];
+            let slot = self.base + index as u32;
+            if !busy || self.partings.has(slot) {
+                continue;
+            }
+            self.write_off(index);
+            if opened {
+                self.part(slot, now, out);
+            } else {
+                out.hang_up(slot);
+            }
         }
     }
 
     fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox) {
         self.open += 1;
+        self.openings.end(slot);
+        if self.over {
+            return out.hang_up(slot);
+        }
         let place = self.place(slot);
+        place.opened = true;
         let (due, dialled) = (place.due, place.dialled);
         self.account
             .connected(times.tcp + times.upgrade.unwrap_or(0));
@@ -226,6 +276,9 @@ impl Actor for Churn {
         if let Some(code) = heard.close {
             return self.partings.heard(slot, &code);
         }
+        if self.over {
+            return Ok(());
+        }
         if self.messages > 0 && heard.messages == 1 {
             place.unanswered -= 1;
             self.account.counts().done += 1;
@@ -241,6 +294,8 @@ impl Actor for Churn {
         if opened && !parted {
             self.open -= 1;
         }
+        self.openings.end(slot);
+        self.let_go(slot);
         self.free.push(slot);
         self.place(slot).busy = false;
         if self.over {

@@ -1,6 +1,6 @@
 //! Echo: each message is sent by the connection whose turn it is, and has to come back.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use corecast_protocol::{Opcode, encode_client};
 
@@ -39,8 +39,6 @@ pub(crate) struct Echo<'a> {
     account: Account,
     /// Replies that were passed over, by connection.
     missing: account::Account,
-    /// When each of these was due, by connection and number.
-    missing_dues: HashMap<(u32, u64), Nanos>,
     /// Connections so far.
     opened: u32,
     over: bool,
@@ -56,9 +54,13 @@ struct Talk {
     queue: VecDeque<Nanos>,
     /// …and of those that wait for their reply, with when they were sent.
     flight: VecDeque<(Nanos, Nanos)>,
+    /// When each of those was due that were passed over, with its number; only the latest, whose reply could still be told.
+    passed: VecDeque<(u64, Nanos)>,
     /// Messages sent on this connection.
     sent: u64,
     dirty: bool,
+    /// It is to be closed when all is answered.
+    leaving: bool,
 }
 
 impl<'a> Echo<'a> {
@@ -87,7 +89,6 @@ impl<'a> Echo<'a> {
             leaving: Vec::new(),
             account,
             missing: account::Account::new(load.variants),
-            missing_dues: HashMap::new(),
             opened: 0,
             over: false,
         }
@@ -158,11 +159,13 @@ impl<'a> Echo<'a> {
     fn shrink(&mut self, links: &mut Links<'_>, now: Nanos) {
         while let Some(slot) = self.fleet.surplus(now) {
             self.turns.leave(slot);
+            self.talk(slot).leaving = true;
             self.leaving.push(slot);
         }
         for slot in std::mem::take(&mut self.leaving) {
             let talk = self.talk(slot);
             if talk.queue.is_empty() && talk.flight.is_empty() {
+                talk.leaving = false;
                 self.fleet.part(slot, now, links.outbox());
             } else {
                 self.leaving.push(slot);
@@ -209,7 +212,7 @@ impl Echo<'_> {
                 self.answer(slot, now, recorder)?;
             }
             Displaced::Late(Missing { number, sent }) => {
-                let due = self.missing_dues.remove(&(id, number)).unwrap_or(sent);
+                let due = self.talks[place].take_passed(number).unwrap_or(sent);
                 self.account.came_late();
                 self.came(due, sent, now, recorder);
             }
@@ -232,8 +235,12 @@ impl Echo<'_> {
         for (number, (due, sent)) in
             (first..number).zip(talk.flight.drain(..(number - first) as usize))
         {
-            self.missing_dues.insert((id, number), due);
+            talk.passed.push_back((number, due));
             missing.push(Missing { number, sent });
+        }
+        let old = |&(passed, _): &(u64, Nanos)| passed + self.load.variants as u64 <= number;
+        while talk.passed.front().is_some_and(old) {
+            talk.passed.pop_front();
         }
         self.account.faults().lost += missing.len() as u64;
         self.missing.miss(id, missing.into_iter(), number);
@@ -254,6 +261,12 @@ impl Talk {
     /// Messages that were answered or passed over: the number of the one that is due to come back.
     fn answered(&self) -> u64 {
         self.sent - self.flight.len() as u64
+    }
+
+    /// When a message was due that was passed over, and now has come.
+    fn take_passed(&mut self, number: u64) -> Option<Nanos> {
+        let at = self.passed.iter().position(|(it, _)| *it == number)?;
+        self.passed.remove(at).map(|(_, due)| due)
     }
 }
 
@@ -302,14 +315,14 @@ impl Actor for Echo<'_> {
             .for_each(|slot| self.fleet.part(slot, now, out));
     }
 
-    fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+    fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, _out: &mut Outbox) {
         self.opened += 1;
         let id = self.opened;
         *self.talk(slot) = Talk {
             id,
             ..Talk::default()
         };
-        self.fleet.opened(slot, times, &mut self.account);
+        self.fleet.opened(slot, times, now, &mut self.account);
         self.turns.join(slot);
     }
 
@@ -353,13 +366,18 @@ impl Actor for Echo<'_> {
 
     fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos) {
         self.turns.leave(slot);
-        self.leaving.retain(|&other| other != slot);
         if self.over {
-            self.fleet.forget(slot, opened);
+            self.fleet.forget(slot);
             return;
         }
         let talk = std::mem::take(self.talk(slot));
-        self.dirty.retain(|&other| other != slot);
+        if talk.leaving {
+            self.leaving.retain(|&other| other != slot);
+        }
+        if talk.dirty {
+            self.dirty.retain(|&other| other != slot);
+        }
+        self.missing.forget(talk.id);
         if self.fleet.ended(slot, opened, end, now, &mut self.account) == Ended::Broken {
             self.account.faults().lost += talk.flight.len() as u64;
         }

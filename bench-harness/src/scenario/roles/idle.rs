@@ -71,10 +71,10 @@ impl Actor for Idle {
             .for_each(|slot| self.fleet.part(slot, now, out));
     }
 
-    fn opened(&mut self, slot: u32, times: OpenTimes, _now: Nanos, _out: &mut Outbox) {
+    fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, _out: &mut Outbox) {
         let place = self.fleet.place(slot) as usize;
         self.receivers[place] = Receiver::new();
-        self.fleet.opened(slot, times, &mut self.account);
+        self.fleet.opened(slot, times, now, &mut self.account);
     }
 
     fn received(
@@ -98,7 +98,7 @@ impl Actor for Idle {
 
     fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos) {
         if self.over {
-            self.fleet.forget(slot, opened);
+            self.fleet.forget(slot);
         } else {
             self.fleet.ended(slot, opened, end, now, &mut self.account);
         }
