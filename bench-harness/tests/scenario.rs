@@ -377,6 +377,66 @@ fn visitors_who_are_not_answered_are_counted() {
 }
 
 #[test]
+fn servers_that_greet_are_played_with_skip_and_hello() {
+    if !ring_available() {
+        return;
+    }
+    let text = r#"
+title = "Greetings"
+[[role]]
+name = "talkers"
+kind = "echo"
+connections = 4
+path = "/echo?greets"
+hello = "Ada"
+skip = 2
+rate = 200
+[[role]]
+name = "rooms"
+kind = "broadcast"
+connections = 3
+publishers = "all"
+path = "/topics?greets&sub=a&pub=a"
+hello = ["Ada"]
+skip = 2
+rate = 50
+[[role]]
+name = "visitors"
+kind = "churn"
+connections = 10
+path = "/echo?greets"
+hello = "Ada"
+skip = 2
+messages = 1
+rate = 20
+[[role]]
+name = "hopeful"
+kind = "churn"
+connections = 10
+path = "/echo?greets"
+hello = "Ada"
+skip = 3
+rate = 10
+[[phase]]
+name = "only"
+duration = "1s"
+"#;
+    let (code, summary, errors) = Script::new("greets", text).play(&Town::honest());
+    assert_eq!(code, 5, "{errors}");
+    let all = |name: &str| {
+        let role = role(&summary, name);
+        let sum = |what: &str| number(&role["total"], what) + number(&role["after_end"], what);
+        let total = |what: &str| number(&role["total"], what);
+        (total("due"), sum("done"), total("lost"), total("refused"))
+    };
+    assert_eq!(all("talkers"), (200, 200, 0, 0), "{summary:#}");
+    assert_eq!(all("rooms"), (50, 150, 0, 0), "{summary:#}");
+    assert_eq!(all("visitors"), (20, 20, 0, 0), "{summary:#}");
+    // A third message never comes.
+    assert_eq!(all("hopeful"), (10, 0, 10, 0), "{summary:#}");
+}
+
+#[test]
 fn visitors_who_only_come_and_go_are_what_is_done() {
     if !ring_available() {
         return;

@@ -29,8 +29,8 @@ pub(crate) struct ScenarioArgs {
     /// So many times the connections and rates; topics become more, not larger.
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::count)]
     pub(crate) scale: u64,
-    /// Another path for a role, such as --path talkers=/echo2. Repeatable.
-    #[arg(long, value_name = "ROLE=PATH")]
+    /// Another path for a role, such as --path talkers=/echo2, or for its publishers: --path rooms.publish=/pub. Repeatable.
+    #[arg(long, value_name = "ROLE[.publish]=PATH")]
     pub(crate) path: Vec<String>,
     /// How much of each message's content is compared. Length, type and order always are.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Sample)]

@@ -3,13 +3,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use corecast_protocol::{Opcode, encode_client};
+
 use super::account::{Account, Closed};
 use super::curve::Curve;
 use super::fleet::{Fleet, Share};
 use super::plan::{Message, Plan, Role, TOPIC, Task, Who};
 use super::roles::Actor;
 use super::roles::broadcast::{Broadcast, Cast};
-use super::roles::churn::Churn;
+use super::roles::churn::{Churn, Talk};
 use super::roles::echo::{DEPTH, Echo};
 use super::roles::idle::Idle;
 use super::roles::published::Published;
@@ -91,6 +93,8 @@ fn workload(message: &Message, seed: u64) -> Workload {
 /// All roles on one thread.
 pub(super) struct Ensemble<'a> {
     actors: Vec<Box<dyn Actor + 'a>>,
+    /// By role: frames that its connections send first.
+    hellos: Vec<Vec<u8>>,
     /// By slot: whose it is.
     owners: Vec<u16>,
     progress: &'a Progress,
@@ -125,6 +129,7 @@ impl<'a> Ensemble<'a> {
     ) -> Self {
         let mut ensemble = Self {
             actors: Vec::new(),
+            hellos: plan.roles.iter().map(hello).collect(),
             owners: Vec::new(),
             progress,
             census,
@@ -306,8 +311,20 @@ impl<'a> Ensemble<'a> {
     }
 }
 
+fn hello(role: &Role) -> Vec<u8> {
+    let mut frames = Vec::new();
+    for text in &role.hello {
+        encode_client(&mut frames, Opcode::Text, text.as_bytes(), CONTROL_KEY);
+    }
+    frames
+}
+
 impl Driver for Ensemble<'_> {
     fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, out: &mut Outbox) {
+        let hello = &self.hellos[usize::from(self.owners[slot as usize])];
+        if !hello.is_empty() {
+            out.send(slot, hello.clone());
+        }
         self.actor(slot).opened(slot, times, now, out);
     }
 
@@ -415,12 +432,17 @@ impl<'a> Recruit<'a> {
                 },
                 _,
             ) => {
-                let talk = (*messages, *size, *hold);
+                let talk = Talk {
+                    skip: self.role.skip,
+                    messages: *messages,
+                    size: *size,
+                    hold: *hold,
+                };
                 let dues = self.dues();
                 Box::new(Churn::new(
                     self.base,
                     slots,
-                    talk,
+                    &talk,
                     dues,
                     account,
                     &mut self.rng,
@@ -440,6 +462,7 @@ impl<'a> Recruit<'a> {
             self.plan.length(),
             CONTROL_KEY,
         )
+        .with_greeting(self.role.skip)
     }
 
     /// A thread without a connection that may send has nothing to do.

@@ -34,13 +34,53 @@ pub(super) struct RoleText {
     pub(super) path: Option<String>,
     pub(super) rate: Option<Count>,
     pub(super) size: Option<Size>,
-    pub(super) payload: Option<PayloadKind>,
+    pub(super) payload: Option<Payload>,
     pub(super) text: Option<bool>,
     pub(super) publishers: Option<Publishers>,
     pub(super) publish_path: Option<String>,
     pub(super) topics: Option<Count>,
     pub(super) messages: Option<u64>,
     pub(super) hold: Option<Time>,
+    pub(super) skip: Option<u64>,
+    pub(super) hello: Option<Texts>,
+}
+
+/// What messages carry. Those of a file are not for scenarios: agents have no such file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Payload {
+    Random,
+    Json,
+    Text,
+    Zero,
+}
+
+impl From<Payload> for PayloadKind {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Random => Self::Random,
+            Payload::Json => Self::Json,
+            Payload::Text => Self::Text,
+            Payload::Zero => Self::Zero,
+        }
+    }
+}
+
+/// A text, or several.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a text, or a list of texts")]
+pub(super) enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<Texts> for Vec<String> {
+    fn from(texts: Texts) -> Self {
+        match texts {
+            Texts::One(text) => vec![text],
+            Texts::Many(list) => list,
+        }
+    }
 }
 
 /// What a role does.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::curve::Curve;
-use super::openings::Openings;
+use super::openings::{Openings, SILENT};
 use super::partings::Partings;
 use crate::client::links::{End, Links, OpenTimes, Outbox};
 use crate::clock::{Nanos, nanos};
@@ -53,6 +53,12 @@ pub(super) struct Fleet {
     length: Nanos,
     free: BTreeSet<u32>,
     openings: Openings,
+    /// Messages of any kind that the server sends first on each.
+    skip: u64,
+    /// Those among the open ones that await messages of the server before they can be used.
+    greetings: Openings,
+    /// Those that have awaited them for too long.
+    silent: BTreeSet<u32>,
     /// Open, and meant to stay so.
     open: BTreeSet<u32>,
     pub(super) partings: Partings,
@@ -105,6 +111,9 @@ impl Fleet {
             length,
             free: (base..base + slots).collect(),
             openings: Openings::default(),
+            skip: 0,
+            greetings: Openings::default(),
+            silent: BTreeSet::new(),
             open: BTreeSet::new(),
             partings: Partings::new(key),
             waiting: BTreeSet::new(),
@@ -112,6 +121,16 @@ impl Fleet {
             sockets_from: 0,
             stopped: false,
         }
+    }
+
+    /// Connections can be used when the server has sent so many messages.
+    pub(super) fn with_greeting(self, skip: u64) -> Self {
+        Self { skip, ..self }
+    }
+
+    /// Messages that come first.
+    pub(super) fn skip(&self) -> u64 {
+        self.skip
     }
 
     /// The load begins then. Before, what is wanted at its begin is.
@@ -136,7 +155,8 @@ impl Fleet {
 
     /// As many are open as are wanted now; after the end, none is.
     pub(super) fn is_complete(&self, now: Nanos) -> bool {
-        self.stopped || self.open.len() >= self.wanted_at(now)
+        let ready = self.open.len().saturating_sub(self.greetings.count());
+        self.stopped || ready >= self.wanted_at(now)
     }
 
     /// Connections that this thread should have open.
@@ -159,6 +179,7 @@ impl Fleet {
     ) -> Result<Nanos, BenchError> {
         let patience = self.partings.enforce(now, links.outbox());
         let patience = patience.min(self.openings.enforce(now, links));
+        let patience = patience.min(self.await_greetings(now, links.outbox()));
         if self.stopped {
             return Ok(patience);
         }
@@ -183,6 +204,16 @@ impl Fleet {
             self.openings.begin(slot, now);
         }
         Ok(patience.min(retry).min(self.next_change(now)))
+    }
+
+    /// Ends those that the server has not greeted in time. Returns when to look again.
+    fn await_greetings(&mut self, now: Nanos, out: &mut Outbox) -> Nanos {
+        let (overdue, next) = self.greetings.overdue(now);
+        for slot in overdue {
+            self.silent.insert(slot);
+            out.hang_up(slot);
+        }
+        next
     }
 
     /// Those whose time has come may be dialled again. Returns when the next one's will.
@@ -231,6 +262,16 @@ impl Fleet {
         self.partings.begin(slot, now, out);
     }
 
+    /// Whether a connection is open, and meant to stay so.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.open.contains(&slot)
+    }
+
+    /// What the server says first has come.
+    pub(super) fn greeted(&mut self, slot: u32) {
+        self.greetings.end(slot);
+    }
+
     /// A connection is ready.
     pub(super) fn opened(
         &mut self,
@@ -241,6 +282,9 @@ impl Fleet {
     ) {
         self.openings.end(slot);
         self.open.insert(slot);
+        if self.skip > 0 {
+            self.greetings.begin(slot, now);
+        }
         let trial = &mut self.trials[(slot - self.base) as usize];
         (trial.opened, trial.told) = (now, false);
         account.connected(times.tcp + times.upgrade.unwrap_or(0));
@@ -257,6 +301,12 @@ impl Fleet {
     ) -> Ended {
         self.open.remove(&slot);
         self.openings.end(slot);
+        self.greetings.end(slot);
+        let end = if self.silent.remove(&slot) {
+            End::Failed(SILENT.to_owned())
+        } else {
+            end
+        };
         match (self.partings.ended(slot, end), opened) {
             (Ok(()), _) => {
                 self.free.insert(slot);
@@ -285,6 +335,7 @@ impl Fleet {
         self.open.remove(&slot);
         self.partings.forget(slot);
         self.openings.end(slot);
+        self.greetings.end(slot);
     }
 
     /// Place of a slot in the fleet.

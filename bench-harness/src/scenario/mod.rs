@@ -13,8 +13,10 @@
 //! path = "/echo"                    # default: the URL's
 //! rate = "2k"                       # messages per second, of the whole role
 //! size = 256                        # payload bytes; sizes take k, m and g: "1k". Default 128
-//! payload = "json"                  # random (default) | json, which is sent as text
+//! payload = "json"                  # random (default) | zero | json | text; the last two are sent as text
 //! text = false                      # echo only: text instead of binary
+//! hello = "Ada"                     # text messages that every connection sends first: one, or a list
+//! skip = 2                          # so many messages of the server come first on every connection, and do not count. Default 0
 //!
 //! [[role]]
 //! name = "rooms"
@@ -43,7 +45,8 @@
 //! role.visitors = { rate = 5 }      # what is different for one role in this phase: rate, connections
 //! ```
 //!
-//! A share that a phase does not give stays as the phase before it ended; the first has everything. Shares of the rate may be more than 1.
+//! A share that a phase does not give stays as the phase before it ended, for all roles; the first has everything. What is different for
+//! one role holds for that phase alone: in the next one it is back at everybody's share. Shares of the rate may be more than 1.
 //! Rates are open loops: every message has a time at which it is due, and its latency counts from then. For churn it is the time from when a
 //! connection is due until it is open. Idle roles have no rate.
 //!

@@ -1,4 +1,4 @@
-//! Connections on the way: a server that takes one and says nothing must not keep it there for ever.
+//! Connections that wait for the server: one that takes them and says nothing must not keep them for ever.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -6,10 +6,13 @@ use std::time::Duration;
 use crate::client::links::Links;
 use crate::clock::{Nanos, nanos};
 
-/// From the begin of a connection to the answer to its upgrade.
+/// From the begin of a connection to the answer to its upgrade, and from there to the last message that has to come first.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
-/// Connections that have been begun and are not open yet.
+/// Why a connection ends that the server has not greeted in that time.
+pub(super) const SILENT: &str = "the server has not sent as many messages first as `skip` says";
+
+/// Connections that have been begun and are not open yet, or not greeted.
 #[derive(Debug, Default)]
 pub(super) struct Openings {
     /// By slot, with the deadline.
@@ -46,7 +49,7 @@ impl Openings {
     }
 
     /// Slots whose time is over, and when that of the next one will be.
-    fn overdue(&mut self, now: Nanos) -> (Vec<u32>, Nanos) {
+    pub(super) fn overdue(&mut self, now: Nanos) -> (Vec<u32>, Nanos) {
         let mut overdue = Vec::new();
         while let Some(&(deadline, slot)) = self.deadlines.front() {
             if deadline > now {

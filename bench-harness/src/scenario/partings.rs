@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use corecast_protocol::{CloseCode, encode_close_client};
 
+use crate::client::frames::Control;
 use crate::client::links::{End, Outbox};
 use crate::clock::{Nanos, nanos};
 
@@ -67,6 +68,23 @@ impl Partings {
                 Ok(())
             }
             None => Err(format!("the server closed the connection: {code}")),
+        }
+    }
+
+    /// Does what a control frame of the server asks for. True: it was the server's Close frame, and what follows does not count
+    /// (RFC 6455 §5.5.1).
+    ///
+    /// # Errors
+    /// The server closes a connection that we have not said goodbye on.
+    pub(super) fn heed(
+        &mut self,
+        slot: u32,
+        control: Control,
+        out: &mut Outbox,
+    ) -> Result<bool, String> {
+        match control {
+            Control::Close(code) => self.heard(slot, &code.to_string()).map(|()| true),
+            other => out.heed(slot, other).map(|()| false),
         }
     }
 

@@ -64,6 +64,10 @@ pub(crate) struct Role {
     pub(crate) connections: u64,
     /// How many of them are open; does not apply to churn.
     pub(crate) open: Curve,
+    /// Messages of any kind that the server sends first on every connection: greetings, and answers to `hello`.
+    pub(crate) skip: u64,
+    /// Text messages that every connection sends first.
+    pub(crate) hello: Vec<String>,
     /// Messages (for churn, connections) per second, of the whole role; 0 throughout for idle.
     pub(crate) rate: Curve,
     pub(crate) task: Task,
@@ -168,29 +172,29 @@ impl Plan {
         first.span.start..last.span.end
     }
 
-    /// Gives a role another path, for `ROLE=PATH`.
+    /// Gives a role another path, for `ROLE=PATH`; or its publishers, for `ROLE.publish=PATH`.
     ///
     /// # Errors
     /// There is no such role, or that is no path for it.
     pub(super) fn change_path(&mut self, change: &str) -> Result<(), String> {
+        let told = |problem: String| format!("--path {change}: {problem}");
         let (name, path) = change
             .split_once('=')
-            .ok_or_else(|| format!("--path {change}: expected ROLE=PATH"))?;
-        check_path(path).map_err(|error| format!("--path {change}: {error}"))?;
-        let names: Vec<String> = self.roles.iter().map(|role| role.name.clone()).collect();
-        let Some(role) = self.roles.iter_mut().find(|role| role.name == name) else {
-            let nearest = file::nearest(name, names.iter().map(String::as_str));
-            let hint = nearest.map_or(String::new(), |known| format!("; did you mean `{known}`?"));
-            return Err(format!("--path {change}: there is no role `{name}`{hint}"));
+            .ok_or_else(|| told("expected ROLE=PATH or ROLE.publish=PATH".to_owned()))?;
+        check_path(path).map_err(told)?;
+        let known = |name: &str| self.roles.iter().position(|role| role.name == name);
+        let publishers = || known(name.strip_suffix(".publish")?);
+        let (at, publishes) = match (known(name), publishers()) {
+            (Some(at), _) => (at, false),
+            (None, Some(at)) => (at, true),
+            (None, None) => {
+                let names = self.roles.iter().map(|role| role.name.as_str());
+                let hint = file::nearest(name, names)
+                    .map_or(String::new(), |known| format!("; did you mean `{known}`?"));
+                return Err(told(format!("there is no role `{name}`{hint}")));
+            }
         };
-        if let Task::Broadcast { topics: 2.., .. } = role.task
-            && !path.contains(TOPIC)
-        {
-            return Err(format!(
-                "--path {change}: role `{name}` has topics, so its path has to contain {TOPIC}"
-            ));
-        }
-        role.path = Some(path.to_owned());
+        self.roles[at].change_path(publishes, path).map_err(told)?;
         self.digest = digest(&format!("{} {change}", self.digest));
         Ok(())
     }
@@ -224,6 +228,31 @@ impl Phase {
 }
 
 impl Role {
+    /// Another path for it, or for those that publish.
+    fn change_path(&mut self, publishes: bool, path: &str) -> Result<(), String> {
+        if let Task::Broadcast { topics: 2.., .. } = self.task
+            && !path.contains(TOPIC)
+        {
+            return Err(format!(
+                "role `{}` has topics, so its path has to contain {TOPIC}",
+                self.name
+            ));
+        }
+        let place = match &mut self.task {
+            _ if !publishes => &mut self.path,
+            Task::Broadcast {
+                publishers: Who::Own(_),
+                publish_path,
+                ..
+            } => publish_path,
+            _ => {
+                return Err(format!("role `{}` has no publishers of its own", self.name));
+            }
+        };
+        *place = Some(path.to_owned());
+        Ok(())
+    }
+
     /// Connections that exist at once, at most, with those that only publish.
     pub(crate) fn slots(&self) -> u64 {
         self.connections + self.own_publishers()
@@ -413,6 +442,8 @@ impl Context<'_> {
                 connections as f64,
             ),
             rate: part(|phase| phase.rate, |role| role.rate, rate as f64),
+            skip: role.skip.unwrap_or(0),
+            hello: role.hello.clone().map_or(Vec::new(), Vec::from),
             task,
         })
     }
@@ -424,10 +455,7 @@ impl Context<'_> {
         topics: u64,
         publishers: Who,
     ) -> Result<Task, String> {
-        let payload = role.payload.unwrap_or_default();
-        if matches!(payload, PayloadKind::File | PayloadKind::Lines) {
-            return Err("`payload` is random, json, text or zero".to_owned());
-        }
+        let payload = role.payload.map_or(PayloadKind::Random, PayloadKind::from);
         let mut message = Message {
             size: 0,
             payload,
@@ -478,7 +506,7 @@ fn digest(text: &str) -> String {
 /// A key that this kind of role does not know, or lacks.
 fn unfit(role: &RoleText) -> Option<String> {
     use Kind::{Broadcast, Churn, Echo};
-    let keys: [(&str, bool, &[Kind]); 9] = [
+    let keys: [(&str, bool, &[Kind]); 10] = [
         ("rate", role.rate.is_some(), &[Echo, Broadcast, Churn]),
         ("size", role.size.is_some(), &[Echo, Broadcast, Churn]),
         ("payload", role.payload.is_some(), &[Echo, Broadcast]),
@@ -488,6 +516,7 @@ fn unfit(role: &RoleText) -> Option<String> {
         ("topics", role.topics.is_some(), &[Broadcast]),
         ("messages", role.messages.is_some(), &[Churn]),
         ("hold", role.hold.is_some(), &[Churn]),
+        ("skip", role.skip.is_some(), &[Echo, Broadcast, Churn]),
     ];
     let kind = role.kind;
     let strange = keys
@@ -548,7 +577,7 @@ fn check_topics(
 }
 
 /// What `full` comes to phase by phase: the role's own share, or the one of all roles. Without either, a phase goes on as the
-/// one before it ended, for all roles; the first has everything.
+/// one before it ended for all roles, the first with everything: what is different for one role holds for its phase alone.
 fn curve(
     file: &File,
     name: &str,

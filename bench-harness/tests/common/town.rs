@@ -85,6 +85,17 @@ impl Town {
     }
 
     fn listen(&self, peer: &mut WebSocket<TcpStream>, path: &str, topic: Option<&str>) {
+        // It says something first, and answers what is said to it first.
+        if path.contains("greets") {
+            let welcome = |peer: &mut WebSocket<TcpStream>| -> tungstenite::Result<()> {
+                peer.send(Message::text("welcome"))?;
+                let hello = peer.read()?;
+                peer.send(Message::text(format!("welcome, {hello}")))
+            };
+            if welcome(peer).is_err() {
+                return;
+            }
+        }
         let mut heard = 0;
         while let Ok(message) = peer.read() {
             match (topic, &message) {

@@ -165,6 +165,61 @@ fn only_who_is_always_there_is_counted_on_to_send() {
 }
 
 #[test]
+fn paths_of_roles_and_of_their_publishers_are_changed() {
+    let mut plan = plan(TEXT, 1);
+    plan.change_path("rooms=/r?{topic}").unwrap();
+    plan.change_path("rooms.publish=/p?{topic}").unwrap();
+    let Task::Broadcast { publish_path, .. } = &plan.roles[1].task else {
+        panic!("rooms broadcast")
+    };
+    let paths = (plan.roles[1].path.as_deref(), publish_path.as_deref());
+    assert_eq!(paths, (Some("/r?{topic}"), Some("/p?{topic}")));
+    let mut wrong = |change: &str| plan.change_path(change).unwrap_err();
+    assert!(wrong("rooms.publish=/p").contains("has to contain {topic}"));
+    assert!(wrong("talkers.publish=/p").contains("no publishers of its own"));
+    assert!(wrong("romms.publish=/p").contains("did you mean `rooms`?"));
+    assert!(wrong("rooms").contains("expected ROLE=PATH or ROLE.publish=PATH"));
+}
+
+#[test]
+fn what_is_said_first_is_the_roles() {
+    let with = |more: &str| TEXT.replace("rate = \"1k\"", &format!("rate = \"1k\"\n{more}"));
+    let talkers = |more: &str| plan(&with(more), 1).roles.remove(0);
+    let plain = talkers("");
+    assert_eq!((plain.skip, plain.hello.len()), (0, 0));
+    let one = talkers("hello = 'hi'\nskip = 2");
+    assert_eq!((one.skip, one.hello), (2, vec!["hi".to_owned()]));
+    assert_eq!(talkers("hello = ['a', 'b']").hello, ["a", "b"]);
+    let error = Plan::parse(&with("hello = 5"), 1).unwrap_err().to_string();
+    assert!(
+        error.contains("expected a text, or a list of texts"),
+        "{error}"
+    );
+    let idle = TEXT.replace("kind = \"churn\"", "kind = \"idle\"\nskip = 1");
+    let idle = idle.replace("connections = 5\nrate = 10", "connections = 5");
+    let error = Plan::parse(&idle, 1).unwrap_err().to_string();
+    assert!(error.contains("`skip` does not apply"), "{error}");
+}
+
+#[test]
+fn payloads_are_offered_that_there_are() {
+    for kind in ["lines", "file", "jsn"] {
+        let error = wrong("rate = \"1k\"", &format!("rate = 1\npayload = '{kind}'"));
+        let offered = "expected one of `random`, `json`, `text`, `zero`";
+        assert!(error.contains(offered), "{error}");
+        assert!(!error.contains("mean `lines`"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_different_for_one_role_holds_for_its_phase() {
+    let after = format!("{TEXT}[[phase]]\nname = 'calm'\nduration = '1s'\n");
+    let visitors = &plan(&after, 1).roles[2];
+    let rates = [4, 5, 6].map(|second| visitors.rate.at(second * SECOND));
+    assert_eq!(rates, [5.0, 40.0, 5.0]);
+}
+
+#[test]
 fn scenarios_that_differ_have_another_digest() {
     let plain = plan(TEXT, 1);
     assert_eq!(

@@ -3,15 +3,12 @@
 
 use std::collections::VecDeque;
 
-use corecast_protocol::{Opcode, encode_client};
-
 use super::Actor;
 use super::audience::{Audience, Heard};
 use super::published::Published;
 use super::turns::{Dues, Turns};
 use crate::client::deflate::Deflater;
 use crate::client::delivery::{Delivery, DeliveryReader};
-use crate::client::frames::Control;
 use crate::client::links::{End, Links, OpenTimes, Outbox};
 use crate::client::publication::{Publication, Stamp};
 use crate::client::recent::Recent;
@@ -19,7 +16,6 @@ use crate::client::reply::Verify;
 use crate::clock::Nanos;
 use crate::error::BenchError;
 use crate::scenario::account::{Account, Closed};
-use crate::scenario::ensemble::CONTROL_KEY;
 use crate::scenario::fleet::{Fleet, Share};
 use crate::telemetry::recorder::Recorder;
 
@@ -117,6 +113,21 @@ impl<'a> Broadcast<'a> {
             stopped: false,
             told: false,
             over: false,
+        }
+    }
+
+    /// A connection takes its part, if it is to stay.
+    fn join(&mut self, slot: u32, now: Nanos) {
+        let fleet = self.fleet(slot);
+        fleet.greeted(slot);
+        if !fleet.has(slot) {
+            return;
+        }
+        if self.subscribes(slot) {
+            self.audience.join(self.subscribers.place(slot), now);
+        }
+        if self.sender(slot).is_some() {
+            self.turns.join(slot);
         }
     }
 
@@ -337,9 +348,9 @@ impl Actor for Broadcast<'_> {
 
     fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, _out: &mut Outbox) {
         let place = self.subscribers.place(slot) as usize;
-        self.readers[place] = DeliveryReader::default();
-        let subscribes = self.subscribes(slot);
-        let fleet = if subscribes {
+        let skip = self.subscribers.skip();
+        self.readers[place] = DeliveryReader::after(skip);
+        let fleet = if self.subscribes(slot) {
             &mut self.subscribers
         } else {
             self.publishers
@@ -347,11 +358,8 @@ impl Actor for Broadcast<'_> {
                 .expect("who does not subscribe publishes")
         };
         fleet.opened(slot, times, now, &mut self.account);
-        if subscribes {
-            self.audience.join(place as u32, now);
-        }
-        if self.sender(slot).is_some() {
-            self.turns.join(slot);
+        if skip == 0 {
+            self.join(slot, now);
         }
     }
 
@@ -367,19 +375,18 @@ impl Actor for Broadcast<'_> {
         let place = self.subscribers.place(slot) as usize;
         loop {
             let reader = &mut self.readers[place];
+            let awaited = reader.awaits_greeting();
             let delivery = reader.next(&mut input, self.publication, self.verify, &mut self.recent);
+            if awaited && !reader.awaits_greeting() {
+                self.join(slot, now);
+            }
             match delivery.map_err(|error| error.to_string())? {
                 Some(Delivery::Message(_)) if self.over => {}
                 Some(Delivery::Message(stamp)) => self.delivered(slot, &stamp, now, recorder)?,
-                Some(Delivery::Control(Control::Ping(payload))) => {
-                    let mut pong = Vec::new();
-                    encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
-                    out.pong(slot, &pong);
-                }
-                Some(Delivery::Control(Control::Pong)) => {}
-                // What follows a Close frame does not count (RFC 6455 §5.5.1).
-                Some(Delivery::Control(Control::Close(code))) => {
-                    return self.fleet(slot).partings.heard(slot, &code.to_string());
+                Some(Delivery::Control(control)) => {
+                    if self.fleet(slot).partings.heed(slot, control, out)? {
+                        return Ok(());
+                    }
                 }
                 None => return Ok(()),
             }

@@ -7,6 +7,7 @@ use corecast_protocol::{Opcode, Receiver, encode_client};
 
 use super::Actor;
 use super::turns::Dues;
+use crate::client::greeting::Greeting;
 use crate::client::links::{End, Links, OpenTimes, Outbox};
 use crate::client::listen::Listener;
 use crate::clock::{Nanos, nanos};
@@ -15,7 +16,7 @@ use crate::rng::Rng;
 use crate::scenario::account::{Account, Closed};
 use crate::scenario::ensemble::CONTROL_KEY;
 use crate::scenario::fleet::RETRY;
-use crate::scenario::openings::Openings;
+use crate::scenario::openings::{Openings, SILENT};
 use crate::scenario::partings::Partings;
 use crate::telemetry::recorder::Recorder;
 
@@ -26,6 +27,9 @@ pub(crate) struct Churn {
     /// The frame to have echoed, and how often.
     message: Vec<u8>,
     messages: u64,
+    /// Messages of any kind that the server sends first on each, and the connections that await them.
+    skip: u64,
+    greetings: Openings,
     hold: Nanos,
     places: Vec<Place>,
     /// Slots without a connection.
@@ -46,8 +50,23 @@ pub(crate) struct Churn {
     over: bool,
 }
 
+/// What each connection does.
+pub(crate) struct Talk {
+    /// Messages of any kind that the server sends first.
+    pub(crate) skip: u64,
+    /// Messages to have echoed, one after the other.
+    pub(crate) messages: u64,
+    /// Payload bytes of each.
+    pub(crate) size: u64,
+    /// The connection stays for so long.
+    pub(crate) hold: Duration,
+}
+
 #[derive(Default)]
 struct Place {
+    greeting: Greeting,
+    /// It has awaited its greeting for too long.
+    silent: bool,
     receiver: Receiver,
     /// The number of its connection; tells an old entry of `holding` from a new one.
     cycle: u64,
@@ -64,16 +83,17 @@ struct Place {
 }
 
 impl Churn {
-    /// `slots` places from slot `base` on; each connection has `messages` of `size` bytes echoed, stays for `hold`, and closes.
+    /// `slots` places from slot `base` on, each for connections that do what `talk` says, and close.
     pub(crate) fn new(
         base: u32,
         slots: u32,
-        (messages, size, hold): (u64, u64, Duration),
+        talk: &Talk,
         dues: Dues,
         account: Account,
         rng: &mut Rng,
     ) -> Self {
-        let mut payload = vec![0; size as usize];
+        let messages = talk.messages;
+        let mut payload = vec![0; talk.size as usize];
         rng.fill(&mut payload);
         let mut message = Vec::new();
         encode_client(&mut message, Opcode::Binary, &payload, CONTROL_KEY);
@@ -88,7 +108,9 @@ impl Churn {
             listener,
             message,
             messages,
-            hold: nanos(hold),
+            skip: talk.skip,
+            greetings: Openings::default(),
+            hold: nanos(talk.hold),
             places,
             free: (base..base + slots).rev().collect(),
             dues,
@@ -127,12 +149,13 @@ impl Churn {
             self.free.pop();
             self.openings.begin(slot, now);
             self.account.counts().sent += 1;
-            let messages = self.messages;
+            let (skip, messages) = (self.skip, self.messages);
             let place = self.place(slot);
             *place = Place {
                 cycle: place.cycle + 1,
                 due,
                 dialled: now,
+                greeting: Greeting::of(skip),
                 unanswered: messages,
                 busy: true,
                 ..Place::default()
@@ -183,14 +206,35 @@ impl Churn {
         Nanos::MAX
     }
 
+    /// Ends those that the server has not greeted in time. Returns when to look again.
+    fn await_greetings(&mut self, now: Nanos, out: &mut Outbox) -> Nanos {
+        let (overdue, next) = self.greetings.overdue(now);
+        for slot in overdue {
+            self.place(slot).silent = true;
+            out.hang_up(slot);
+        }
+        next
+    }
+
+    /// Takes what the server says first. Returns how much of `bytes` that was; `None`: nothing that follows counts.
+    fn skip(&mut self, slot: u32, bytes: &[u8], out: &mut Outbox) -> Result<Option<usize>, String> {
+        let mut input = bytes;
+        let greeting = &mut self.places[(slot - self.base) as usize].greeting;
+        let broken = |error| format!("protocol error: {error}");
+        while let Some(control) = greeting.next(&mut input, false).map_err(broken)? {
+            if self.partings.heed(slot, control, out)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(bytes.len() - input.len()))
+    }
+
     /// The end of the notes: what a connection waits for now, it has waited for in vain.
     fn write_off(&mut self, place: usize) {
-        let Place {
-            opened, unanswered, ..
-        } = self.places[place];
-        if !opened {
+        let place = &self.places[place];
+        if !place.opened {
             self.account.refuse("no answer by the end");
-        } else if unanswered > 0 {
+        } else if place.unanswered > 0 || place.greeting.is_awaited() {
             self.account.faults().lost += 1;
         }
     }
@@ -211,6 +255,7 @@ impl Actor for Churn {
         self.account.look(now, self.open);
         let next = self.dues.fall(now, &mut self.account, recorder);
         let patience = self.openings.enforce(now, links);
+        let patience = patience.min(self.await_greetings(now, links.outbox()));
         let dial = self.dial(links, now);
         let release = self.release(now, links.outbox());
         let patience = patience.min(self.partings.enforce(now, links.outbox()));
@@ -256,7 +301,11 @@ impl Actor for Churn {
         self.account
             .connected(times.tcp + times.upgrade.unwrap_or(0));
         self.account.answered(due, dialled, now);
-        self.go_on(slot, now, out);
+        if self.skip > 0 {
+            self.greetings.begin(slot, now);
+        } else {
+            self.go_on(slot, now, out);
+        }
     }
 
     fn received(
@@ -267,6 +316,20 @@ impl Actor for Churn {
         out: &mut Outbox,
         _recorder: &mut Option<Recorder<'_>>,
     ) -> Result<(), String> {
+        let mut bytes = bytes;
+        if self.place(slot).greeting.is_awaited() {
+            let Some(taken) = self.skip(slot, bytes, out)? else {
+                return Ok(());
+            };
+            if self.place(slot).greeting.is_awaited() {
+                return Ok(());
+            }
+            self.greetings.end(slot);
+            if !self.over {
+                self.go_on(slot, now, out);
+            }
+            bytes = &mut bytes[taken..];
+        }
         let place = &mut self.places[(slot - self.base) as usize];
         let heard = self.listener.hear(&mut place.receiver, slot, bytes, out)?;
         // One message is on its way at a time. A server that is sent none may say what it likes.
@@ -295,7 +358,13 @@ impl Actor for Churn {
             self.open -= 1;
         }
         self.openings.end(slot);
+        self.greetings.end(slot);
         self.let_go(slot);
+        let end = if self.place(slot).silent {
+            End::Failed(SILENT.to_owned())
+        } else {
+            end
+        };
         self.free.push(slot);
         self.place(slot).busy = false;
         if self.over {

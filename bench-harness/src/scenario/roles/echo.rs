@@ -2,11 +2,8 @@
 
 use std::collections::VecDeque;
 
-use corecast_protocol::{Opcode, encode_client};
-
 use super::Actor;
 use super::turns::{Dues, Turns};
-use crate::client::frames::Control;
 use crate::client::links::{End, Links, OpenTimes, Outbox};
 use crate::client::reply::{Replies, Reply, ReplyReader, Verify};
 use crate::client::workload::Workload;
@@ -15,7 +12,6 @@ use crate::commands::echo::account::{self, Displaced, Missing};
 use crate::error::BenchError;
 use crate::ring::Region;
 use crate::scenario::account::{Account, Closed};
-use crate::scenario::ensemble::CONTROL_KEY;
 use crate::scenario::fleet::{Ended, Fleet};
 use crate::telemetry::recorder::Recorder;
 
@@ -104,6 +100,14 @@ impl<'a> Echo<'a> {
         if !talk.dirty {
             talk.dirty = true;
             self.dirty.push(slot);
+        }
+    }
+
+    /// A connection may send, if it is to stay.
+    fn join(&mut self, slot: u32) {
+        self.fleet.greeted(slot);
+        if self.fleet.has(slot) {
+            self.turns.join(slot);
         }
     }
 
@@ -318,12 +322,16 @@ impl Actor for Echo<'_> {
     fn opened(&mut self, slot: u32, times: OpenTimes, now: Nanos, _out: &mut Outbox) {
         self.opened += 1;
         let id = self.opened;
+        let skip = self.fleet.skip();
         *self.talk(slot) = Talk {
             id,
+            reader: ReplyReader::after(skip),
             ..Talk::default()
         };
         self.fleet.opened(slot, times, now, &mut self.account);
-        self.turns.join(slot);
+        if skip == 0 {
+            self.join(slot);
+        }
     }
 
     fn received(
@@ -338,20 +346,19 @@ impl Actor for Echo<'_> {
         let place = self.fleet.place(slot) as usize;
         loop {
             let reader = &mut self.talks[place].reader;
+            let awaited = reader.awaits_greeting();
             let reply = reader.next(&mut input, self.load, self.verify, &mut self.replies);
+            if awaited && !reader.awaits_greeting() {
+                self.join(slot);
+            }
             match reply.map_err(|error| error.to_string())? {
                 Some(Reply::Message | Reply::Displaced(_)) if self.over => {}
                 Some(Reply::Message) => self.answer(slot, now, recorder)?,
                 Some(Reply::Displaced(variant)) => self.displaced(slot, variant, now, recorder)?,
-                Some(Reply::Control(Control::Ping(payload))) => {
-                    let mut pong = Vec::new();
-                    encode_client(&mut pong, Opcode::Pong, &payload, CONTROL_KEY);
-                    out.pong(slot, &pong);
-                }
-                Some(Reply::Control(Control::Pong)) => {}
-                // What follows a Close frame does not count (RFC 6455 §5.5.1).
-                Some(Reply::Control(Control::Close(code))) => {
-                    return self.fleet.partings.heard(slot, &code.to_string());
+                Some(Reply::Control(control)) => {
+                    if self.fleet.partings.heed(slot, control, out)? {
+                        return Ok(());
+                    }
                 }
                 None => return Ok(()),
             }
