@@ -264,6 +264,7 @@ fn the_schema_describes_the_summaries() {
 fn one_of_each_kind() -> Vec<Value> {
     let floor = Floor::start("epoll");
     let good = echo_url();
+    let also = good.split('/').nth(2);
     // Drops its first connection, for the reasons.
     let bad = serve(|number, peer| {
         if number > 0 {
@@ -308,12 +309,15 @@ fn one_of_each_kind() -> Vec<Value> {
             "echo {good} -c 4 -s 64,128 --think 1ms --connect-rate 1k --origin http://a -H X-A:b -z 200ms --warmup 0ms"
         ),
         format!(
-            "echo ws://{choosing}/ -c 2 --subprotocol chat --hello hi --skip 1 --payload lines:Cargo.toml -z 200ms --warmup 0ms"
+            "echo ws://{choosing}/ -c 2 --subprotocol chat --hello hi --skip 1 --answer 2=3 --ignore 4 --payload lines:Cargo.toml -z 200ms --warmup 0ms"
         ),
         format!("connect {good} -c 5 --connect-rate 1k"),
         format!("connect {good} --churn -z 200ms --messages 1 --syscalls auto"),
         format!("idle {good} -c 5 -z 200ms"),
-        format!("idle {good} -c 5 -z 200ms --processes 2"),
+        format!(
+            "idle {good} -c 5 -z 200ms --processes 2 --also {}",
+            also.unwrap()
+        ),
         format!("idle {bad} -c 3 -z 100ms"),
     ];
     let pid = own_pid();
