@@ -166,7 +166,7 @@ fn cancel_in_flight(io: &'static str) {
         "--backlog",
         "64m",
         "--close-timeout",
-        "2s",
+        "1m",
         "--idle-timeout",
         "1s",
     ];
