@@ -184,12 +184,15 @@ impl Core {
 
     /// Begins a turn: deadlines, mail, and input that waited for it.
     fn begin_turn(&mut self, now: Instant) {
+        // What comes due only now did so while callbacks ran. It is judged in the next turn: first goes out what they left to
+        // send, and what has arrived meanwhile is read.
+        let due = std::mem::take(&mut self.due);
         self.advance(now);
         self.keep_up(now);
         if self.has_work() {
             self.worked(now);
         }
-        for index in std::mem::take(&mut self.due) {
+        for index in due {
             self.hub.timer_fired(index);
         }
         // Either may leave no room for the other's output in this turn, so they take turns in coming first.

@@ -22,6 +22,7 @@ over_every_transport![
     silence_after_a_ping_ends_as_idle,
     a_peer_that_never_answers_a_close_is_cut,
     a_peer_that_never_ends_its_side_is_cut,
+    what_callbacks_take_is_no_part_of_a_peers_time,
 ];
 
 /// The limit under test.
@@ -190,6 +191,19 @@ fn a_peer_that_never_ends_its_side_is_cut(io: Io) {
     assert!(start.elapsed() < LIMIT + LATE);
 }
 
+/// The close timeout is over before the callback is: the Close frame goes out all the same.
+fn what_callbacks_take_is_no_part_of_a_peers_time(io: Io) {
+    let (reports, _closes) = mpsc::channel();
+    let server = serve_with(
+        io,
+        |server| server.close_timeout(LIMIT),
+        move |_| Closer(reports.clone()),
+    );
+    let mut client = Client::connect(server.address());
+    client.text("close slowly");
+    client.expect_close(4000);
+}
+
 fn read_to_end(mut stream: std::net::TcpStream) -> String {
     let mut all = String::new();
     std::io::Read::read_to_string(&mut stream, &mut all).expect("an orderly end");
@@ -212,11 +226,14 @@ impl Handler for Closer {
 
     fn message(&mut self, ws: &mut Conn<'_, ()>, message: Message<'_>) {
         match message {
-            Message::Text("close") => {
+            Message::Text(text @ ("close" | "close slowly")) => {
                 ws.close(
                     corecast::CloseCode::new(4000).expect("may be sent"),
                     "as told",
                 );
+                if text == "close slowly" {
+                    sleep(LONG);
+                }
             }
             other => drop(ws.send(other)),
         }
