@@ -302,7 +302,7 @@ impl<'a> Ensemble<'a> {
         }
         let things = if self.counts_opened { opened } else { done };
         self.progress.show(things, sent, errors);
-        done + sent + opened + closed + errors
+        done + sent + opened + closed
     }
 
     #[inline]

@@ -364,8 +364,37 @@ impl Fleet {
 mod tests {
     use super::*;
     use crate::scenario::curve::Piece;
+    use crate::scenario::plan::Plan;
 
     const SECOND: Nanos = 1_000_000_000;
+
+    #[test]
+    fn what_fails_is_tried_again_later_and_later_and_told_once() {
+        let text = "title = 'x'\n[[role]]\nname = 'a'\nkind = 'idle'\nconnections = 5\n\
+            [[phase]]\nname = 'p'\nduration = '1s'\n";
+        let mut account = Account::new(&Plan::parse(text, 1).unwrap());
+        let share = Share { index: 0, count: 1 };
+        let all = Curve::constant(2.0, SECOND);
+        let mut fleet = Fleet::new(10, 2, share, &all, SECOND, [0; 4]);
+        let mut fail = |fleet: &mut Fleet| fleet.failed(11, SECOND, "no".into(), &mut account);
+        let pauses: Vec<Nanos> = (0..9)
+            .map(|_| {
+                fail(&mut fleet);
+                let (time, slot) = fleet.waiting.pop_first().unwrap();
+                assert_eq!(slot, 11);
+                (time - SECOND) / nanos(RETRY)
+            })
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        fail(&mut fleet);
+        let counts = account.faults();
+        assert_eq!((counts.refused, counts.attempts), (1, 10));
+        assert!(fleet.free.contains(&10) && fleet.free.len() == 1);
+        let next = SECOND + 64 * nanos(RETRY);
+        assert_eq!(fleet.look_at_waiting(2 * SECOND), next);
+        assert_eq!(fleet.look_at_waiting(9 * SECOND), Nanos::MAX);
+        assert_eq!(fleet.free.len(), 2);
+    }
 
     #[test]
     fn threads_share_what_is_wanted() {

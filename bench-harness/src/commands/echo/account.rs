@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_on_a_connection_that_has_ended_is_lost() {
+        let mut account = Account::new(VARIANTS as usize);
+        let missing = [1, 2].map(|number| Missing { number, sent: 5 });
+        account.miss(9, missing.into_iter(), 3);
+        account.forget(9);
+        account.forget(9);
+        assert!(account.missing.is_empty());
+        assert_eq!(account.close(1), faults(3, 0, 0));
+    }
+
+    #[test]
     fn a_reply_to_nothing_is_unknown() {
         let mut account = Account::new(VARIANTS as usize);
         assert_eq!(account.displaced(0, 3, 0, 3), Displaced::Unknown);

@@ -1,7 +1,7 @@
 //! Broadcast: each message is published by the connection whose turn it is, and has to come once and in order to every
 //! subscriber of its topic that is there. Subscribers may come and go.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::Actor;
 use super::audience::{Audience, Heard};
@@ -41,7 +41,7 @@ pub(crate) struct Broadcast<'a> {
     /// Slots with something to send.
     dirty: Vec<u32>,
     /// Slots to close when all is sent.
-    leaving: Vec<u32>,
+    leaving: BTreeSet<u32>,
     account: Account,
     stopped: bool,
     told: bool,
@@ -108,7 +108,7 @@ impl<'a> Broadcast<'a> {
             turns: Turns::default(),
             dues,
             dirty: Vec::new(),
-            leaving: Vec::new(),
+            leaving: BTreeSet::new(),
             account,
             stopped: false,
             told: false,
@@ -221,7 +221,7 @@ impl<'a> Broadcast<'a> {
     fn shrink(&mut self, links: &mut Links<'_>, now: Nanos) {
         while let Some(slot) = self.subscribers.surplus(now) {
             self.turns.leave(slot);
-            self.leaving.push(slot);
+            self.leaving.insert(slot);
         }
         for slot in std::mem::take(&mut self.leaving) {
             if self
@@ -231,7 +231,7 @@ impl<'a> Broadcast<'a> {
                 self.audience.leave(self.subscribers.place(slot));
                 self.subscribers.part(slot, now, links.outbox());
             } else {
-                self.leaving.push(slot);
+                self.leaving.insert(slot);
             }
         }
     }
@@ -404,19 +404,22 @@ impl Actor for Broadcast<'_> {
 
     fn ended(&mut self, slot: u32, opened: bool, end: End, now: Nanos) {
         self.turns.leave(slot);
-        self.leaving.retain(|&other| other != slot);
+        self.leaving.remove(&slot);
         if self.over {
             self.fleet(slot).forget(slot);
             return;
         }
         self.audience.leave(self.subscribers.place(slot));
-        self.dirty.retain(|&other| other != slot);
         let waiting = self.sender(slot).map(|sender| {
-            sender.dirty = false;
-            std::mem::take(&mut sender.queue)
+            let dirty = std::mem::take(&mut sender.dirty);
+            (dirty, std::mem::take(&mut sender.queue))
         });
-        let waiting = waiting.into_iter().flatten().rev();
-        waiting.for_each(|due| self.dues.give_back(due));
+        let (dirty, queue) = waiting.unwrap_or_default();
+        if dirty {
+            self.dirty.retain(|&other| other != slot);
+        }
+        let dues = &mut self.dues;
+        queue.into_iter().rev().for_each(|due| dues.give_back(due));
         let fleet = if self.subscribes(slot) {
             &mut self.subscribers
         } else {

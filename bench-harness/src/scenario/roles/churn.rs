@@ -35,7 +35,7 @@ pub(crate) struct Churn {
     /// Slots without a connection.
     free: Vec<u32>,
     dues: Dues,
-    /// No socket was to be had: none is asked for before.
+    /// No socket was to be had: none is asked for before. 0: there was one.
     sockets_from: Nanos,
     openings: Openings,
     /// Connections that have said all and stay until then, with their number. Entries of those that broke stay until their time
@@ -142,10 +142,15 @@ impl Churn {
             if let Err(error) = links.dial(slot) {
                 // The next one would not have a socket either: it stays due.
                 self.dues.give_back(due);
-                self.account.refuse(format!("socket: {error}"));
+                if self.sockets_from == 0 {
+                    self.account.refuse(format!("socket: {error}"));
+                } else {
+                    self.account.refuse_again();
+                }
                 self.sockets_from = now + nanos(RETRY);
                 return self.sockets_from;
             }
+            self.sockets_from = 0;
             self.free.pop();
             self.openings.begin(slot, now);
             self.account.counts().sent += 1;
