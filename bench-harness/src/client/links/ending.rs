@@ -61,7 +61,7 @@ impl Links<'_> {
         }
         for slot in mem::take(&mut self.over) {
             let link = &mut self.links[slot as usize];
-            if link.receiving || link.polled {
+            if link.connecting || link.receiving || link.polled {
                 continue;
             }
             if let Stage::Ended(end) = mem::take(&mut link.stage) {

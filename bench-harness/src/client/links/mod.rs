@@ -84,6 +84,8 @@ pub(crate) struct Links<'a> {
 struct Link {
     socket: Option<Socket>,
     stage: Stage,
+    /// A connect is under way.
+    connecting: bool,
     /// A receive is armed.
     receiving: bool,
     /// A polled send is under way.
@@ -211,6 +213,7 @@ impl<'a> Links<'a> {
         *link = Link {
             socket: Some(socket),
             stage: Stage::Connecting,
+            connecting: true,
             since: self.clock.now(),
             ..Link::default()
         };
@@ -297,12 +300,15 @@ impl<'a> Links<'a> {
         now: Nanos,
         driver: &mut impl Driver,
     ) -> io::Result<()> {
-        if let Err(error) = result {
-            self.fail(slot, End::Failed(connect_failure(&error)));
+        let link = &mut self.links[slot as usize];
+        link.connecting = false;
+        if !matches!(link.stage, Stage::Connecting) {
+            // It was given up meanwhile, and only waited for this.
+            self.over.push(slot);
             return Ok(());
         }
-        let link = &mut self.links[slot as usize];
-        if !matches!(link.stage, Stage::Connecting) {
+        if let Err(error) = result {
+            self.fail(slot, End::Failed(connect_failure(&error)));
             return Ok(());
         }
         link.tcp = now.saturating_sub(link.since);
@@ -557,3 +563,6 @@ fn path_of<'a>(manners: &'a [Rc<Manner>], target: &'a Target, slot: u32) -> &'a 
     let manner = manners.get(slot as usize);
     manner.map_or(&target.path, |manner| &manner.path)
 }
+
+#[cfg(test)]
+mod tests;
