@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
+use crate::procfs::thread_times;
 
 /// Processor numbers, one thread each, in the order given: `1`, `0-3`, `0,2`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +72,9 @@ const MAX_PROCESSOR: usize = 8192;
 /// How the system calls for processors name the calling thread.
 const THIS_THREAD: Pid = Pid::from_raw(0);
 
+/// A thread that has run for less than this part of what the busiest one has only waits for the others to end.
+const WORKS: u64 = 100;
+
 /// Processor numbers, in their order.
 pub(crate) type Processors = BTreeSet<usize>;
 
@@ -79,22 +83,23 @@ pub(crate) fn own() -> Processors {
     sched_getaffinity(THIS_THREAD).map_or(Processors::new(), |set| numbers(&set))
 }
 
-/// Those that some thread of these processes may run on; `None` when one of the processes has ended.
+/// Those that the threads of these processes which do the work may run on; `None` when one of the processes has ended.
 pub(crate) fn of_processes(pids: &[u32]) -> Option<Processors> {
     let mut processors = Processors::new();
-    for pid in pids {
-        let mut alive = false;
+    for &pid in pids {
+        let mut threads = Vec::new();
         for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-            let tid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let tid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let set = sched_getaffinity(Pid::from_raw(tid as i32));
             // A thread may end while the list is read.
-            if let Ok(set) = sched_getaffinity(Pid::from_raw(tid)) {
-                processors.extend(numbers(&set));
-                alive = true;
+            if let (Ok(times), Ok(set)) = (thread_times(pid, tid), set) {
+                threads.push((times.running, set));
             }
         }
-        if !alive {
-            return None;
-        }
+        let most = threads.iter().map(|(running, _)| *running).max()?;
+        let works = |(running, _): &&(u64, CpuSet)| *running >= most / WORKS;
+        let of_workers = threads.iter().filter(works);
+        processors.extend(of_workers.flat_map(|(_, set)| numbers(set)));
     }
     Some(processors)
 }
@@ -234,13 +239,18 @@ mod tests {
     }
 
     #[test]
-    fn a_process_may_use_what_some_thread_of_it_may() {
-        let mine = own();
-        assert!(!mine.is_empty());
+    fn a_process_uses_what_its_busy_threads_may() {
+        assert!(!own().is_empty());
         let all = of_processes(&[std::process::id()]).unwrap();
-        assert!(all.is_superset(&mine), "{all:?} {mine:?}");
+        assert!(!all.is_empty() && all.is_subset(&every()), "{all:?}");
         // Above the kernel's PID_MAX_LIMIT of 2^22.
         assert_eq!(of_processes(&[5_000_000]), None);
+    }
+
+    /// Those that this process began with: other tests pin threads of theirs.
+    fn every() -> Processors {
+        let main = Pid::from_raw(std::process::id() as i32);
+        numbers(&sched_getaffinity(main).unwrap())
     }
 
     #[test]

@@ -502,3 +502,6 @@ fn rate(p: &Parameters) -> Option<String> {
     }
     Some(text)
 }
+
+#[cfg(test)]
+mod tests;
