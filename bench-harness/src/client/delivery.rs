@@ -221,7 +221,13 @@ impl DeliveryReader {
         publication: &Publication,
         recent: &mut Recent,
     ) -> Result<(), DeliveryError> {
-        self.message.check(header, publication.opcode)?;
+        let expected = publication.opcode;
+        self.message
+            .check(header, expected)
+            .map_err(|misplaced| match misplaced {
+                Misplaced::Order(error) => error.into(),
+                Misplaced::Opcode(found) => DeliveryError::Opcode { found, expected },
+            })?;
         if publication.deflate {
             self.current.frame(header);
         }
@@ -311,15 +317,6 @@ fn compressed(lengths: Lengths) -> Lengths {
     Lengths {
         least: 0,
         most: deflate::bound(lengths.most),
-    }
-}
-
-impl From<Misplaced> for DeliveryError {
-    fn from(misplaced: Misplaced) -> Self {
-        match misplaced {
-            Misplaced::Order(error) => Self::Protocol(error),
-            Misplaced::Opcode { found, expected } => Self::Opcode { found, expected },
-        }
     }
 }
 

@@ -28,13 +28,8 @@ enum State {
 pub(super) enum Misplaced {
     /// A message within a message, or a continuation of none.
     Order(ProtocolError),
-    /// It begins a message of another type.
-    Opcode {
-        /// What came.
-        found: Opcode,
-        /// What should have come.
-        expected: Opcode,
-    },
+    /// It begins a message of another type than this one.
+    Opcode(Opcode),
 }
 
 impl MessageFrames {
@@ -65,31 +60,15 @@ impl MessageFrames {
     }
 
     /// Whether a data frame may come now, as part of a message of this type. Its payload is what comes next.
-    ///
-    /// # Errors
-    /// Why not.
     #[inline]
     pub(super) fn check(&mut self, header: &Header, expected: Opcode) -> Result<(), Misplaced> {
         self.left = header.payload_len as usize;
-        let next = match self.state {
-            State::Fragment => Opcode::Continuation,
-            State::Between | State::Last => expected,
-        };
-        if header.opcode == next {
-            Ok(())
-        } else {
-            Err(self.misplaced(header.opcode, expected))
-        }
-    }
-
-    #[cold]
-    fn misplaced(&self, found: Opcode, expected: Opcode) -> Misplaced {
-        if self.state == State::Fragment {
-            Misplaced::Order(ProtocolError::NestedMessage)
-        } else if found == Opcode::Continuation {
-            Misplaced::Order(ProtocolError::OrphanContinuation)
-        } else {
-            Misplaced::Opcode { found, expected }
+        match (self.state, header.opcode) {
+            (State::Fragment, Opcode::Continuation) => Ok(()),
+            (State::Fragment, _) => Err(Misplaced::Order(ProtocolError::NestedMessage)),
+            (_, Opcode::Continuation) => Err(Misplaced::Order(ProtocolError::OrphanContinuation)),
+            (_, found) if found != expected => Err(Misplaced::Opcode(found)),
+            _ => Ok(()),
         }
     }
 

@@ -284,7 +284,13 @@ impl ReplyReader {
         load: &Workload,
         replies: &mut Replies,
     ) -> Result<(), ReplyError> {
-        self.message.check(header, load.opcode)?;
+        let expected = load.opcode;
+        self.message
+            .check(header, expected)
+            .map_err(|misplaced| match misplaced {
+                Misplaced::Order(error) => error.into(),
+                Misplaced::Opcode(found) => ReplyError::Opcode { found, expected },
+            })?;
         if load.deflate {
             replies.counts[self.variant].frame(header);
         }
@@ -439,15 +445,6 @@ fn fits(len: usize, announced: u64, whole: bool) -> bool {
         announced == len as u64
     } else {
         announced <= len as u64
-    }
-}
-
-impl From<Misplaced> for ReplyError {
-    fn from(misplaced: Misplaced) -> Self {
-        match misplaced {
-            Misplaced::Order(error) => Self::Protocol(error),
-            Misplaced::Opcode { found, expected } => Self::Opcode { found, expected },
-        }
     }
 }
 
