@@ -1,12 +1,16 @@
 //! Messages on the way: how many subscribers each still waits for. Paces closed loops, and tells
 //! when the first and the last subscriber had a message.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use crate::client::publication::Stamp;
 use crate::clock::Nanos;
 use crate::stats::latency::Latency;
+
+/// Messages that were given up are kept while they are fewer. Those beyond count in no time until the last delivery.
+const MOST_GIVEN_UP: usize = 100_000;
 
 /// The messages on the way of every publisher. Kept only by a client of one thread, which alone
 /// sees all deliveries.
@@ -14,6 +18,8 @@ pub(super) struct Awaited {
     publishers: Vec<OnTheWay>,
     /// Messages on the way, of all publishers.
     total: u64,
+    /// Messages by publisher and number that nothing waits for any more, and that may come all the same.
+    given_up: HashMap<(u32, u32), Message>,
     /// From the time due to the first and to the last delivery.
     pub(super) first: Latency,
     pub(super) last: Latency,
@@ -35,6 +41,37 @@ struct Message {
     spoiled: bool,
 }
 
+impl Message {
+    /// A subscriber has it. Records the first and the last delivery, if it was due in `measured`. True: it was the last.
+    #[inline]
+    fn arrived(
+        &mut self,
+        (first, last): (&mut Latency, &mut Latency),
+        now: Nanos,
+        measured: &Range<Nanos>,
+    ) -> bool {
+        let counts = measured.contains(&self.due);
+        let late = now.saturating_sub(self.due);
+        if !self.heard {
+            self.heard = true;
+            if counts {
+                first.record(late);
+            }
+        }
+        self.left -= 1;
+        if self.left == 0 && counts && !self.spoiled {
+            last.record(late);
+        }
+        self.left == 0
+    }
+
+    /// A subscriber will not have it.
+    fn pass_over(&mut self) {
+        self.left -= 1;
+        self.spoiled = true;
+    }
+}
+
 impl Awaited {
     /// Nothing is on the way yet.
     pub(super) fn new(publishers: usize) -> Self {
@@ -43,6 +80,7 @@ impl Awaited {
         Self {
             publishers: list,
             total: 0,
+            given_up: HashMap::new(),
             first: Latency::new(),
             last: Latency::new(),
         }
@@ -70,23 +108,26 @@ impl Awaited {
         let way = &mut self.publishers[stamp.publisher as usize];
         let at = stamp.number.wrapping_sub(way.base) as usize;
         let Some(message) = way.messages.get_mut(at) else {
+            self.delivered_late(stamp, now, measured);
             return 0;
         };
-        let counts = measured.contains(&message.due);
-        if !message.heard {
-            message.heard = true;
-            if counts {
-                self.first.record(now.saturating_sub(message.due));
-            }
-        }
-        message.left -= 1;
-        if message.left > 0 {
+        let times = (&mut self.first, &mut self.last);
+        if !message.arrived(times, now, measured) {
             return 0;
         }
-        if counts && !message.spoiled {
-            self.last.record(now.saturating_sub(message.due));
-        }
         self.finish(stamp.publisher)
+    }
+
+    /// The same of a message that was given up.
+    #[cold]
+    fn delivered_late(&mut self, stamp: &Stamp, now: Nanos, measured: &Range<Nanos>) {
+        let key = (stamp.publisher, stamp.number);
+        let times = (&mut self.first, &mut self.last);
+        if let Some(message) = self.given_up.get_mut(&key)
+            && message.arrived(times, now, measured)
+        {
+            self.given_up.remove(&key);
+        }
     }
 
     /// A subscriber will not receive these messages of a publisher, or not in time. Returns how many messages are
@@ -94,25 +135,39 @@ impl Awaited {
     #[cold]
     pub(super) fn passed_over(&mut self, publisher: u32, numbers: Range<u32>) -> u32 {
         let way = &mut self.publishers[publisher as usize];
+        if !self.given_up.is_empty() {
+            for number in numbers.start..numbers.end.min(way.base) {
+                if let Entry::Occupied(mut message) = self.given_up.entry((publisher, number)) {
+                    message.get_mut().pass_over();
+                    if message.get().left == 0 {
+                        message.remove();
+                    }
+                }
+            }
+        }
         for number in numbers.start.max(way.base)..numbers.end {
             let Some(message) = way.messages.get_mut((number - way.base) as usize) else {
                 break;
             };
-            message.left -= 1;
-            message.spoiled = true;
+            message.pass_over();
         }
         self.finish(publisher)
     }
 
-    /// Waits no longer for anything. Returns the publishers that had messages on the way, and how many.
+    /// Waits no longer for anything: what comes later still counts in the latencies. Returns the publishers that had messages
+    /// on the way, and how many.
     #[cold]
     pub(super) fn give_up(&mut self) -> Vec<(u32, u32)> {
         self.total = 0;
         let mut given_up = Vec::new();
         for (publisher, way) in self.publishers.iter_mut().enumerate() {
             let count = way.messages.len() as u32;
+            for (message, number) in way.messages.drain(..).zip(way.base..) {
+                if self.given_up.len() < MOST_GIVEN_UP {
+                    self.given_up.insert((publisher as u32, number), message);
+                }
+            }
             way.base += count;
-            way.messages.clear();
             if count > 0 {
                 given_up.push((publisher as u32, count));
             }
@@ -189,7 +244,10 @@ mod tests {
         awaited.sent(&stamp(0, 1), 1);
         awaited.sent(&stamp(1, 1), 1);
         assert_eq!(awaited.give_up(), [(0, 2)]);
-        assert_eq!(awaited.delivered(&stamp(0, 1), 2, &ALWAYS), 0, "too late");
+        let late = 2_000_000_000;
+        assert_eq!(awaited.delivered(&stamp(0, 1), late, &ALWAYS), 0);
+        let last = awaited.last.distribution().unwrap();
+        assert!(last.count == 1 && last.max > 1.9e6, "counts all the same");
         awaited.sent(&stamp(2, 1), 1);
         assert_eq!(awaited.delivered(&stamp(2, 1), 2, &ALWAYS), 1);
         assert_eq!(awaited.total(), 0);
