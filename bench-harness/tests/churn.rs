@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use common::patience::{bench_stretched, bench_until, lengthen};
 use common::{
-    Outcome, Peer, assert_unharmed, assert_usage, bench, echo, load, own_pid, ring_available,
-    serve, strs, url,
+    Outcome, Peer, accept_on, assert_unharmed, assert_usage, bench, echo, listener, load, own_pid,
+    ring_available, serve, strs, url,
 };
 use serde_json::Value;
 use tungstenite::Message;
@@ -127,9 +127,9 @@ fn a_window_without_a_whole_cycle_is_an_invalid_run() {
         return;
     }
     let url = url(serve(|_, peer| {
-        // Takes its time, longer than the run.
-        thread::sleep(Duration::from_secs(60));
-        drop(peer);
+        // Takes its time: longer than the window, and not so long that it is given up.
+        thread::sleep(Duration::from_secs(3));
+        echo(peer);
     }));
     // Until one was opened: a busy machine may take its time for that.
     let opened = |outcome: &Outcome| outcome.0 != 1;
@@ -182,4 +182,38 @@ fn skipping_takes_churn_and_a_websocket() {
         let args = ["connect", "tcp://127.0.0.1:1", "--churn", flag, "1"];
         assert_usage(&args, "use ws://");
     }
+}
+
+#[test]
+fn places_that_hang_are_counted() {
+    if !ring_available() {
+        return;
+    }
+    // Every fifth connection is upgraded, and never answered again.
+    let silent = serve(|number, mut peer| {
+        if number % 5 == 4 {
+            while peer.get_mut().read(&mut [0; 512]).is_ok_and(|n| n > 0) {}
+            return;
+        }
+        echo(peer);
+    });
+    let args = ["--messages", "1", "-z", "500ms", "--warmup", "0ms"];
+    let (_, summary, errors) = churn(&url(silent), &args);
+    let reasons = summary["errors"]["reasons"].to_string();
+    assert!(
+        reasons.contains("no reply came within 5 s"),
+        "{errors}{summary:#}"
+    );
+    // One that is upgraded never, or rather after the run.
+    let mute = accept_on(listener(), |number, stream| {
+        if number % 5 == 4 {
+            let mut stream = &stream;
+            while stream.read(&mut [0; 512]).is_ok_and(|n| n > 0) {}
+        } else if let Ok(peer) = tungstenite::accept(stream) {
+            echo(peer);
+        }
+    });
+    let (_, summary, errors) = churn(&url(mute), &["-z", "500ms", "--warmup", "0ms"]);
+    let refused = summary["errors"]["refused"].as_u64();
+    assert!(refused >= Some(1), "{errors}{summary:#}");
 }

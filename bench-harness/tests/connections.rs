@@ -4,16 +4,17 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use common::apart::Apart;
 use common::patience::{bench_stretched, bench_until, is_cut_short, lengthen};
 use common::{
-    Floor, Outcome, answering, assert_clean, bench, bench_long_enough, choose, deflating, echo,
-    echo_url, hub, load, measure, own_pid, ring_available, serve, serve_asked, strs, url,
+    Floor, Outcome, accept_on, answering, assert_clean, bench, bench_long_enough, choose,
+    deflating, echo, echo_url, hub, listener, load, measure, own_pid, ring_available, serve,
+    serve_asked, strs, url,
 };
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -378,4 +379,50 @@ fn fields(node: &Value, at: String, out: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+#[test]
+fn connections_that_are_due_during_a_stall_have_waited() {
+    if !ring_available() {
+        return;
+    }
+    const STALL: Duration = Duration::from_millis(400);
+    // One after the other, with a stall in the middle.
+    let handshakes = Mutex::new(0_u64);
+    let address = accept_on(listener(), move |_, stream| {
+        let mut count = handshakes.lock().unwrap();
+        *count += 1;
+        if *count == 50 {
+            thread::sleep(STALL);
+        }
+        let accepted = tungstenite::accept(stream);
+        drop(count);
+        if let Ok(peer) = accepted {
+            echo(peer);
+        }
+    });
+    let (code, summary, errors) = bench(&[
+        "connect",
+        &url(address),
+        "-c",
+        "400",
+        "--connect-rate",
+        "1k",
+        "--concurrency",
+        "4",
+        "--server-pid",
+        &own_pid(),
+    ]);
+    assert!(matches!(code, 0 | 5), "{errors}");
+    let of = |phase: &str, percentile: &str| {
+        let phase = &summary["connect_us"][phase];
+        phase[percentile].as_f64().unwrap() / 1e6
+    };
+    // Four waited for their upgrade, and all that were due then for a place.
+    assert!(of("upgrade", "max") >= STALL.as_secs_f64(), "{summary:#}");
+    assert!(
+        of("open", "p50") >= STALL.as_secs_f64() / 8.0,
+        "{summary:#}"
+    );
+    assert!(of("open", "p50") > of("upgrade", "p50"), "{summary:#}");
 }

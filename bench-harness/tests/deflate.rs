@@ -322,3 +322,33 @@ fn flags_that_cannot_be_met_are_refused() {
         assert_eq!(code, 2, "{args:?}: {errors}");
     }
 }
+
+#[test]
+fn idle_connections_take_what_comes_compressed() {
+    if !ring_available() {
+        return;
+    }
+    let address = deflating::serve(Some(YES), |mut conn| {
+        for _ in 0..3 {
+            conn.write(COMPRESSED_TEXT, &deflated(b"a notice, a notice, a notice"));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        while conn.read().is_some() {}
+    });
+    let (code, summary, errors) = bench(&[
+        "idle",
+        &format!("ws://{address}/"),
+        "--deflate",
+        "-c",
+        "5",
+        "--settle",
+        "0ms",
+        "-z",
+        "500ms",
+        "--server-pid",
+        &std::process::id().to_string(),
+    ]);
+    assert!(matches!(code, 0 | 5), "{errors}");
+    assert_eq!(summary["errors"]["broken"], 0, "{errors}{summary:#}");
+    assert_eq!(summary["connections"]["lost"], 0);
+}

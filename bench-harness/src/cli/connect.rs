@@ -16,7 +16,7 @@ pub(crate) struct ConnectArgs {
     /// Connections to open and hold until all are open, and then to close.
     #[arg(short, long, value_name = "COUNT", default_value = "1k", value_parser = units::count)]
     pub(crate) connections: u64,
-    /// New connections per second, in total. Default: as fast as they open.
+    /// New connections per second, in total; the time until each is open counts from when it was due. Default: as fast as they open.
     #[arg(long, value_name = "RATE", value_parser = units::count)]
     pub(crate) connect_rate: Option<u64>,
     /// Most connections on the way at once.

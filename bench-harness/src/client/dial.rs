@@ -10,6 +10,7 @@ use super::schedule::Schedule;
 use crate::clock::{Nanos, nanos};
 use crate::error::BenchError;
 use crate::ring::Wait;
+use crate::telemetry::progress::Progress;
 
 /// Opening gives up when nothing happens for this long: a server that has not answered by then, on
 /// a connection it has the whole listen backlog's patience for, will not.
@@ -75,7 +76,8 @@ impl Failures {
     }
 }
 
-/// Opens all connections of the plan. Failed ones stay failed; the caller sees how many are open.
+/// Opens all connections of the plan. Failed ones stay failed; the caller sees how many are open. With `shown`, where that counts
+/// as what the load has done.
 ///
 /// # Errors
 /// When the ring fails, or no socket can be made.
@@ -83,10 +85,11 @@ pub(crate) fn open_all(
     links: &mut Links,
     driver: &mut impl Driver,
     plan: &DialPlan,
+    shown: Option<&Progress>,
 ) -> Result<(), BenchError> {
     let clock = links.clock();
-    let mut next = 0;
-    let mut progress = (0, 0);
+    let (mut next, mut most) = (0, 0);
+    let mut before = (0, 0);
     let mut moved = clock.now();
     while next < plan.connections || links.opening() > 0 {
         let now = clock.now();
@@ -95,7 +98,9 @@ pub(crate) fn open_all(
             schedule.map_or(0, |schedule| schedule.due(n.into()))
         };
         while next < plan.connections && links.opening() < plan.concurrency && due(next) <= now {
-            links.dial(next)?;
+            // Whoever has to wait for a place waits for the server: that is time to open, too.
+            let due = plan.schedule.as_ref().map_or(now, |_| due(next));
+            links.dial_due(next, due)?;
             next += 1;
         }
         let limit = moved + nanos(STALL);
@@ -106,8 +111,14 @@ pub(crate) fn open_all(
             limit
         };
         links.turn(Wait::AtMost(clock.until(wake)), driver)?;
-        if (next, links.opening()) != progress {
-            progress = (next, links.opening());
+        if let Some(progress) = shown {
+            // What has been done stays done, also when one breaks.
+            most = most.max(links.open_now() as u64);
+            let errors = driver.failures().into_iter().map(Failures::total).sum();
+            progress.show(most, 0, errors);
+        }
+        if (next, links.opening()) != before {
+            before = (next, links.opening());
             moved = clock.now();
         } else if stalled(moved, clock.now()) && !waits_for_time {
             links.give_up_opening(STALL);

@@ -77,6 +77,13 @@ impl Listener {
                     encode_client(&mut pong, Opcode::Pong, payload, self.key);
                     out.pong(slot, &pong);
                 }
+                // Polled again at once it would be the same.
+                Event::Inflating { bytes: 0 } => {
+                    return Err(
+                        "more large compressed messages came at once than can be inflated"
+                            .to_owned(),
+                    );
+                }
                 Event::Pong(_) | Event::Fragment | Event::Inflating { .. } => {}
                 Event::Close(reason) => {
                     let code = reason.map(|(code, _)| code.to_string());

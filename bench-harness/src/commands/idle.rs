@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use corecast_protocol::Receiver;
+use corecast_protocol::{Inflation, Receiver};
 use serde::{Deserialize, Serialize};
 
 use super::Setup;
@@ -136,6 +136,7 @@ fn drive(args: &IdleArgs, setup: &Setup<'_>, member: &Member<'_>) -> Result<Outc
         connections,
         concurrency: opening::CONCURRENCY,
         rate: args.connect_rate,
+        counts: true,
     };
     let from = opening.perform(&mut links, &mut driver, member)?;
     listen_until(&mut links, &mut driver, from)?;
@@ -168,7 +169,13 @@ struct IdleDriver {
 impl IdleDriver {
     fn new(args: &IdleArgs, connections: u32) -> Self {
         let mut receivers = Vec::new();
-        receivers.resize_with(connections as usize, Receiver::new);
+        // What a server says may come compressed.
+        let inflation = match args.deflate {
+            true => Inflation::Whole,
+            false => Inflation::Off,
+        };
+        let receiver = || Receiver::with_inflation(inflation);
+        receivers.resize_with(connections as usize, receiver);
         Self {
             wire: args.common.target.wire,
             listener: Listener::new(Rng::new(args.common.seed, 0).bytes()),

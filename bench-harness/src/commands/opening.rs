@@ -20,6 +20,8 @@ pub(super) struct Opening {
     pub(super) concurrency: u64,
     /// New ones per second, over all threads; as fast as they open when `None`.
     pub(super) rate: Option<u64>,
+    /// They are what the load is about, and nothing else counts as done.
+    pub(super) counts: bool,
 }
 
 impl Opening {
@@ -49,7 +51,8 @@ impl Opening {
             concurrency: self.concurrency_of(member),
             schedule: self.rate.map(schedule),
         };
-        open_all(links, driver, &plan)?;
+        let shown = self.counts.then_some(member.progress);
+        open_all(links, driver, &plan, shown)?;
         greeting::await_all(links, driver)?;
         if links.open_now() == 0 && member.count == 1 {
             return Err(nothing_stayed_open(driver.failures()));

@@ -11,7 +11,7 @@ pub(crate) struct ConnectTimes {
     pub(crate) tcp: Latency,
     /// From the request to the complete 101 response; nothing is recorded for `tcp://`.
     pub(crate) upgrade: Latency,
-    /// Both: until the connection can be used.
+    /// Both: until the connection can be used; from when it was due where there is a rate.
     pub(crate) open: Latency,
     /// From a connection's first message to its reply. Nothing is recorded where nothing is sent, or where what
     /// comes back is not a reply.

@@ -37,6 +37,8 @@ pub(crate) trait Driver {
 /// How long opening took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenTimes {
+    /// From when it was due until it began, where there is a rate.
+    pub(crate) waited: Nanos,
     /// TCP: from the start to established.
     pub(crate) tcp: Nanos,
     /// From the request to the complete 101 response; `None` for `tcp://`.
@@ -50,7 +52,8 @@ impl OpenTimes {
         if let Some(upgrade) = self.upgrade {
             times.upgrade.record(upgrade);
         }
-        times.open.record(self.tcp + self.upgrade.unwrap_or(0));
+        let open = self.waited + self.tcp + self.upgrade.unwrap_or(0);
+        times.open.record(open);
     }
 }
 

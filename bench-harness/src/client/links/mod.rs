@@ -93,6 +93,8 @@ struct Link {
     /// What was last sent from a region and is not known to have left.
     region: Option<Region>,
     rest: Range<usize>,
+    /// From when it was due until it began.
+    waited: Nanos,
     /// When the stage before this one began.
     since: Nanos,
     tcp: Nanos,
@@ -202,19 +204,29 @@ impl<'a> Links<'a> {
     /// # Errors
     /// When no socket can be had; the slot stays free.
     pub(crate) fn dial(&mut self, slot: u32) -> io::Result<()> {
+        self.dial_due(slot, self.clock.now())
+    }
+
+    /// The same, of a connection that was due then.
+    ///
+    /// # Errors
+    /// Those of [`Self::dial`].
+    pub(crate) fn dial_due(&mut self, slot: u32, due: Nanos) -> io::Result<()> {
         let socket = self.sources.socket()?;
         if self.stalls(slot) {
             // Before it connects, so that the window it offers is small from the start.
             socket.set_recv_buffer_size(STALLED_BUFFER)?;
         }
         self.ring.connect(socket.as_fd(), slot)?;
+        let now = self.clock.now();
         let link = &mut self.links[slot as usize];
         debug_assert!(matches!(link.stage, Stage::Free));
         *link = Link {
             socket: Some(socket),
             stage: Stage::Connecting,
             connecting: true,
-            since: self.clock.now(),
+            waited: now.saturating_sub(due),
+            since: now,
             ..Link::default()
         };
         self.opening += 1;
@@ -319,6 +331,7 @@ impl<'a> Links<'a> {
             self.opening -= 1;
             self.open += 1;
             let times = OpenTimes {
+                waited: link.waited,
                 tcp: link.tcp,
                 upgrade: None,
             };
@@ -387,6 +400,7 @@ impl<'a> Links<'a> {
                     self.opening -= 1;
                     self.open += 1;
                     let times = OpenTimes {
+                        waited: link.waited,
                         tcp: link.tcp,
                         upgrade: Some(now - link.since),
                     };

@@ -317,6 +317,7 @@ fn drive(
         connections: cast.slots(),
         concurrency: opening::CONCURRENCY,
         rate: args.connect_rate,
+        counts: false,
     };
     let greeting = args.skip.unwrap_or(0);
     let published = Published::new(args.all_publishers() as usize, member.sum);

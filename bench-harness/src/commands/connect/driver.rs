@@ -22,8 +22,11 @@ use crate::target::Wire;
 use crate::telemetry::progress::Progress;
 
 /// A connection may take this long from our Close frame to the end of the TCP connection, and before that from its upgrade
-/// to the end of its greeting.
+/// to the end of its greeting, and for each reply.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// It may take this long to open: as long as other loads wait.
+const OPENING_LIMIT: Duration = Duration::from_secs(10);
 
 /// Payload of the messages that connections have echoed before they close, in bytes.
 const MESSAGE_BYTES: usize = 64;
@@ -58,7 +61,11 @@ pub(super) struct ConnectDriver {
     retry: VecDeque<(Nanos, u32)>,
     /// Places that wait for the server, with their cycle, by deadline.
     deadlines: VecDeque<Deadline>,
+    /// Places that open, likewise.
+    opening: VecDeque<Deadline>,
     cycles: u64,
+    /// Cycles come to their end, and none begins.
+    finishing: bool,
     over: bool,
     outcome: Outcome,
 }
@@ -74,17 +81,22 @@ struct Deadline {
 /// What a place waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Awaited {
+    Open,
     Greeting,
+    /// To a message of which so many were still to be answered.
+    Reply(u64),
     Close,
 }
 
 #[derive(Default)]
 struct Place {
     greeting: Greeting,
-    /// The greeting took too long.
-    overdue: bool,
+    /// What took too long.
+    overdue: Option<Awaited>,
+    /// It is open.
+    open: bool,
     receiver: Receiver,
-    /// Connections so far; tells an old deadline from a new one.
+    /// Goes on with every beginning and end of a connection; tells an old deadline from a new one.
     cycle: u32,
     /// Messages that are still to be echoed.
     unanswered: u64,
@@ -93,6 +105,18 @@ struct Place {
     /// When our Close frame was sent, and whether the server's has come.
     closing: Option<Nanos>,
     closed: bool,
+}
+
+impl Place {
+    /// Whether this is still to come.
+    fn awaits(&self, awaited: Awaited) -> bool {
+        match awaited {
+            Awaited::Open => !self.open,
+            Awaited::Greeting => self.greeting.is_awaited(),
+            Awaited::Reply(unanswered) => self.unanswered == unanswered,
+            Awaited::Close => self.closing.is_some(),
+        }
+    }
 }
 
 impl ConnectDriver {
@@ -125,7 +149,9 @@ impl ConnectDriver {
             free: (0..places).rev().collect(),
             retry: VecDeque::new(),
             deadlines: VecDeque::new(),
+            opening: VecDeque::new(),
             cycles: 0,
+            finishing: false,
             over: false,
             outcome: Outcome {
                 fates: Fates::default(),
@@ -168,15 +194,33 @@ impl ConnectDriver {
             }
             self.enforce_deadlines(links, now);
             let due = self.retry.front().map_or(end, |&(due, _)| due.min(end));
-            let due = self
-                .deadlines
-                .front()
-                .map_or(due, |deadline| deadline.at.min(due));
-            links.turn(Wait::AtMost(clock.until(due)), self)?;
+            links.turn(
+                Wait::AtMost(clock.until(due.min(self.next_deadline()))),
+                self,
+            )?;
             progress.show(self.cycles, 0, self.outcome.fates.errors());
         }
+        self.finish_cycles(links)?;
         self.over = true;
         Ok(())
+    }
+
+    /// Lets every place come to the end of its cycle: one that hangs would not be noticed in a short run.
+    fn finish_cycles(&mut self, links: &mut Links) -> Result<(), BenchError> {
+        self.finishing = true;
+        let clock = links.clock();
+        while links.open_now() + links.opening() + links.ending() > 0 {
+            self.enforce_deadlines(links, clock.now());
+            let due = self.next_deadline().min(clock.now() + nanos(LIMIT));
+            links.turn(Wait::AtMost(clock.until(due)), self)?;
+        }
+        Ok(())
+    }
+
+    /// When the first place gives up.
+    fn next_deadline(&self) -> Nanos {
+        let first = |queue: &VecDeque<Deadline>| queue.front().map_or(Nanos::MAX, |next| next.at);
+        first(&self.deadlines).min(first(&self.opening))
     }
 
     /// Closes all open connections, so many at once.
@@ -199,7 +243,7 @@ impl ConnectDriver {
                 self.begin_close(slot, now, links.outbox());
             }
             self.enforce_deadlines(links, now);
-            let wake = self.deadlines.front().map_or(now, |deadline| deadline.at);
+            let wake = self.next_deadline().min(now + nanos(LIMIT));
             links.turn(Wait::AtMost(clock.until(wake)), self)?;
         }
         Ok(())
@@ -216,16 +260,20 @@ impl ConnectDriver {
         if let Err(error) = links.dial(slot) {
             self.outcome.fates.ended(false, format!("socket: {error}"));
             self.retry.push_back((now + nanos(RETRY), slot));
+            return;
         }
+        self.set_deadline(slot, now, Awaited::Open);
     }
 
     /// The next message, or our Close frame when all have been answered.
     fn go_on(&mut self, slot: u32, now: Nanos, out: &mut Outbox) {
         let place = &mut self.places[slot as usize];
-        if place.unanswered > 0 {
-            if place.unanswered == self.talk.messages {
+        if place.unanswered > 0 && !self.finishing {
+            let unanswered = place.unanswered;
+            if unanswered == self.talk.messages {
                 place.began = now;
             }
+            self.set_deadline(slot, now, Awaited::Reply(unanswered));
             out.send(slot, self.message.clone());
         } else {
             self.begin_close(slot, now, out);
@@ -245,33 +293,48 @@ impl ConnectDriver {
     }
 
     fn set_deadline(&mut self, slot: u32, now: Nanos, awaited: Awaited) {
-        self.deadlines.push_back(Deadline {
-            at: now + nanos(LIMIT),
+        let (queue, limit) = match awaited {
+            Awaited::Open => (&mut self.opening, OPENING_LIMIT),
+            _ => (&mut self.deadlines, LIMIT),
+        };
+        queue.push_back(Deadline {
+            at: now + nanos(limit),
             slot,
             cycle: self.places[slot as usize].cycle,
             awaited,
         });
     }
 
-    /// Hangs up where the server does not, or does not greet.
+    /// Hangs up where the server does not, or does not say what it should.
     fn enforce_deadlines(&mut self, links: &mut Links, now: Nanos) {
-        while let Some(deadline) = self.deadlines.front() {
-            let place = &mut self.places[deadline.slot as usize];
-            let waits = match deadline.awaited {
-                Awaited::Greeting => place.greeting.is_awaited(),
-                Awaited::Close => place.closing.is_some(),
-            };
-            let current = place.cycle == deadline.cycle && waits;
-            if current && deadline.at > now {
-                return;
+        while let Some((slot, awaited)) = self.overdue(now) {
+            let place = &mut self.places[slot as usize];
+            place.overdue = Some(awaited);
+            place.closed = false;
+            match awaited {
+                Awaited::Open => links.give_up(slot, OPENING_LIMIT),
+                _ => links.outbox().hang_up(slot),
             }
-            if current {
-                place.overdue = deadline.awaited == Awaited::Greeting;
-                place.closed = false;
-                links.outbox().hang_up(deadline.slot);
-            }
-            self.deadlines.pop_front();
         }
+    }
+
+    /// The next place that has waited for too long, and for what.
+    fn overdue(&mut self, now: Nanos) -> Option<(u32, Awaited)> {
+        for queue in [&mut self.opening, &mut self.deadlines] {
+            while let Some(deadline) = queue.front() {
+                let place = &self.places[deadline.slot as usize];
+                let current = place.cycle == deadline.cycle && place.awaits(deadline.awaited);
+                if current && deadline.at > now {
+                    break;
+                }
+                let (slot, awaited) = (deadline.slot, deadline.awaited);
+                queue.pop_front();
+                if current {
+                    return Some((slot, awaited));
+                }
+            }
+        }
+        None
     }
 
     /// Takes in what a server says first. Returns how many of the bytes were of that.
@@ -301,10 +364,13 @@ impl ConnectDriver {
     fn reason(&self, slot: u32, opened: bool, end: End) -> String {
         let place = &self.places[slot as usize];
         match end {
-            End::Closed if place.overdue => format!(
+            End::Closed if place.overdue == Some(Awaited::Greeting) => format!(
                 "the server did not send as many messages as --skip says within {} s",
                 LIMIT.as_secs()
             ),
+            End::Closed if matches!(place.overdue, Some(Awaited::Reply(_))) => {
+                format!("no reply came within {} s", LIMIT.as_secs())
+            }
             End::Closed if opened && place.closing.is_some() => {
                 "no closing handshake, or no end of TCP after it".to_owned()
             }
@@ -319,6 +385,7 @@ impl Driver for ConnectDriver {
             self.outcome.fates.opened(times);
         }
         self.outcome.opened += 1;
+        self.places[slot as usize].open = true;
         if self.talk.greeting > 0 {
             self.set_deadline(slot, now, Awaited::Greeting);
         } else if self.churn {
@@ -377,7 +444,8 @@ impl Driver for ConnectDriver {
         let place = &self.places[slot as usize];
         let clean = end == End::Closed && place.closed;
         if let (Some(since), true) = (place.closing, clean) {
-            self.cycles += 1;
+            // One that was cut short by the end of the run is no cycle.
+            self.cycles += u64::from(place.unanswered == 0);
             if self.measured.contains(&now) {
                 self.outcome.close.record(now.saturating_sub(since));
             }
@@ -385,7 +453,10 @@ impl Driver for ConnectDriver {
             let reason = self.reason(slot, opened, end);
             self.outcome.fates.ended(opened, reason);
         }
-        self.places[slot as usize].closing = None;
+        let place = &mut self.places[slot as usize];
+        place.closing = None;
+        // Nothing is awaited of it any more.
+        place.cycle = place.cycle.wrapping_add(1);
         if self.churn && clean {
             self.free.push(slot);
         } else if self.churn {

@@ -213,6 +213,7 @@ fn open_and_close(
         connections: member.share(args.connections) as u32,
         concurrency: args.concurrency,
         rate: args.connect_rate,
+        counts: true,
     };
     let mut links = setup.links(member, opening.connections as usize)?;
     let mut driver = ConnectDriver::new(&args.common, opening.connections, None);

@@ -238,6 +238,7 @@ fn drive(
         connections,
         concurrency: opening::CONCURRENCY,
         rate: args.connect_rate,
+        counts: false,
     };
     let start = opening.perform(&mut links, &mut driver, member)?;
     let course = args.pace.course();
